@@ -1,0 +1,1 @@
+"""batchmod changes whole fleets of ApsaraDB for Redis / Tair instances."""

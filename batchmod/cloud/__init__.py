@@ -1,0 +1,1 @@
+"""The network: signing, credentials, endpoints, calls, and what each kind of change says over the wire."""

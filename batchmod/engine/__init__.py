@@ -1,0 +1,1 @@
+"""What to do next. Declares the Protocols it needs; knows no network, no disk."""

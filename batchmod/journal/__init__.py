@@ -1,0 +1,1 @@
+"""What was done: append-only, durable before the next thing happens."""

@@ -1,0 +1,1 @@
+"""What things are. No I/O but reading the manifest's own files."""

@@ -1,0 +1,139 @@
+"""What was done: the journal's records, and the fold that makes one row's state of them. Pure; no clock, no I/O.
+
+All times are seconds since the epoch, UTC.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from batchmod.model.events import TERMINAL, UNSENT, Outcome, Phase, Proof, StoppedBy, outcome_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One row entered a phase. Written before what the phase does is done."""
+
+    seq: int
+    phase: Phase
+    at: float
+    code: str | None = None  # the service's error code, or ours
+    message: str | None = None  # never holds a parameter
+    request_id: str | None = None
+    detail: str | None = None  # what a person should know; never a password
+    proof: Proof | None = None
+    generation: int | None = None  # of the secret store, for a password
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowState:
+    """What is known of one row after all its steps."""
+
+    phase: Phase
+    attempts: int = 0  # armed so far: an attempt that may have left this machine
+    last_armed: float | None = None  # the fence of an attempt in doubt runs from here
+    doubted: bool = False  # some attempt never got a usable answer
+    accepted: bool = False  # some attempt was answered with success
+    started_at: float | None = None  # of the first attempt
+    finished_at: float | None = None  # of the terminal phase
+    code: str | None = None
+    message: str | None = None
+    request_id: str | None = None
+    detail: str | None = None
+    proof: Proof | None = None
+    generation: int | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        return outcome_of(self.phase)
+
+    @property
+    def is_open(self) -> bool:
+        return self.phase not in TERMINAL
+
+    def after(self, step: Step) -> "RowState":
+        """The state once this step is taken. What a later step leaves unsaid stays as it was, but for the error:
+        a row that ends well has none.
+        """
+        armed = step.phase in {Phase.ARMED, Phase.REARMED}
+        well = step.phase in {Phase.CHANGED, Phase.UNCHANGED}
+        return replace(
+            self,
+            phase=step.phase,
+            attempts=self.attempts + armed,
+            last_armed=step.at if armed else self.last_armed,
+            doubted=self.doubted or step.phase is Phase.IN_DOUBT,
+            accepted=self.accepted or step.phase is Phase.SETTLING,
+            started_at=step.at if armed and self.started_at is None else self.started_at,
+            finished_at=step.at if step.phase in TERMINAL else None,
+            code=None if well else step.code or self.code,
+            message=None if well else (step.message if step.code else self.message),
+            request_id=step.request_id or self.request_id,
+            detail=step.detail or self.detail,
+            proof=step.proof or self.proof,
+            generation=self.generation if step.generation is None else step.generation,
+        )
+
+
+def fold(first: RowState, steps: Iterable[Step]) -> RowState:
+    """The state after all steps, in order."""
+    state = first
+    for step in steps:
+        state = state.after(step)
+    return state
+
+
+def ever_sent(state: RowState) -> bool:
+    return state.attempts > 0 or state.phase not in UNSENT | TERMINAL
+
+
+class MarkType(StrEnum):
+    """What happened to a run as a whole."""
+
+    RESUMED = "resumed"
+    STOPPED = "stopped"  # nothing new is sent from here on; `stopped_by` says why
+    ACCOUNT_FAILED = "account failed"  # `account` was stopped for `reason`
+    FINISHED = "finished"  # the process ended in good order with `exit_code`; rows may still be open
+    CLOSED = "closed"  # no row of it will be taken up again: all ended, or the run was abandoned
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    type: MarkType
+    at: float
+    stopped_by: StoppedBy | None = None
+    account: str | None = None
+    reason: str | None = None
+    exit_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run as the journal knows it. `manifest` is the normalised manifest as JSON: it names secrets, holds none."""
+
+    id: str  # 20260304T050607Z-1a2b
+    name: str
+    manifest_digest: str
+    manifest: str
+    directory: str  # what relative paths in the manifest start from
+    started_at: float
+    password_hmac: str | None = None  # of a chosen password, under a key derived from the age key
+    finished_at: float | None = None
+    stopped_by: StoppedBy | None = None
+    exit_code: int | None = None
+    accounts_failed: tuple[tuple[str, str], ...] = ()  # (account, reason)
+    closed: bool = False
+
+    def after(self, mark: Mark) -> "Run":
+        """The run once this happened to it. A resumed run is not finished and not stopped any more."""
+        match mark.type:
+            case MarkType.RESUMED:
+                return replace(self, finished_at=None, stopped_by=None, exit_code=None)
+            case MarkType.STOPPED:
+                return replace(self, stopped_by=self.stopped_by or mark.stopped_by)
+            case MarkType.ACCOUNT_FAILED:
+                return replace(self, accounts_failed=(*self.accounts_failed, (mark.account or "", mark.reason or "")))
+            case MarkType.FINISHED:
+                return replace(self, finished_at=mark.at, exit_code=mark.exit_code)
+            case MarkType.CLOSED:
+                return replace(self, closed=True)

@@ -1,0 +1,1 @@
+"""Where passwords are made, kept and proved."""

