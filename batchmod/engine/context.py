@@ -1,0 +1,116 @@
+"""What every step of a row shares: the world as Protocols, the limits, and the one way to write down a step."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from batchmod.engine.accounts import Accounts
+from batchmod.engine.budget import Budget
+from batchmod.engine.clock import Clock
+from batchmod.engine.halt import Halt, HaltedError
+from batchmod.engine.leftovers import Leftovers
+from batchmod.engine.machine import step
+from batchmod.engine.ports import Hands, Ledger, Prover, Vault
+from batchmod.engine.walk import Learnt, Walk
+from batchmod.errors import CallError
+from batchmod.model.events import TERMINAL, Phase, Proof
+from batchmod.model.notices import AccountStopped, Notice, RowMoved
+from batchmod.model.plan import Lane
+from batchmod.model.record import Mark, MarkType, Step
+from batchmod.model.secret import InstanceKey, Secret
+
+NORMAL_STATUS = "Normal"
+SPENDS = frozenset({Phase.FAILED, Phase.UNRESOLVED})  # outcomes that cost a slot of the failure budget
+UNHANDS = frozenset(TERMINAL | {Phase.WAITING})  # nothing of the row is in change or in doubt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The manifest's `retry`, in seconds but for `attempts`."""
+
+    attempts: int
+    max_delay: float
+    busy_timeout: float
+    settle_timeout: float
+    settle_quiet: float
+    fence: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """One run's parts. Nothing here changes but what budget, accounts and halt keep for themselves."""
+
+    run_id: str
+    hands: Mapping[Lane, Hands]
+    ledger: Ledger
+    vault: Vault
+    prover: Prover | None  # for the login proof
+    new_password: Callable[[], Secret]
+    level: Proof  # asked of a password
+    limits: Limits
+    budget: Budget
+    changing: Budget
+    accounts: Accounts
+    leftovers: Leftovers
+    halt: Halt
+    clock: Clock
+    notify: Callable[[Notice], None]
+    ended: Callable[[str, InstanceKey], bool]  # the journal knows that run's password row as ended
+    trouble: Callable[[Exception], None]  # told of a journal or store that failed
+
+    async def take(self, walk: Walk, learnt: Learnt) -> None:
+        """The journal has the step that follows from what was learnt, and the walk stands in its phase.
+
+        Raises HaltedError, with the row left as it was, when it would end badly without a slot of the budget left.
+        """
+        phase = step(walk.state.phase, learnt.seen)
+        if phase in SPENDS and not walk.holds_slot:
+            if not self.budget.take():
+                raise HaltedError
+            walk.holds_slot = True
+        record = Step(
+            seq=walk.row.seq,
+            phase=phase,
+            at=self.clock.wall(),
+            code=learnt.code,
+            message=learnt.message,
+            request_id=learnt.request_id,
+            detail=learnt.detail,
+            proof=learnt.proof,
+            generation=learnt.generation,
+        )
+        await self.ledger.step(self.run_id, record)
+        walk.state = walk.state.after(record)
+        self._release(walk, phase)
+        self.notify(RowMoved(row=walk.row, state=walk.state))
+
+    def _release(self, walk: Walk, phase: Phase) -> None:
+        if phase not in UNHANDS:
+            return
+        if walk.holds_slot:
+            walk.holds_slot = False
+            if phase in SPENDS:
+                self.budget.spend()
+            else:
+                self.budget.give_back()
+        if walk.holds_change:
+            walk.holds_change = False
+            self.changing.give_back()
+
+    async def account_failed(self, walk: Walk, error: CallError) -> None:
+        """Notes an error of the walk's account; the journal knows when it stops the account."""
+        row = walk.row
+        if self.accounts.failed(row.account_id, error):
+            reason = str(error)
+            self.notify(AccountStopped(account=row.account, reason=reason))
+            mark = Mark(type=MarkType.ACCOUNT_FAILED, at=self.clock.wall(), account=row.account, reason=reason)
+            await self.ledger.mark(self.run_id, mark)
+
+    async def pause(self, walk: Walk, seconds: float, *, sending: bool) -> None:
+        """Waits, holding nothing: another instance may start. Raises HaltedError when the wait is pointless."""
+        walk.parked()
+        await self.halt.sleep(seconds, sending=sending)
+
+    def fenced(self, walk: Walk) -> bool:
+        """An attempt of the row may still land: a signed request stays valid for 15 minutes."""
+        armed = walk.state.last_armed
+        return armed is not None and self.clock.wall() < armed + self.limits.fence

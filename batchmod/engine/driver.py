@@ -1,0 +1,74 @@
+"""Walks one row through the machine: does what its phase asks for, writes down what it saw, and again."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from batchmod.engine.context import Context
+from batchmod.engine.escrow import escrowed, let_go, planned
+from batchmod.engine.halt import HaltedError
+from batchmod.engine.machine import Seen, resume_phase
+from batchmod.engine.sending import waiting
+from batchmod.engine.settling import in_doubt, proved, proving, settling, watching
+from batchmod.engine.walk import Learnt, Walk
+from batchmod.errors import JournalError, StoreError
+from batchmod.model.events import NO_DOUBT, Kind, Phase, StoppedBy
+from batchmod.model.plan import PlannedRow
+from batchmod.model.record import RowState
+
+Handler = Callable[[Context, Walk], Awaitable[Learnt | None]]
+HANDLERS: Final[Mapping[Phase, Handler]] = {
+    Phase.PLANNED: planned,
+    Phase.ESCROWED: escrowed,
+    Phase.WAITING: waiting,
+    Phase.IN_DOUBT: in_doubt,
+    Phase.WATCHING: watching,
+    Phase.SETTLING: settling,
+    Phase.PROVING: proving,
+    Phase.PROVED: proved,
+}
+
+
+async def drive(context: Context, row: PlannedRow, state: RowState, *, parked: Callable[[], None]) -> RowState:
+    """The row's state when it has ended, or when a stop left it open. `parked` is told when others may start.
+
+    A journal or store that fails stops the run; the row is left open and the journal says the truth of it.
+    """
+    walk = Walk(row=row, state=replace(state, phase=resume_phase(state.phase)), parked=parked)
+    try:
+        await _take_up(context, walk)
+        while walk.state.is_open:
+            learnt = await HANDLERS[walk.state.phase](context, walk)
+            if learnt is not None:
+                await context.take(walk, learnt)
+        await let_go(context, walk)
+    except HaltedError:
+        pass  # the row stays open: the journal has its last phase
+    except (JournalError, StoreError) as error:
+        context.trouble(error)
+        context.halt.stop(StoppedBy.STORE)
+        if isinstance(error, JournalError):
+            context.halt.leave()  # nothing that is learnt could be kept
+    return walk.state
+
+
+async def _take_up(context: Context, walk: Walk) -> None:
+    """A row that was interrupted holds what it held: its slots, and its escrowed value."""
+    state = walk.state
+    if state.is_open and state.phase not in NO_DOUBT:
+        context.budget.retake()
+        context.changing.retake()
+        walk.holds_slot = walk.holds_change = True
+    if state.is_open and walk.row.kind is Kind.PASSWORD and state.generation is not None:
+        walk.secret = await context.vault.reveal(walk.row.key, state.generation)
+
+
+async def give_up(context: Context, row: PlannedRow, state: RowState) -> None:
+    """A row of an abandoned run has its last word: in doubt it is unresolved; a password never sent is not pending."""
+    if not state.is_open:
+        return
+    walk = Walk(row=row, state=replace(state, phase=resume_phase(state.phase)), parked=lambda: None)
+    if state.phase not in NO_DOUBT:
+        await context.take(walk, Learnt(seen=Seen.TIMED_OUT, detail="abandoned; it may or may not have been applied"))
+    elif row.kind is Kind.PASSWORD and state.generation is not None:
+        await context.vault.demote(row.key, state.generation)

@@ -1,0 +1,61 @@
+"""How a run is brought to a stop: nothing new is sent at once, what is open may settle for a while."""
+
+import asyncio
+from collections.abc import Callable
+
+from batchmod.model.events import StoppedBy
+
+
+class HaltedError(Exception):
+    """Raised inside a walk that must leave its row open; never seen by a user."""
+
+
+class Halt:
+    """`stop` closes the gate for sends; `leave` ends the waits too. Both are final."""
+
+    def __init__(self) -> None:
+        self._listeners: list[Callable[[StoppedBy], None]] = []
+        self._left = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self.reason: StoppedBy | None = None
+
+    def stop(self, reason: StoppedBy) -> None:
+        """From here on nothing is sent. The first reason stays."""
+        if self.reason is None:
+            self.reason = reason
+            self._stopped.set()
+            for tell in self._listeners:
+                tell(reason)
+
+    def on_stop(self, tell: Callable[[StoppedBy], None]) -> None:
+        """`tell` is called with the reason, once, when the run stops."""
+        self._listeners.append(tell)
+
+    def leave(self) -> None:
+        """From here on nothing is waited for either."""
+        self._left.set()
+
+    def check(self) -> None:
+        """Raises HaltedError when nothing may be sent any more."""
+        if self.reason is not None:
+            raise HaltedError
+
+    async def stopped(self) -> None:
+        """Returns once nothing may be sent any more."""
+        await self._stopped.wait()
+
+    async def sleep(self, seconds: float, *, sending: bool) -> None:
+        """Returns after `seconds`; raises HaltedError as soon as the wait is pointless.
+
+        A wait before a send is pointless after `stop`, any other after `leave`.
+        """
+        event = self._stopped if sending else self._left
+        if not event.is_set():
+            if seconds <= 0:
+                return
+            try:
+                async with asyncio.timeout(seconds):
+                    await event.wait()
+            except TimeoutError:
+                return
+        raise HaltedError

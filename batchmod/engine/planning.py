@@ -1,0 +1,164 @@
+"""What would change on one instance, from what was read of it. Pure."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from batchmod.errors import UsageError
+from batchmod.model.events import Kind, Phase
+from batchmod.model.manifest import AttributesChange, PasswordChange, TdeChange
+from batchmod.model.plan import PlannedRow, Value, Values
+from batchmod.model.rules import name_problem
+from batchmod.model.targets import Target
+from batchmod.model.templates import desired_name, render
+
+Change = AttributesChange | PasswordChange | TdeChange
+SUBSCRIPTION = "PrePaid"
+NOT_FOUND = "InvalidInstanceId.NotFound"
+
+
+class Instance(Protocol):
+    """What DescribeInstances says of one instance."""
+
+    @property
+    def name(self) -> str | None: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def zone(self) -> str | None: ...
+    @property
+    def engine_version(self) -> str | None: ...
+    @property
+    def charge_type(self) -> str | None: ...
+    @property
+    def address(self) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """One target as it was read. What a change does not need was not read and is None."""
+
+    target: Target
+    account_id: str
+    instance: Instance | None  # None: there is no such instance
+    release_protection: bool | None = None
+    tde_supported: bool = True
+    tde_enabled: bool = False
+    tde_key: str | None = None
+    password_is_current: bool = False  # a chosen password equals the proved one in the store
+    refused: Mapping[Kind, tuple[str, str]] = field(default_factory=dict)  # code and message of a read that was refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What the plan says of one target and kind."""
+
+    phase: Phase
+    before: Values = field(default_factory=dict)
+    after: Values = field(default_factory=dict)
+    reason: str | None = None
+    code: str | None = None
+
+
+def rows_of(
+    observed: Observed, changes: tuple[Change, ...], *, address: str | None, first: int
+) -> Iterator[PlannedRow]:
+    """One row per kind, in order, numbered from `first`. Raises UsageError for a name that breaks the vendor's rules."""
+    target, instance = observed.target, observed.instance
+    failed: str | None = None
+    for seq, change in enumerate(changes, first):
+        verdict = _verdict(observed, change)
+        if failed is not None and verdict.phase is Phase.PLANNED:
+            verdict = Verdict(phase=Phase.NOT_STARTED, reason=f"{failed} did not end well on this instance")
+        yield PlannedRow(
+            seq=seq,
+            account=target.account,
+            account_id=observed.account_id,
+            region=target.region,
+            instance_id=target.id,
+            instance_name=instance.name if instance else None,
+            login=target.id,
+            kind=change.kind,
+            wave=1 if verdict.phase is Phase.PLANNED else None,
+            before=verdict.before,
+            after=verdict.after,
+            verdict=verdict.phase,
+            reason=verdict.reason,
+            error_code=verdict.code,
+            address=address or (instance.address if instance else None),
+            engine_version=instance.engine_version if instance else None,
+        )
+        if verdict.phase is Phase.FAILED:
+            failed = change.kind.value
+
+
+def _verdict(observed: Observed, change: Change) -> Verdict:
+    if observed.instance is None:
+        reason = f"no such instance in {observed.target.region} ({observed.target.where})"
+        return Verdict(phase=Phase.FAILED, code=NOT_FOUND, reason=reason)
+    if change.kind in observed.refused:
+        code, message = observed.refused[change.kind]
+        return Verdict(phase=Phase.FAILED, code=code, reason=message)
+    match change:
+        case AttributesChange():
+            return _attributes(observed, observed.instance, change)
+        case PasswordChange():
+            phase = Phase.UNCHANGED if observed.password_is_current else Phase.PLANNED
+            return Verdict(phase=phase)
+        case TdeChange():
+            return _tde(observed, observed.instance, change)
+
+
+def _attributes(observed: Observed, instance: Instance, change: AttributesChange) -> Verdict:
+    before: dict[str, Value] = {}
+    after: dict[str, Value] = {}
+    reason = None
+    if change.name is not None:
+        name = desired_name(change.name, instance.name or "", _facts(observed, instance))
+        problem = None if name is None else name_problem(name)
+        if problem is not None:
+            raise UsageError(f"{observed.target.where}: {observed.target.id}: the new name {name!r}: {problem}")
+        if name is not None and name != instance.name:
+            before["name"], after["name"] = instance.name, name
+    if change.release_protection is not None and instance.charge_type == SUBSCRIPTION:
+        reason = "release protection does not apply to a subscription instance"
+    elif change.release_protection not in {None, observed.release_protection}:
+        before["release_protection"] = observed.release_protection
+        after["release_protection"] = change.release_protection
+    if after:
+        return Verdict(phase=Phase.PLANNED, before=before, after=after, reason=reason)
+    skipped = reason is not None and change.name is None
+    return Verdict(phase=Phase.SKIPPED if skipped else Phase.UNCHANGED, reason=reason)
+
+
+def _tde(observed: Observed, instance: Instance, change: TdeChange) -> Verdict:
+    if not observed.tde_supported:
+        return Verdict(phase=Phase.SKIPPED, code="InstanceType.NotSupport", reason="this instance cannot do TDE")
+    facts = _facts(observed, instance)
+    key_id = None if change.key_id is None else render(change.key_id, facts)
+    if observed.tde_enabled:
+        if key_id is None or observed.tde_key == key_id:
+            return Verdict(phase=Phase.UNCHANGED)
+        reason = f"already encrypted with key {observed.tde_key}; the key of an encrypted instance is never changed"
+        return Verdict(phase=Phase.SKIPPED, reason=reason)
+    role_arn = None if change.role_arn is None else render(change.role_arn, facts)
+    after: dict[str, Value] = {
+        "status": "Enabled",
+        "key_id": key_id,
+        "role_arn": role_arn,
+        "algorithm": change.algorithm,
+    }
+    return Verdict(phase=Phase.PLANNED, before={**dict.fromkeys(after), "status": "Disabled"}, after=after)
+
+
+def _facts(observed: Observed, instance: Instance) -> Mapping[str, str]:
+    target = observed.target
+    return {
+        **target.vars,
+        "id": target.id,
+        "region": target.region,
+        "zone": instance.zone or "",
+        "account": target.account,
+        "account_id": observed.account_id,
+        "engine_version": instance.engine_version or "",
+    }

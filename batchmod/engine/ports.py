@@ -1,0 +1,49 @@
+"""What the engine needs of the world, as Protocols. The cloud, the journal and the store satisfy them by shape."""
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from batchmod.engine.watcher import Sight
+from batchmod.model.plan import PlannedRow, Values
+from batchmod.model.record import Mark, Step
+from batchmod.model.secret import Generation, InstanceKey, Secret
+
+
+class Hands(Protocol):
+    """One lane of the cloud. All raise CallError; `send` never after the change was refused by `before`."""
+
+    async def send(self, row: PlannedRow, secret: Secret | None, *, before: Callable[[], Awaitable[None]]) -> str:
+        """The RequestId of the accepted change. `before` is awaited with the grant in hand, before anything is sent."""
+        ...
+
+    async def look(self, instance_id: str) -> Sight | None: ...
+    async def read_back(self, row: PlannedRow, sight: Sight) -> Values: ...
+
+
+class Ledger(Protocol):
+    """The journal: durable when it returns, else JournalError."""
+
+    async def step(self, run_id: str, step: Step) -> None: ...
+    async def mark(self, run_id: str, mark: Mark) -> None: ...
+
+
+class Vault(Protocol):
+    """The secret store: StoreError when it cannot, StoreConflict when a compare-and-set was lost."""
+
+    async def pending(self, key: InstanceKey) -> Generation | None: ...
+    async def escrow(self, key: InstanceKey, *, login: str, secret: Secret, run_id: str) -> Generation: ...
+    async def reveal(self, key: InstanceKey, generation: int) -> Secret: ...
+    async def promote(self, key: InstanceKey, generation: int) -> object: ...
+    async def demote(self, key: InstanceKey, generation: int) -> object: ...
+
+
+class Prover(Protocol):
+    """The login proof."""
+
+    async def preflight(self, row: PlannedRow) -> str | None:
+        """None when a route is there and a wrong password is refused, else why the row cannot be proved."""
+        ...
+
+    async def prove(self, row: PlannedRow, secret: Secret) -> str | None:
+        """None when the secret logs in and a wrong one is refused, else why not (yet)."""
+        ...

@@ -1,0 +1,100 @@
+"""An attempt goes out, or waits for its turn. Nothing is sent that the journal does not know as armed."""
+
+from batchmod.engine.context import NORMAL_STATUS, Context
+from batchmod.engine.halt import HaltedError
+from batchmod.engine.machine import Seen
+from batchmod.engine.retry import SEEN, SPENDS_A_TRY, look_again, pause_after
+from batchmod.engine.walk import Learnt, Walk
+from batchmod.errors import CallError, Verdict
+from batchmod.model.events import Phase
+
+ARMING = {Phase.IN_DOUBT: Seen.CLEARED}  # every other phase from which a row is sent: plainly armed
+LOOK_CAP = 30.0  # seconds between two looks at a row that has waited long
+
+
+async def send(context: Context, walk: Walk) -> Learnt:
+    """What the service answered to one attempt. Raises HaltedError, with nothing sent, when the run stops."""
+    stopped = context.accounts.stopped(walk.row.account_id)
+    if stopped is not None:
+        return Learnt.of(Seen.ACCOUNT_STOPPED, stopped)
+    await _reserve(context, walk)
+    try:
+        request_id = await context.hands[walk.row.lane].send(walk.row, walk.secret, before=lambda: _arm(context, walk))
+    except CallError as error:
+        return await _refused(context, walk, error)
+    except HaltedError:
+        stopped = context.accounts.stopped(walk.row.account_id)
+        if stopped is None:
+            raise
+        return Learnt.of(Seen.ACCOUNT_STOPPED, stopped)
+    context.accounts.succeeded(walk.row.account_id)
+    walk.error, walk.waits, walk.busy_since = None, 0, None
+    walk.open_since, walk.quiet_since, walk.was_abnormal = context.clock.now(), None, False
+    walk.parked()
+    return Learnt(seen=Seen.ACCEPTED, request_id=request_id)
+
+
+async def _reserve(context: Context, walk: Walk) -> None:
+    """The row holds a slot of both budgets: failures first, so that a row waiting for it disturbs nobody."""
+    if not walk.holds_slot:
+        await context.budget.reserve()
+        walk.holds_slot = True
+    if not walk.holds_change:
+        await context.changing.reserve()
+        walk.holds_change = True
+
+
+async def _arm(context: Context, walk: Walk) -> None:
+    """The last moment before an attempt leaves: the journal says so, durably."""
+    context.halt.check()
+    if context.accounts.stopped(walk.row.account_id) is not None:
+        raise HaltedError
+    await context.take(walk, Learnt(seen=ARMING.get(walk.state.phase, Seen.ARMED), generation=walk.state.generation))
+
+
+async def _refused(context: Context, walk: Walk, error: CallError) -> Learnt:
+    await context.account_failed(walk, error)
+    walk.error = error
+    walk.waits += 1
+    walk.tries += error.verdict in SPENDS_A_TRY
+    if error.verdict is Verdict.WAIT:
+        walk.busy_since = context.clock.now() if walk.busy_since is None else walk.busy_since
+    if error.verdict is Verdict.LOST and walk.open_since is None:
+        walk.open_since = context.clock.now()
+    return Learnt.of(SEEN[error.verdict], error)
+
+
+async def waiting(context: Context, walk: Walk) -> Learnt | None:
+    """A row of which nothing is in doubt waits for its next attempt, then makes it."""
+    error = walk.error
+    if error is None or error.verdict is not Verdict.WAIT:
+        if error is not None:
+            if walk.tries >= context.limits.attempts:
+                return Learnt.of(Seen.REFUSED, error)
+            pause = pause_after(error, walk.waits, cap=context.limits.max_delay, jitter=context.clock.dice())
+            await context.pause(walk, pause, sending=True)
+        return await send(context, walk)
+    return await _busy(context, walk, error)
+
+
+async def _busy(context: Context, walk: Walk, error: CallError) -> Learnt | None:
+    """Somebody else's task runs on the instance: it is waited out, up to the deadline."""
+    age = context.clock.now() - (walk.busy_since or 0.0)
+    left = context.limits.busy_timeout - age
+    if left <= 0:
+        return Learnt(
+            seen=Seen.TIMED_OUT,
+            code=error.code,
+            message=error.message,
+            request_id=error.request_id,
+            detail=f"busy for {context.limits.busy_timeout:.0f} s",
+        )
+    await context.pause(walk, min(left, look_again(age, cap=LOOK_CAP, jitter=context.clock.dice())), sending=True)
+    try:
+        sight = await context.hands[walk.row.lane].look(walk.row.instance_id)
+    except CallError as refused:
+        await context.account_failed(walk, refused)
+        return Learnt.of(SEEN[refused.verdict], refused)
+    if sight is None:
+        return Learnt(seen=Seen.GONE, code="InvalidInstanceId.NotFound", message="the instance is not there any more")
+    return await send(context, walk) if sight.status == NORMAL_STATUS else None

@@ -1,0 +1,153 @@
+"""A row that may have been applied is looked at until evidence or a deadline settles it."""
+
+from batchmod.engine.accounts import STOPS
+from batchmod.engine.context import NORMAL_STATUS, Context
+from batchmod.engine.doubt import Evidence, evidence_of, settle_doubt, watch
+from batchmod.engine.machine import Seen
+from batchmod.engine.retry import look_again
+from batchmod.engine.sending import LOOK_CAP, send
+from batchmod.engine.walk import Learnt, Walk
+from batchmod.engine.watcher import Sight
+from batchmod.errors import CallError, StoreConflict, Verdict
+from batchmod.model.events import Kind, Proof
+
+
+async def in_doubt(context: Context, walk: Walk) -> Learnt | None:
+    """An attempt got no answer: look first, then perhaps send the same value again."""
+    sight = await _look(context, walk)
+    if sight is None or isinstance(sight, Learnt):
+        return sight
+    evidence = await _evidence(context, walk, sight)
+    if evidence is None or isinstance(evidence, Learnt):
+        return evidence
+    tries_left = walk.tries < context.limits.attempts
+    seen = settle_doubt(walk.row.kind, evidence, fenced=context.fenced(walk), tries_left=tries_left)
+    if seen is Seen.CLEARED:
+        return await send(context, walk)
+    return _concluded(walk, seen)
+
+
+async def watching(context: Context, walk: Walk) -> Learnt | None:
+    """Nothing more is sent: only evidence or the deadline ends it."""
+    sight = await _look(context, walk)
+    if sight is None or isinstance(sight, Learnt):
+        return sight
+    evidence = await _evidence(context, walk, sight)
+    if evidence is None or isinstance(evidence, Learnt):
+        return evidence
+    return _concluded(walk, watch(evidence, fenced=context.fenced(walk)))
+
+
+async def settling(context: Context, walk: Walk) -> Learnt | None:
+    """An attempt was accepted: wait until the instance has settled as the proof asks."""
+    password = walk.row.kind is Kind.PASSWORD
+    if password and context.level is Proof.ACCEPTED:
+        return Learnt(seen=Seen.NORMAL)
+    sight = await _look(context, walk)
+    if sight is None or isinstance(sight, Learnt):
+        return sight
+    if password and context.level is Proof.SETTLED and not _is_quiet(context, walk):
+        return None
+    walk.sight = sight
+    return Learnt(seen=Seen.NORMAL)
+
+
+def _is_quiet(context: Context, walk: Walk) -> bool:
+    """Seen not Normal and then Normal, or Normal at every look for long enough."""
+    now = context.clock.now()
+    if walk.quiet_since is None:
+        walk.quiet_since = now
+    return walk.was_abnormal or now - walk.quiet_since >= context.limits.settle_quiet
+
+
+async def proving(context: Context, walk: Walk) -> Learnt | None:
+    """The instance has settled: the proof of the level asked."""
+    if walk.row.kind is Kind.PASSWORD and context.level is not Proof.LOGIN:
+        return Learnt(seen=Seen.PROVED, proof=context.level)
+    if walk.sight is None:  # a proof is made of a fresh look only
+        return Learnt(seen=Seen.UNPROVED)
+    evidence = await _evidence(context, walk, walk.sight)
+    walk.sight = None
+    if isinstance(evidence, Learnt):
+        return evidence
+    seen = None if evidence is None else watch(evidence, fenced=context.fenced(walk))
+    return _concluded(walk, seen or Seen.UNPROVED)
+
+
+async def proved(context: Context, walk: Walk) -> Learnt:
+    """The store calls the new value current; only then is the row changed."""
+    if walk.row.kind is Kind.PASSWORD and walk.state.generation is not None:
+        try:
+            await context.vault.promote(walk.row.key, walk.state.generation)
+        except StoreConflict as conflict:
+            return Learnt(seen=Seen.REFUSED, code="StoreConflict", message=str(conflict))
+    return Learnt(seen=Seen.PROMOTED)
+
+
+def _concluded(walk: Walk, seen: Seen | None) -> Learnt | None:
+    match seen:
+        case None:
+            return None
+        case Seen.PROVED:
+            level = Proof.LOGIN if walk.row.kind is Kind.PASSWORD else Proof.READ_BACK
+            return Learnt(seen=seen, proof=level)
+        case Seen.DENIED:
+            return Learnt(
+                seen=seen, code="NotApplied", message="the old value was read back, nothing can land any more"
+            )
+        case _:
+            return Learnt(seen=seen)
+
+
+async def _look(context: Context, walk: Walk) -> Sight | Learnt | None:
+    """The instance, if it is Normal now. None: not yet. A Learnt: there is nothing more to look at."""
+    now = context.clock.now()
+    if walk.open_since is None:
+        walk.open_since = now
+    age = now - walk.open_since
+    left = context.limits.settle_timeout - age
+    if left <= 0:
+        return _timed_out(context, walk)
+    await context.pause(walk, min(left, look_again(age, cap=LOOK_CAP, jitter=context.clock.dice())), sending=False)
+    try:
+        sight = await context.hands[walk.row.lane].look(walk.row.instance_id)
+    except CallError as error:
+        return await _unreadable(context, walk, error)
+    if sight is None:
+        return Learnt(seen=Seen.GONE, code="InvalidInstanceId.NotFound", message="the instance vanished while in doubt")
+    if sight.status != NORMAL_STATUS:
+        walk.was_abnormal, walk.quiet_since = True, None
+        return None
+    return sight
+
+
+def _timed_out(context: Context, walk: Walk) -> Learnt:
+    why = f": {walk.note}" if walk.note else ""
+    detail = f"no proof within {context.limits.settle_timeout:.0f} s{why}; it may or may not have been applied"
+    return Learnt(seen=Seen.TIMED_OUT, detail=detail)
+
+
+async def _unreadable(context: Context, walk: Walk, error: CallError) -> Learnt | None:
+    """A read that is refused says nothing about the change: only a stopped account ends the row."""
+    await context.account_failed(walk, error)
+    stopped = context.accounts.stopped(walk.row.account_id)
+    if error.verdict in STOPS or stopped is not None:
+        return Learnt.of(Seen.ACCOUNT_STOPPED, stopped or error)
+    return Learnt.of(Seen.GONE, error) if error.verdict is Verdict.GONE else None
+
+
+async def _evidence(context: Context, walk: Walk, sight: Sight) -> Evidence | Learnt | None:
+    """What the instance itself says of the change, status Normal. None: it could not be read."""
+    if walk.row.kind is Kind.PASSWORD:
+        return await _login(context, walk)
+    try:
+        return evidence_of(walk.row, await context.hands[walk.row.lane].read_back(walk.row, sight))
+    except CallError as error:
+        return await _unreadable(context, walk, error)
+
+
+async def _login(context: Context, walk: Walk) -> Evidence:
+    if context.prover is None or context.level is not Proof.LOGIN or walk.secret is None:
+        return Evidence.NONE
+    walk.note = await context.prover.prove(walk.row, walk.secret)
+    return Evidence.APPLIED if walk.note is None else Evidence.NONE

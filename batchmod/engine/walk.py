@@ -1,0 +1,51 @@
+"""One row on its way: what is known of it in this process only. The journal knows the rest."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from batchmod.engine.machine import Seen
+from batchmod.engine.watcher import Sight
+from batchmod.errors import CallError
+from batchmod.model.events import Proof
+from batchmod.model.plan import PlannedRow
+from batchmod.model.record import RowState
+from batchmod.model.secret import Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learnt:
+    """What was seen of a row, and what the journal should keep of it."""
+
+    seen: Seen
+    code: str | None = None
+    message: str | None = None
+    request_id: str | None = None
+    detail: str | None = None
+    proof: Proof | None = None
+    generation: int | None = None
+
+    @classmethod
+    def of(cls, seen: Seen, error: CallError) -> "Learnt":
+        return cls(seen=seen, code=error.code, message=error.message, request_id=error.request_id)
+
+
+@dataclass(slots=True, kw_only=True)
+class Walk:
+    """Times are monotonic seconds. Deadlines begin anew with each process, so they are not in the journal."""
+
+    row: PlannedRow
+    state: RowState
+    parked: Callable[[], None]  # told once the row waits and another instance may start
+    secret: Secret | None = None
+    routed: bool = False  # the login proof's route and control were tried
+    tries: int = 0  # attempts that were lost or provably not sent
+    waits: int = 0  # times in a row that an attempt was held back or busy
+    error: CallError | None = None  # of the last attempt
+    busy_since: float | None = None
+    open_since: float | None = None  # accepted or in doubt since
+    quiet_since: float | None = None  # Normal at every look since
+    was_abnormal: bool = False  # seen not Normal since it was accepted
+    sight: Sight | None = None  # the last look
+    note: str | None = None  # why the last proof failed
+    holds_slot: bool = False  # of the failure budget
+    holds_change: bool = False  # of the disruption budget

@@ -1,0 +1,129 @@
+"""The quota is never exceeded, nobody barges in, and a stop ends the wait of what would send."""
+
+import asyncio
+import time
+from math import ceil
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchmod.engine.clock import Clock
+from batchmod.engine.halt import Halt, HaltedError
+from batchmod.engine.pacing import FLOOR, SHARE, WINDOW, Pacer, Pacing, batch_of
+from batchmod.errors import CallError, Verdict
+from batchmod.model.events import StoppedBy
+from batchmod.model.values import Rate
+
+
+def pacing(rate: Rate, halt: Halt, slots: int = 64) -> Pacing:
+    return Pacing(
+        lambda _: rate,
+        slots=asyncio.Semaphore(slots),
+        halt=halt,
+        writes=frozenset({"Modify"}),
+        clock=Clock(),
+    )
+
+
+async def test_no_window_holds_more_grants_than_the_rate() -> None:
+    """In any period at most the rate, and grants in the order in which they were asked for."""
+    pace = pacing(Rate(calls=20, period=0.5), Halt())
+    granted: list[tuple[float, int]] = []
+
+    async def call(number: int) -> None:
+        async with pace.turn("Describe"):
+            granted.append((time.monotonic(), number))
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(45):
+            group.create_task(call(number))
+    assert [number for _, number in granted] == list(range(45))
+    times = [at for at, _ in granted]
+    assert all(later - earlier > 0.5 for earlier, later in zip(times, times[20:], strict=False))
+
+
+@given(st.integers(1, 5000), st.sampled_from([1.0, 10.0, 60.0]), st.floats(FLOOR, 1.0))
+def test_batches_fit_the_quotas_own_window(calls: int, period: float, share: float) -> None:
+    """However batches fall into a window, the quota is not exceeded."""
+    quota = Rate(calls=calls, period=period)
+    per_second = quota.per_second * SHARE * share
+    batch = batch_of(per_second, quota)
+    assert 1 <= batch <= max(1, per_second * WINDOW)
+    if batch > 1:
+        assert batch * ceil(period / (batch / per_second) - 1e-6) <= calls
+
+
+async def test_a_stop_ends_the_wait_of_writes_and_of_nothing_else() -> None:
+    """Whoever would send is told at once, however long the queue; a read goes on."""
+    halt = Halt()
+    pace = pacing(Rate(calls=1, period=3600.0), halt)
+    async with pace.turn("Modify"):
+        pass
+
+    async def write() -> None:
+        async with pace.turn("Modify"):
+            pytest.fail("sent")
+
+    writes = [asyncio.ensure_future(write()) for _ in range(100)]
+    await asyncio.sleep(0)
+    halt.stop(StoppedBy.SIGNAL)
+    results = await asyncio.wait_for(asyncio.gather(*writes, return_exceptions=True), 5)
+    assert all(isinstance(result, HaltedError) for result in results)
+    async with pace.turn("Describe"):
+        pass
+    halt.leave()
+    with pytest.raises(HaltedError):
+        async with pace.turn("Describe"):
+            pytest.fail("read")
+
+
+async def test_a_connection_slot_is_held_inside_the_turn_only() -> None:
+    """Waiting for a grant holds at most one slot an API; a turn that ends gives it back."""
+    slots = asyncio.Semaphore(1)
+    pace = Pacing(lambda _: Rate(calls=1000, period=1.0), slots=slots, halt=Halt(), writes=frozenset(), clock=Clock())
+    for _ in range(3):
+        async with pace.turn("Describe"):
+            assert slots.locked()
+        assert not slots.locked()
+
+
+async def test_throttling_slows_down_once_a_second_and_obeys_the_service() -> None:
+    """One event with many refusals in flight is one cut; never below the floor; never before retry_after."""
+    now = 0.0
+    waits: list[float] = []
+
+    async def wait(seconds: float) -> None:
+        nonlocal now
+        waits.append(seconds)
+        now += max(0.0, seconds)
+
+    pacer = Pacer(Rate(calls=100, period=1.0), clock=Clock(now=lambda: now), wait=wait)
+    full = pacer.per_second
+    assert full == pytest.approx(100 * SHARE)
+    for _ in range(10):
+        pacer.throttled(None)
+    assert pacer.per_second == pytest.approx(full * 0.7)
+    for _ in range(100):
+        now += 1.0
+        pacer.throttled(None)
+    assert pacer.per_second == pytest.approx(full * FLOOR)
+    pacer.throttled(7.5)
+    await pacer.grant(asyncio.Semaphore(1))
+    assert waits[0] == pytest.approx(7.5)
+    for _ in range(100):
+        now += 1.0
+        await pacer.grant(asyncio.Semaphore(1))
+    assert pacer.per_second == pytest.approx(full)
+
+
+async def test_only_a_refusal_by_quota_slows_down() -> None:
+    """Other errors say nothing about the rate."""
+    pace = pacing(Rate(calls=100, period=1.0), Halt())
+    for verdict in Verdict:
+        if verdict is not Verdict.SLOW_DOWN:
+            pace.answered("Modify", CallError(verdict, code="x", message=""))
+    pace.answered("Modify", None)
+    assert pace.pacer("Modify").per_second == pytest.approx(97)
+    pace.answered("Modify", CallError(Verdict.SLOW_DOWN, code="Throttling", message=""))
+    assert pace.pacer("Modify").per_second < 97
