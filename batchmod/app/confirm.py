@@ -1,0 +1,44 @@
+"""Nothing is changed that was not agreed to; what cannot be undone is agreed to by number."""
+
+import sys
+
+from batchmod.app.options import Options
+from batchmod.app.planned import instances_to_change
+from batchmod.app.session import interactive, say
+from batchmod.errors import UsageError
+from batchmod.model.events import Kind
+from batchmod.model.plan import Plan
+
+WORDS = {
+    Kind.ATTRIBUTES: "name or release protection changed",
+    Kind.PASSWORD: "password changed: clients that hold the old one cannot log in again",
+    Kind.TDE: "encrypted: this CANNOT BE UNDONE",
+}
+
+
+def confirm(plan: Plan, options: Options) -> None:
+    """Returns when the plan may be applied; raises UsageError, with nothing sent, when it may not."""
+    counts = {kind: instances_to_change(plan.rows, kind) for kind in Kind}
+    if not any(counts.values()):
+        return
+    _irreversible(counts[Kind.TDE], options)
+    if options.yes:
+        return
+    if not interactive():
+        raise UsageError("no terminal to confirm on: read the plan (`batchmod plan`), then run with --yes")
+    for kind, count in counts.items():
+        if count:
+            say(f"  {count} instances: {WORDS[kind]}")
+    sys.stderr.write(f"Apply this to {instances_to_change(plan.rows)} instances? Only 'yes' is taken as yes: ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip() != "yes":
+        raise UsageError("not confirmed: nothing was sent")
+
+
+def _irreversible(count: int, options: Options) -> None:
+    if not count or options.accept_irreversible == count:
+        return
+    said = "" if options.accept_irreversible is None else f", not {options.accept_irreversible}"
+    raise UsageError(
+        f"the plan would encrypt {count} instances, which cannot be undone: say --accept-irreversible {count}{said}"
+    )

@@ -1,0 +1,20 @@
+"""What the command line and the environment said, as values. Argv and environment end here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Shared options of all commands; `drain` in seconds."""
+
+    environ: Mapping[str, str] = field(repr=False)
+    endpoint: str | None = None
+    state: Path | None = None
+    report_dir: Path | None = None
+    yes: bool = False
+    accept_irreversible: int | None = None
+    drain: float = 300.0
+    quiet: bool = False
+    verbose: bool = False

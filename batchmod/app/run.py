@@ -1,0 +1,199 @@
+"""`run`, `resume` and `abandon`: one execution each, begun in three ways."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from batchmod.app.confirm import confirm
+from batchmod.app.execute import Execution
+from batchmod.app.fleet import open_fleet
+from batchmod.app.options import Options
+from batchmod.app.planned import failure_limit, make_plan, pace_line
+from batchmod.app.proofs import chosen_password, password_change
+from batchmod.app.session import (
+    Session,
+    check_fence,
+    check_report_dir,
+    find_run,
+    hold,
+    new_run_id,
+    no_core_dumps,
+    report_dir,
+    say,
+    state_of,
+)
+from batchmod.app.watching import Watching, show_plan
+from batchmod.cloud.endpoints import endpoint_for
+from batchmod.engine.clock import Clock
+from batchmod.engine.halt import Halt
+from batchmod.errors import UsageError
+from batchmod.journal.sqlite import SqliteJournal
+from batchmod.model.events import Kind, Phase, StoppedBy
+from batchmod.model.loading import load, restore
+from batchmod.model.notices import RunOpened
+from batchmod.model.record import Mark, MarkType, Run
+from batchmod.model.secret import Secret
+
+
+async def run(manifest_path: Path, options: Options) -> int:
+    """Plans, confirms, applies, proves and reports; the exit code."""
+    no_core_dumps()
+    loaded, clock = load(manifest_path), Clock()
+    manifest, run_id = loaded.manifest, new_run_id(clock)
+    check_fence(manifest, loopback=endpoint_for("r-kvstore", loaded.targets[0].region, options.endpoint).loopback)
+    chosen = chosen_password(password_change(manifest), options.environ, loaded.directory)
+    reports = report_dir(options, manifest, loaded.directory)
+    check_report_dir(reports)
+    halt, watching = Halt(), Watching(options)
+    async with hold(options, state_of(options, manifest_path), manifest, run_id=run_id, clock=clock) as session:
+        _refuse_unfinished(session.journal, manifest.name)
+        regions = [target.region for target in loaded.targets]
+        async with open_fleet(manifest, regions, options, halt=halt, notify=watching.notify, clock=clock) as fleet:
+            plan = await make_plan(loaded, fleet, session.store, chosen, clock)
+            show_plan(plan, options, pace_line(manifest, plan.rows))
+            confirm(plan, options)
+            opened = Run(
+                id=run_id,
+                name=manifest.name,
+                manifest_digest=loaded.digest,
+                manifest=loaded.normalised,
+                directory=str(loaded.directory),
+                started_at=clock.wall(),
+                password_hmac=None if chosen is None else session.store.fingerprint(chosen),
+            )
+            await session.journal.open_run(opened, plan.rows)
+            execution = Execution(
+                session=session,
+                fleet=fleet,
+                run=opened,
+                manifest=manifest,
+                options=options,
+                reports=reports,
+                halt=halt,
+                watching=watching,
+                clock=clock,
+                chosen=chosen,
+            )
+            _announce(execution, resumed=False)
+            return await execution.apply()
+
+
+def _refuse_unfinished(journal: SqliteJournal, name: str) -> None:
+    unfinished = journal.unfinished(name)
+    if unfinished:
+        run_id = unfinished[-1].id
+        raise UsageError(
+            f"run {run_id} of {name} is unfinished: `batchmod resume {run_id}` continues it, "
+            f"`batchmod abandon {run_id}` settles what is in doubt and closes it"
+        )
+
+
+async def resume(wanted: str | None, options: Options) -> int:
+    """Continues an unfinished run where it was left; the exit code."""
+    no_core_dumps()
+    state, clock = state_of(options, None), Clock()
+    run = _unfinished(state, wanted)
+    if run is None:
+        say("nothing to resume")
+        return 0
+    halt = Halt()
+    async with _taken_up(run, state, options, halt, clock) as execution:
+        chosen = _chosen_again(execution, options)
+        execution.chosen = chosen
+        await execution.session.journal.mark(run.id, Mark(type=MarkType.RESUMED, at=clock.wall()))
+        _announce(execution, resumed=True)
+        return await execution.apply()
+
+
+async def abandon(wanted: str, options: Options) -> int:
+    """Settles what is in doubt as far as looking can, sends nothing, and closes the run; the exit code."""
+    no_core_dumps()
+    state, clock = state_of(options, None), Clock()
+    run = _unfinished(state, wanted)
+    if run is None:
+        say("nothing to abandon: the run is closed")
+        return 0
+    halt = Halt()
+    halt.stop(StoppedBy.CONTROL)
+    async with _taken_up(run, state, options, halt, clock) as execution:
+        _announce(execution, resumed=True)
+        await execution.close()
+        return await execution.finish()
+
+
+def _unfinished(state: Path, wanted: str | None) -> Run | None:
+    """The unfinished run that is meant; None when there is none. UsageError when several could be meant."""
+    if wanted is None and not (state / "journal.db").exists():
+        return None
+    journal = SqliteJournal.read(state)
+    try:
+        unfinished = journal.unfinished()
+        if wanted is not None:
+            found = find_run(journal, wanted)
+            return next((run for run in unfinished if run.id == found.id), None)
+    finally:
+        journal.close()
+    if len(unfinished) > 1:
+        raise UsageError(f"several runs are unfinished, name one: {', '.join(run.id for run in unfinished)}")
+    return unfinished[0] if unfinished else None
+
+
+@asynccontextmanager
+async def _taken_up(run: Run, state: Path, options: Options, halt: Halt, clock: Clock) -> AsyncIterator[Execution]:
+    manifest = restore(run.manifest)
+    reports = report_dir(options, manifest, Path(run.directory))
+    check_report_dir(reports)
+    watching = Watching(options)
+    async with hold(options, state, manifest, run_id=run.id, clock=clock) as session:
+        regions = [row.region for row, known in session.journal.states(run.id) if known.is_open]
+        loopback = endpoint_for("r-kvstore", regions[0] if regions else None, options.endpoint).loopback
+        check_fence(manifest, loopback=loopback)
+        async with open_fleet(manifest, regions, options, halt=halt, notify=watching.notify, clock=clock) as fleet:
+            _same_account(session, run, fleet.account_ids.values())
+            yield Execution(
+                session=session,
+                fleet=fleet,
+                run=run,
+                manifest=manifest,
+                options=options,
+                reports=reports,
+                halt=halt,
+                watching=watching,
+                clock=clock,
+                chosen=None,
+            )
+
+
+def _same_account(session: Session, run: Run, account_ids: Iterable[str]) -> None:
+    planned = {row.account_id for row, state in session.journal.states(run.id) if state.is_open}
+    if not planned <= set(account_ids):
+        raise UsageError(
+            f"run {run.id} belongs to account {', '.join(sorted(planned))}: these credentials are another's"
+        )
+
+
+def _announce(execution: Execution, *, resumed: bool) -> None:
+    known = list(execution.session.journal.states(execution.run.id))
+    opened = RunOpened(
+        run_id=execution.run.id,
+        name=execution.run.name,
+        resumed=resumed,
+        rows=len(known),
+        to_send=sum(state.is_open for _, state in known),
+        max_failures=failure_limit(execution.manifest, [row for row, _ in known]),
+    )
+    execution.watching.open(opened, known)
+
+
+def _chosen_again(execution: Execution, options: Options) -> Secret | None:
+    """The chosen password for rows that were not escrowed yet; the same as when the run began, or nothing is sent."""
+    rows = execution.session.journal.states(execution.run.id)
+    if not any(row.kind is Kind.PASSWORD and state.phase is Phase.PLANNED for row, state in rows):
+        return None
+    change = password_change(execution.manifest)
+    chosen = chosen_password(change, options.environ, Path(execution.run.directory))
+    if chosen is not None and execution.session.store.fingerprint(chosen) != execution.run.password_hmac:
+        raise UsageError(
+            "changes: password: not the password that this run began with: set that one, or abandon the run"
+        )
+    return chosen

@@ -1,0 +1,124 @@
+"""What a command that writes holds while it works: the state directory, its journal and its secret store."""
+
+import secrets
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from batchmod.app.options import Options
+from batchmod.engine.clock import Clock
+from batchmod.errors import ReportError, UsageError
+from batchmod.journal.sqlite import SqliteJournal
+from batchmod.journal.state import StateDir, state_path
+from batchmod.model.manifest import FENCE, Manifest
+from batchmod.model.record import Run
+from batchmod.report.files import ensure_writable
+from batchmod.secrets.embedded import EmbeddedStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """Held for as long as the command runs; no other process writes in this state directory meanwhile."""
+
+    state: Path
+    journal: SqliteJournal
+    store: EmbeddedStore
+
+
+def say(text: str) -> None:
+    """Progress and explanations go to stderr; stdout is for data."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def state_of(options: Options, manifest: Path | None) -> Path:
+    return state_path(option=options.state, environ=options.environ, manifest=manifest, cwd=Path.cwd())
+
+
+def report_dir(options: Options, manifest: Manifest, directory: Path) -> Path:
+    """`--report-dir`, else the manifest's (relative to the manifest), else `reports` here."""
+    if options.report_dir is not None:
+        return options.report_dir
+    return directory / manifest.report.dir if manifest.report.dir is not None else Path("reports")
+
+
+def check_report_dir(path: Path) -> None:
+    """Reports can be written there; refused before anything is sent, else."""
+    try:
+        ensure_writable(path)
+    except ReportError as error:
+        raise UsageError(str(error)) from error
+
+
+def check_fence(manifest: Manifest, *, loopback: bool) -> None:
+    """A fence shorter than a signed request's validity is for a simulator only."""
+    if manifest.retry.fence < FENCE and not loopback:
+        raise UsageError(
+            f"retry.fence: must be at least {FENCE / 60:.0f}m: a signed request can land for 15 minutes; "
+            "shorter only against a loopback endpoint"
+        )
+
+
+def new_run_id(clock: Clock) -> str:
+    """Sorts by time, and two runs that start in the same second differ."""
+    return f"{datetime.fromtimestamp(clock.wall(), UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+
+
+@asynccontextmanager
+async def hold(
+    options: Options, state: Path, manifest: Manifest, *, run_id: str, clock: Clock
+) -> AsyncIterator[Session]:
+    """The state directory is ours, its journal and store are open.
+
+    Raises HeldError when another process has it, UsageError when it, the journal, the store or its key is not usable.
+    """
+    directory = StateDir(path=state)
+    directory.prepare()
+    with directory.hold(run_id=run_id, now=clock.wall()), _journal(state) as journal:
+        store = EmbeddedStore.open(state, environ=options.environ, say=say, recipients=manifest.secrets.recipients)
+        try:
+            yield Session(state=state, journal=journal, store=store)
+        finally:
+            await store.close()
+
+
+@contextmanager
+def _journal(state: Path) -> Iterator[SqliteJournal]:
+    journal = SqliteJournal.open(state)
+    try:
+        yield journal
+    finally:
+        journal.close()
+
+
+def find_run(journal: SqliteJournal, wanted: str | None) -> Run:
+    """The run of this id, the only one whose id begins so, or the last one of this name; without `wanted` the last.
+
+    Raises UsageError when there is none, or more than one.
+    """
+    runs = journal.runs()
+    if not runs:
+        raise UsageError("there are no runs in this state directory; another one is named with --state")
+    if wanted is None:
+        return runs[-1]
+    exact = [run for run in runs if run.id == wanted] or [run for run in runs if run.name == wanted][-1:]
+    found = exact or [run for run in runs if run.id.startswith(wanted)]
+    if not found:
+        raise UsageError(f"there is no run {wanted!r} in this state directory; `batchmod runs` lists them")
+    if len(found) > 1:
+        raise UsageError(f"{wanted!r} is not one run: {', '.join(run.id for run in found)}")
+    return found[0]
+
+
+def interactive() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def no_core_dumps() -> None:
+    """A crash writes no memory to disk: it holds passwords."""
+    import resource  # noqa: PLC0415  only where secrets are held
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,0 +1,97 @@
+"""The commands that only read: `validate`, `plan`, `runs`, `report`."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from batchmod.app.execute import write_report_files
+from batchmod.app.fleet import open_fleet
+from batchmod.app.options import Options
+from batchmod.app.planned import instances_to_change, make_plan, pace_line
+from batchmod.app.proofs import chosen_password, password_change
+from batchmod.app.session import check_fence, find_run, report_dir, say, state_of
+from batchmod.app.watching import width
+from batchmod.cloud.endpoints import endpoint_for
+from batchmod.engine.clock import Clock
+from batchmod.engine.halt import Halt
+from batchmod.journal.sqlite import SqliteJournal
+from batchmod.model.loading import Loaded, load, restore
+from batchmod.model.plan import Plan
+from batchmod.report.files import Format, render_report
+from batchmod.report.plan_view import plan_json, plan_table
+from batchmod.report.rows import report_row
+from batchmod.report.summary import runs_table
+from batchmod.secrets.embedded import EmbeddedStore
+from batchmod.secrets.schema import FILE
+
+
+def validate(manifest_path: Path) -> None:
+    """Says that the manifest is right. Raises UsageError with all that is wrong with it."""
+    loaded = load(manifest_path)
+    kinds = ", ".join(change.kind.value for change in loaded.manifest.changes)
+    sys.stdout.write(f"{manifest_path}: {len(loaded.targets)} targets; {kinds}; valid\n")
+
+
+async def plan(manifest_path: Path, options: Options, *, form: str) -> None:
+    """What a run would do now, on stdout. Nothing is changed, and nothing is made on disk."""
+    loaded, clock = load(manifest_path), Clock()
+    manifest = loaded.manifest
+    loopback = endpoint_for("r-kvstore", loaded.targets[0].region, options.endpoint).loopback
+    check_fence(manifest, loopback=loopback)
+    made = await _plan(loaded, options, state_of(options, manifest_path), clock)
+    if form == "json":
+        sys.stdout.writelines(plan_json(made))
+        return
+    sys.stdout.write(plan_table(made, width()) + "\n")
+    pace = pace_line(manifest, made.rows)
+    if pace is not None:
+        say(pace)
+    say(f"a run would change {instances_to_change(made.rows)} instances; digest {made.digest[:16]}")
+
+
+async def _plan(loaded: Loaded, options: Options, state: Path, clock: Clock) -> Plan:
+    manifest = loaded.manifest
+    chosen = chosen_password(password_change(manifest), options.environ, loaded.directory)
+    store = None
+    if chosen is not None and (state / FILE).exists():
+        store = EmbeddedStore.open(state, environ=options.environ, say=say, create=False)
+    try:
+        regions = [target.region for target in loaded.targets]
+        async with open_fleet(manifest, regions, options, halt=Halt(), notify=lambda _: None, clock=clock) as fleet:
+            return await make_plan(loaded, fleet, store, chosen, clock)
+    finally:
+        if store is not None:
+            await store.close()
+
+
+@contextmanager
+def _journal(options: Options) -> Iterator[SqliteJournal]:
+    journal = SqliteJournal.read(state_of(options, None))
+    try:
+        yield journal
+    finally:
+        journal.close()
+
+
+def runs(options: Options) -> None:
+    """All runs of the state directory, oldest first, on stdout."""
+    with _journal(options) as journal:
+        known = [(run, journal.counts(run.id), journal.open_rows(run.id)) for run in journal.runs()]
+    sys.stdout.write(runs_table(known, width()) + "\n")
+
+
+def report(wanted: str, options: Options, *, form: str | None) -> None:
+    """The report of a run, rebuilt from the journal: on stdout in one format, or as the files that the run wrote.
+
+    Raises ReportError when the files cannot be written.
+    """
+    with _journal(options) as journal:
+        run = find_run(journal, wanted)
+        if form is not None:
+            rows = (report_row(run, row, state) for row, state in journal.states(run.id))
+            sys.stdout.writelines(render_report(run, rows, Format(form)))
+            return
+        manifest = restore(run.manifest)
+        for path in write_report_files(journal, run, manifest, report_dir(options, manifest, Path(run.directory))):
+            sys.stdout.write(f"{path}\n")

@@ -1,0 +1,119 @@
+"""`secrets`: what is stored, and the way out for it. `list` never shows a value; a terminal needs --reveal for one."""
+
+import os
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from batchmod.app.options import Options
+from batchmod.app.session import no_core_dumps, say, state_of
+from batchmod.errors import UsageError
+from batchmod.journal.state import StateDir
+from batchmod.model.secret import Generation, Secret, Stage
+from batchmod.report.layout import columns, moment
+from batchmod.secrets.embedded import EmbeddedStore
+from batchmod.secrets.transfer import Format, backup, export_csv, export_json, import_
+
+EXPORTS = {Format.JSON: export_json, Format.CSV: export_csv}
+
+
+@asynccontextmanager
+async def _store(options: Options) -> AsyncIterator[EmbeddedStore]:
+    store = EmbeddedStore.open(state_of(options, None), environ=options.environ, say=say, create=False)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def listing(options: Options) -> None:
+    """Every stored generation without its value, on stdout."""
+    async with _store(options) as store:
+        known = await store.all()
+    lines = [("account", "region", "instance", "login", "generation", "stage", "run", "updated")]
+    for one in known:
+        key, updated = one.key, moment(one.updated_at, timespec="seconds")
+        place = (key.account_id, key.region, key.instance_id, one.login)
+        lines.append((*place, str(one.generation), one.stage.value, one.run_id, updated))
+    sys.stdout.write("\n".join(columns(lines, 1000)) + "\n" if known else "no secrets yet\n")
+
+
+async def get(options: Options, instance_id: str, *, stage: str, reveal: bool) -> None:
+    """One password on stdout. Raises UsageError when there is none at that stage, or more than one."""
+    _may_show(reveal=reveal)
+    no_core_dumps()
+    async with _store(options) as store:
+        found = [one for one in await store.all() if one.key.instance_id == instance_id and one.stage.value == stage]
+        if not found:
+            raise UsageError(f"{instance_id}: no {stage} password is stored; `batchmod secrets list` shows what is")
+        if len({one.key for one in found}) > 1:
+            raise UsageError(f"{instance_id}: stored for {', '.join(str(one.key) for one in found)}; use export")
+        secret = await store.reveal(found[-1].key, found[-1].generation)
+    sys.stdout.write(secret.reveal() + "\n")
+
+
+async def export(options: Options, *, form: str, reveal: bool) -> None:
+    """Every stored password in the clear, on stdout."""
+    _may_show(reveal=reveal)
+    no_core_dumps()
+    async with _store(options) as store:
+        records: list[tuple[Generation, Secret]] = [
+            (one, await store.reveal(one.key, one.generation)) for one in await store.all()
+        ]
+    sys.stdout.write(EXPORTS[Format(form)](records))
+
+
+async def import_file(options: Options, path: Path, *, form: str | None) -> None:
+    """Every record of an export is in the store, or none is and UsageError says why."""
+    no_core_dumps()
+    text = _text_of(path)
+    wanted = Format(form or ("csv" if path.suffix == ".csv" else "json"))
+    records = import_(text, wanted, at=time.time())
+    state = StateDir(path=state_of(options, None))
+    state.prepare()
+    with state.hold(run_id="import", now=time.time()):
+        store = EmbeddedStore.open(state.path, environ=options.environ, say=say)
+        try:
+            await _check_free(store, records)
+            for record, secret in records:
+                await store.insert(record, secret)
+        finally:
+            await store.close()
+    say(f"{len(records)} secrets imported into {state.path}")
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}") from error
+
+
+async def _check_free(store: EmbeddedStore, records: list[tuple[Generation, Secret]]) -> None:
+    """Raises UsageError, before anything is written, for what is stored otherwise already."""
+    known = {(one.key, one.generation): one for one in await store.all()}
+    problems = []
+    for record, secret in records:
+        there = known.get((record.key, record.generation))
+        if there is not None and (
+            there.stage is not record.stage or await store.reveal(record.key, record.generation) != secret
+        ):
+            problems.append(f"{record.key}: generation {record.generation} is stored already, and is another")
+        single = record.stage is not Stage.CANDIDATE and there is None
+        if single and any(one.key == record.key and one.stage is record.stage for one in known.values()):
+            problems.append(f"{record.key}: a {record.stage.value} password is stored already")
+    if problems:
+        raise UsageError(*problems)
+
+
+def backup_to(options: Options, target: Path) -> None:
+    """A copy of the store, values still encrypted; the age key is not in it."""
+    backup(state_of(options, None), target)
+    say(f"{target}: written; it opens with the age key only, which is not in it")
+
+
+def _may_show(*, reveal: bool) -> None:
+    if not reveal and os.isatty(sys.stdout.fileno()):
+        raise UsageError("this would show passwords on the terminal: say --reveal, or send stdout elsewhere")

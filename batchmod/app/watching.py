@@ -1,0 +1,68 @@
+"""Who looks on while a run goes on: a board on a terminal, lines elsewhere, nobody when it is quiet."""
+
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from batchmod.app.options import Options
+from batchmod.app.session import say
+from batchmod.model.events import Outcome
+from batchmod.model.notices import Notice, RunOpened
+from batchmod.model.plan import Plan, PlannedRow
+from batchmod.model.record import RowState, Run
+from batchmod.report.board import Board
+from batchmod.report.board_state import BoardState
+from batchmod.report.console import Lines
+from batchmod.report.observers import Observers
+from batchmod.report.plan_view import plan_table
+from batchmod.report.summary import summary
+
+
+def width() -> int:
+    return shutil.get_terminal_size((100, 24)).columns
+
+
+def show_plan(plan: Plan, options: Options, pace: str | None) -> None:
+    """The plan as a person reads it before saying yes."""
+    if options.quiet:
+        return
+    say(plan_table(plan, width()))
+    if pace is not None:
+        say(pace)
+    say("")
+
+
+class Watching:
+    """Takes notices from the first call on; what is told before `open` is not shown."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._observers = Observers()
+        self._board: Board | None = None
+
+    def open(self, opened: RunOpened, states: Iterable[tuple[PlannedRow, RowState]]) -> None:
+        """From here on the run is shown, from the state that its rows are in."""
+        if self._options.quiet:
+            return
+        state = BoardState.start(states, now=time.monotonic())
+        if sys.stderr.isatty() and not self._options.verbose:
+            self._board = Board.on_stderr(state, clock=time.monotonic)
+            self._observers = Observers(self._board)
+        else:
+            self._observers = Observers(Lines(say, state, clock=time.monotonic))
+        self.notify(opened)
+
+    def notify(self, notice: Notice) -> None:
+        self._observers.notify(notice)
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """The board is on the screen, if there is one."""
+        with self._board or nullcontext():
+            yield
+
+    def summary(self, run: Run, counts: Mapping[Outcome, int], paths: Sequence[Path], open_rows: int) -> None:
+        say(summary(run, counts, paths, open_rows, quiet=self._options.quiet))

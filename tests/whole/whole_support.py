@@ -1,0 +1,140 @@
+"""The product as its users have it: the command as a process, against a simulator in this one."""
+
+import asyncio
+import csv
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from batchmod.sim.server import Running, SimOptions, running
+
+WIDE = (
+    "default",
+    "DescribeInstances",
+    "DescribeInstanceAttribute",
+    "ModifyInstanceAttribute",
+    "ModifyInstanceTDE",
+    "DescribeInstanceTDEStatus",
+)
+FAST = {
+    "quotas": dict.fromkeys(WIDE, "5000/1s"),
+    "durations": {"attributes": 0.05, "password": 0.05, "tde": 0.05},
+    "lag": 0.0,
+}
+LIMITS = {"rate": "3000/1s"}
+RETRY = {"max_delay": "1s", "settle_quiet": "1s", "fence": "2s", "settle_timeout": "30s", "busy_timeout": "30s"}
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A working directory with a manifest, a simulator, and the environment of an operator."""
+
+    folder: Path
+    sim: Running
+    environ: Mapping[str, str]
+
+    def manifest(self, **sections: Any) -> Path:
+        """Writes job.yaml; what is not said is fast and small."""
+        body = {
+            "version": 1,
+            "name": "job",
+            "defaults": {"region": "cn-hangzhou"},
+            "limits": LIMITS,
+            "retry": RETRY,
+            **sections,
+        }
+        path = self.folder / "job.yaml"
+        path.write_text(json.dumps(body), encoding="utf-8")
+        return path
+
+    def targets(self, count: int) -> list[dict[str, str]]:
+        return [{"id": f"r-sim{n:06d}", "region": ("cn-hangzhou", "cn-shanghai")[n % 2]} for n in range(count)]
+
+    async def start(self, *arguments: str, environ: Mapping[str, str] | None = None) -> asyncio.subprocess.Process:
+        return await self._start("-m", "batchmod", *arguments, environ=environ)
+
+    async def start_program(self, program: str, *arguments: str) -> asyncio.subprocess.Process:
+        """A Python program of a test's own, with the operator's environment."""
+        return await self._start("-c", program, *arguments, environ=None)
+
+    async def _start(self, *arguments: str, environ: Mapping[str, str] | None) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            *arguments,
+            cwd=self.folder,
+            env={**self.environ, **(environ or {})},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+
+    async def run(self, *arguments: str, environ: Mapping[str, str] | None = None) -> Result:
+        process = await self.start(*arguments, environ=environ)
+        async with asyncio.timeout(120):
+            out, err = await process.communicate()
+        assert process.returncode is not None
+        return Result(process.returncode, out.decode(), err.decode())
+
+    def report(self) -> dict[str, Any]:
+        """The newest JSON report; the CSV beside it says the same."""
+        path = max((self.folder / "reports").glob("*.json"), key=lambda found: found.stat().st_mtime_ns)
+        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        with path.with_suffix(".csv").open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        assert [row["outcome"] for row in rows] == [row["outcome"] for row in report["rows"]]
+        assert sum(report["run"]["counts"].values()) == len(report["rows"])
+        return report
+
+    def outcomes(self) -> dict[str, int]:
+        return {name: count for name, count in self.report()["run"]["counts"].items() if count}
+
+    def files(self) -> list[Path]:
+        return sorted(self.folder.rglob("*"))
+
+    def truth(self, instance_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.sim.cloud.state()["instances"][instance_id]
+        return found
+
+    def calls(self, api: str) -> int:
+        return sum(self.sim.cloud.state()["calls"].get(api, {}).values())
+
+    def modifying_calls(self) -> int:
+        return self.calls("ModifyInstanceAttribute") + self.calls("ModifyInstanceTDE")
+
+    async def stored(self) -> dict[str, dict[str, str]]:
+        """Password by instance and stage, as `secrets export` tells it."""
+        result = await self.run("secrets", "export")
+        assert result.code == 0, result.err
+        found: dict[str, dict[str, str]] = {}
+        for record in json.loads(result.out):
+            found.setdefault(record["instance_id"], {})[record["stage"]] = record["password"]
+        return found
+
+
+@asynccontextmanager
+async def bench(
+    folder: Path, *, instances: int = 20, faults: Mapping[str, Any] | None = None, speed: float = 1.0
+) -> AsyncIterator[Bench]:
+    """A fresh simulator and an empty folder with a key of its own."""
+    scenario = folder / "faults.json"
+    scenario.write_text(json.dumps({**FAST, **(faults or {})}), encoding="utf-8")
+    async with running(SimOptions(instances=instances, faults=scenario, speed=speed)) as sim:
+        environ = {
+            **os.environ,
+            "BATCHMOD_ENDPOINT": sim.endpoint,
+            "ALIBABA_CLOUD_ACCESS_KEY_ID": sim.access_key_id,
+            "ALIBABA_CLOUD_ACCESS_KEY_SECRET": sim.access_key_secret,
+        }
+        yield Bench(folder, sim, environ)
