@@ -68,5 +68,6 @@ class StoppedBy(StrEnum):
     """Why a run ended before its rows did; `stopped_by` in a report."""
 
     SIGNAL = "signal"
+    CONTROL = "control"  # an operator gave the run up
     MAX_FAILURES = "max_failures"
     STORE = "store"

@@ -1,0 +1,88 @@
+"""A journal that ends with its process: for rehearsals and tests. No I/O."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from batchmod.errors import JournalError
+from batchmod.journal.store import (
+    DOUBTFUL,
+    first_state,
+    open_of,
+    outcomes,
+    refuse_gaps,
+    refuse_unknown,
+)
+from batchmod.model.events import Outcome, Phase
+from batchmod.model.plan import PlannedRow
+from batchmod.model.record import Mark, RowState, Run, Step
+
+
+class MemoryJournal:
+    """Keeps the contract of Journal, but for outliving the process."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, Run] = {}
+        self._rows: dict[str, tuple[PlannedRow, ...]] = {}
+        self._states: dict[str, list[RowState]] = {}
+        self._closed = False
+
+    async def open_run(self, run: Run, rows: Sequence[PlannedRow]) -> None:
+        self._refuse_closed()
+        refuse_gaps(run, rows)
+        if run.id in self._runs:
+            raise JournalError(f"the journal already has a run {run.id}")
+        self._runs[run.id] = run
+        self._rows[run.id] = tuple(rows)
+        self._states[run.id] = [first_state(row) for row in rows]
+
+    async def step(self, run_id: str, step: Step) -> None:
+        self._refuse_closed()
+        refuse_unknown(self._known(), run_id, step.seq)
+        states = self._states[run_id]
+        states[step.seq] = states[step.seq].after(step)
+
+    async def mark(self, run_id: str, mark: Mark) -> None:
+        self._refuse_closed()
+        refuse_unknown(self._known(), run_id)
+        self._runs[run_id] = self._runs[run_id].after(mark)
+
+    def runs(self) -> list[Run]:
+        return list(self._runs.values())
+
+    def run(self, run_id: str) -> Run | None:
+        return self._runs.get(run_id)
+
+    def latest(self, name: str | None = None) -> Run | None:
+        return next((run for run in reversed(self._runs.values()) if name in {None, run.name}), None)
+
+    def states(self, run_id: str) -> Iterator[tuple[PlannedRow, RowState]]:
+        return zip(self._rows.get(run_id, ()), tuple(self._states.get(run_id, ())), strict=True)
+
+    def counts(self, run_id: str) -> Counter[Outcome]:
+        return outcomes(self._phases(run_id))
+
+    def open_rows(self, run_id: str) -> int:
+        return open_of(self._phases(run_id))
+
+    def unfinished(self, name: str | None = None) -> list[Run]:
+        mine = (run for run in self._runs.values() if name in {None, run.name} and not run.closed)
+        return [run for run in mine if self.open_rows(run.id)]
+
+    def doubtful(self) -> Iterator[tuple[Run, PlannedRow, RowState]]:
+        for run in self.runs():
+            for row, state in self.states(run.id):
+                if state.phase in DOUBTFUL:
+                    yield run, row, state
+
+    def close(self) -> None:
+        self._closed = True
+
+    def _phases(self, run_id: str) -> Counter[Phase]:
+        return Counter(state.phase for state in self._states.get(run_id, ()))
+
+    def _known(self) -> dict[str, int]:
+        return {run_id: len(rows) for run_id, rows in self._rows.items()}
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise JournalError("the journal is closed")

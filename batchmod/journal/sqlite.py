@@ -1,0 +1,159 @@
+"""The journal in one SQLite file that is only added to. Writes share transactions; reads never wait for them."""
+
+import itertools
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from operator import itemgetter
+from pathlib import Path
+from typing import Final
+
+from batchmod.errors import JournalError
+from batchmod.journal import schema
+from batchmod.journal.encoding import encode, mark_of, row_of, run_of, step_of
+from batchmod.journal.store import DOUBTFUL, first_state, open_of, outcomes, refuse_gaps, refuse_unknown
+from batchmod.journal.writer import Writer
+from batchmod.model.events import Outcome, Phase
+from batchmod.model.plan import PlannedRow
+from batchmod.model.record import Mark, RowState, Run, Step, fold
+
+FILE: Final = "journal.db"
+
+_PHASES: Final = "SELECT phase, count(*) FROM last WHERE run = ? GROUP BY phase"
+_STATES: Final = """SELECT row.seq, row.body, step.body FROM row
+ LEFT JOIN step ON step.run = row.run AND step.seq = row.seq
+ WHERE row.run = ? ORDER BY row.seq, step.n"""
+_STATES_IN: Final = """SELECT last.seq, last.body, step.body FROM last
+ LEFT JOIN step ON step.run = last.run AND step.seq = last.seq
+ WHERE last.run = ? AND last.phase IN (SELECT value FROM json_each(?)) ORDER BY last.seq, step.n"""
+
+
+class SqliteJournal:
+    """Keeps the contract of Journal in `<directory>/journal.db`. Made by `open` or `read`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer: Writer | None = None
+        self._keeper: sqlite3.Connection | None = None
+        self._known: dict[str, int] = {}  # rows of each run that may be written to
+
+    @classmethod
+    def open(cls, directory: Path) -> "SqliteJournal":
+        """The journal of that directory, made when it was missing. Raises UsageError when it cannot be used.
+
+        One process may hold it open so: the state directory's lock sees to that.
+        """
+        journal = cls(directory / FILE)
+        connection, journal._keeper = schema.open_for_writing(journal._path)
+        journal._known = dict(connection.execute("SELECT id, rows FROM run"))
+        journal._writer = Writer(connection, name=str(journal._path))
+        return journal
+
+    @classmethod
+    def read(cls, directory: Path) -> "SqliteJournal":
+        """The same, only to be read, also while another process writes it. Creates nothing: without a file it is
+        empty. Raises UsageError for a file that is not a journal of this version.
+        """
+        schema.check(directory / FILE)
+        return cls(directory / FILE)
+
+    @property
+    def commits(self) -> int:
+        """Transactions made durable since it was opened."""
+        return 0 if self._writer is None else self._writer.commits
+
+    async def open_run(self, run: Run, rows: Sequence[PlannedRow]) -> None:
+        writer = self._writing()
+        refuse_gaps(run, rows)
+        if run.id in self._known:
+            raise JournalError(f"the journal already has a run {run.id}")
+        await writer.write(
+            (
+                "INSERT INTO run (id, name, rows, body) VALUES (?, ?, ?, ?)",
+                [(run.id, run.name, len(rows), encode(run))],
+            ),
+            ("INSERT INTO row VALUES (?, ?, ?, ?)", ((run.id, row.seq, row.verdict, encode(row)) for row in rows)),
+        )
+        self._known[run.id] = len(rows)
+
+    async def step(self, run_id: str, step: Step) -> None:
+        writer = self._writing()
+        refuse_unknown(self._known, run_id, step.seq)
+        values = (run_id, step.seq, step.phase, encode(step))
+        await writer.write(("INSERT INTO step (run, seq, phase, body) VALUES (?, ?, ?, ?)", [values]))
+
+    async def mark(self, run_id: str, mark: Mark) -> None:
+        writer = self._writing()
+        refuse_unknown(self._known, run_id)
+        await writer.write(("INSERT INTO mark (run, body) VALUES (?, ?)", [(run_id, encode(mark))]))
+
+    def runs(self) -> list[Run]:
+        return self._runs("SELECT body FROM run ORDER BY n")
+
+    def run(self, run_id: str) -> Run | None:
+        return next(iter(self._runs("SELECT body FROM run WHERE id = ?", run_id)), None)
+
+    def latest(self, name: str | None = None) -> Run | None:
+        return next(
+            iter(self._runs("SELECT body FROM run WHERE name = coalesce(?, name) ORDER BY n DESC LIMIT 1", name)), None
+        )
+
+    def states(self, run_id: str) -> Iterator[tuple[PlannedRow, RowState]]:
+        with schema.reader(self._path) as db:
+            yield from _fold_rows(db.execute(_STATES, (run_id,)))
+
+    def counts(self, run_id: str) -> Counter[Outcome]:
+        return outcomes(self._phases(run_id))
+
+    def open_rows(self, run_id: str) -> int:
+        return open_of(self._phases(run_id))
+
+    def unfinished(self, name: str | None = None) -> list[Run]:
+        mine = self._runs("SELECT body FROM run WHERE name = coalesce(?, name) ORDER BY n", name)
+        return [run for run in mine if not run.closed and self.open_rows(run.id)]
+
+    def doubtful(self) -> Iterator[tuple[Run, PlannedRow, RowState]]:
+        wanted = json.dumps(sorted(DOUBTFUL))
+        for run in self.runs():
+            with schema.reader(self._path) as db:
+                for row, state in _fold_rows(db.execute(_STATES_IN, (run.id, wanted))):
+                    yield run, row, state
+
+    def close(self) -> None:
+        if self._writer is None or self._keeper is None:
+            return
+        self._writer.close()
+        schema.close(self._path, self._keeper)
+
+    def _writing(self) -> Writer:
+        if self._writer is None:
+            raise JournalError(f"{self._path}: the journal was opened to be read")
+        return self._writer
+
+    def _runs(self, query: str, *values: str | None) -> list[Run]:
+        with schema.reader(self._path) as db:
+            db.execute("BEGIN")  # runs and their marks of the same moment
+            found = [run_of(body) for (body,) in db.execute(query, values)]
+            return [_marked(db, run) for run in found]
+
+    def _phases(self, run_id: str) -> Counter[Phase]:
+        with schema.reader(self._path) as db:
+            return Counter({Phase(phase): rows for phase, rows in db.execute(_PHASES, (run_id,))})
+
+
+def _marked(db: sqlite3.Connection, run: Run) -> Run:
+    for (body,) in db.execute("SELECT body FROM mark WHERE run = ? ORDER BY n", (run.id,)):
+        run = run.after(mark_of(body))
+    return run
+
+
+def _fold_rows(found: sqlite3.Cursor) -> Iterator[tuple[PlannedRow, RowState]]:
+    """Rows with their folded states, from lines of (seq, row, step or nothing) in order."""
+    with closing(found):
+        for _, lines in itertools.groupby(found, key=itemgetter(0)):
+            (_, body, step), *more = lines
+            row = row_of(body)
+            steps = [] if step is None else [step, *(line[2] for line in more)]
+            yield row, fold(first_state(row), map(step_of, steps))

@@ -1,0 +1,131 @@
+"""The directory that holds journal, secrets and lock: which one it is, that it is usable, and who holds it."""
+
+import fcntl
+import json
+import os
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from stat import S_IMODE
+from typing import Final
+
+from batchmod.errors import HeldError, UsageError
+
+VARIABLE: Final = "BATCHMOD_STATE"
+DEFAULT: Final = ".batchmod"
+IGNORE: Final = "*\n"
+
+
+def state_path(*, option: Path | None, environ: Mapping[str, str], manifest: Path | None, cwd: Path) -> Path:
+    """`--state`, else $BATCHMOD_STATE (empty counts as unset), else `.batchmod` beside the manifest, else in `cwd`."""
+    if option is not None:
+        return cwd / option
+    if named := environ.get(VARIABLE):
+        return cwd / named
+    return (cwd if manifest is None else (cwd / manifest).parent) / DEFAULT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """The process that holds a state directory, in its own words."""
+
+    run: str
+    pid: int
+    host: str
+    start: str  # RFC 3339, UTC
+
+    def __str__(self) -> str:
+        return f"run {self.run} (pid {self.pid} on {self.host}, since {self.start})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateDir:
+    """A state directory by its path; it may not exist yet."""
+
+    path: Path
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "lock"
+
+    def prepare(self) -> None:
+        """The directory is there, files can be made in it, and git ignores it all.
+
+        A new one is 0700, and so is an old one that is ours and holds nothing else's; the mode of a directory that
+        was there before us is its owner's choice. Raises UsageError when it cannot be used.
+        """
+        try:
+            self._make()
+            if self._is_ours():
+                self.path.chmod(0o700)
+            with tempfile.TemporaryFile(dir=self.path):
+                pass
+            ignore = self.path / ".gitignore"
+            if not ignore.exists():
+                ignore.write_text(IGNORE, encoding="ascii")
+        except OSError as error:
+            raise UsageError(
+                f"{self.path}: not usable as state directory: {error.strerror}; choose another with --state"
+            ) from error
+
+    def _make(self) -> None:
+        if self.path.is_dir():
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(mode=0o700)
+        parent = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            os.fsync(parent)  # a power cut must not take the directory away with what will be durable in it
+        finally:
+            os.close(parent)
+
+    def _is_ours(self) -> bool:
+        """We own it, others can look in, and it is empty or was prepared before."""
+        info = self.path.stat()
+        if info.st_uid != os.geteuid() or S_IMODE(info.st_mode) == 0o700:  # noqa: PLR2004  drwx------
+            return False
+        ignore = self.path / ".gitignore"
+        if ignore.is_file():
+            return ignore.read_bytes() == IGNORE.encode()
+        return not any(self.path.iterdir())
+
+    @contextmanager
+    def hold(self, *, run_id: str, now: float) -> Iterator[None]:
+        """No other process holds the directory inside the block; it is free again as soon as this process is dead.
+
+        `now` is seconds since the epoch. Raises HeldError naming the run, pid, host and start of who holds it, and
+        UsageError when it cannot be locked.
+        """
+        start = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        holder = Holder(run=run_id, pid=os.getpid(), host=socket.gethostname(), start=start)
+        try:
+            lock = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise UsageError(f"{self.lock}: cannot be made: {error.strerror}") from error
+        try:
+            self._take(lock, json.dumps(asdict(holder)).encode())
+            yield
+        finally:
+            os.close(lock)  # frees it; the file stays: deleting it would let two processes lock two files
+
+    def _take(self, lock: int, holder: bytes) -> None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.pwrite(lock, holder, 0)
+            os.ftruncate(lock, len(holder))
+        except BlockingIOError as error:
+            raise HeldError(f"{self.path} is held by {_who(lock)}") from error
+        except OSError as error:
+            raise UsageError(f"{self.lock}: cannot be locked: {error.strerror}; choose another with --state") from error
+
+
+def _who(lock: int) -> str:
+    """What the holder wrote; it may be about to."""
+    try:
+        return str(Holder(**json.loads(os.pread(lock, 4096, 0))))
+    except (ValueError, TypeError):
+        return "a run that is just starting"

@@ -1,0 +1,101 @@
+"""What a journal promises, whatever it is kept in, and the rules that every kind of it shares. No I/O."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, Protocol
+
+from batchmod.errors import JournalError
+from batchmod.model.events import TERMINAL, Outcome, Phase, outcome_of
+from batchmod.model.plan import PlannedRow
+from batchmod.model.record import Mark, RowState, Run, Step
+
+DOUBTFUL: Final = frozenset(
+    {
+        Phase.UNRESOLVED,
+        Phase.ARMED,
+        Phase.REARMED,
+        Phase.IN_DOUBT,
+        Phase.WATCHING,
+        Phase.SETTLING,
+        Phase.PROVING,
+        Phase.PROVED,
+    }
+)
+"""Last phases of a row that may have been changed without anybody having said so to the end."""
+
+
+class Journal(Protocol):
+    """What was planned and what was done, appended and never altered.
+
+    What is awaited is durable when it returns; JournalError means that it is not, or that nobody can tell. From the
+    first write that failed on, every later one fails too. Cancelling a waiter does not take its record back. Reads
+    see everything acknowledged so far, and raise JournalError when the journal cannot be read.
+    """
+
+    async def open_run(self, run: Run, rows: Sequence[PlannedRow]) -> None:
+        """The run and all its rows are in the journal, or nothing of it; `seq` counts the rows from 0."""
+
+    async def step(self, run_id: str, step: Step) -> None: ...
+
+    async def mark(self, run_id: str, mark: Mark) -> None: ...
+
+    def runs(self) -> list[Run]:
+        """Every run with its marks folded in, in the order in which they were opened."""
+
+    def run(self, run_id: str) -> Run | None: ...
+
+    def latest(self, name: str | None = None) -> Run | None:
+        """The run opened last, of this name if one is given."""
+
+    def states(self, run_id: str) -> Iterator[tuple[PlannedRow, RowState]]:
+        """The rows of a run as one moment saw them, by `seq`, each with the fold of its steps; none of an unknown run.
+
+        One row is held at a time.
+        """
+
+    def counts(self, run_id: str) -> Counter[Outcome]:
+        """How many rows a report would show under each outcome; the sum is the plan."""
+
+    def open_rows(self, run_id: str) -> int:
+        """How many rows are in no terminal phase."""
+
+    def unfinished(self, name: str | None = None) -> list[Run]:
+        """The runs that are not closed and have an open row, oldest first."""
+
+    def doubtful(self) -> Iterator[tuple[Run, PlannedRow, RowState]]:
+        """The rows of all runs whose last phase is DOUBTFUL, by run and `seq`."""
+
+    def close(self) -> None:
+        """What was asked to be written is; later writes are refused. Closing twice is once."""
+
+
+def first_state(row: PlannedRow) -> RowState:
+    """What is known of a row before its first step: what the plan said."""
+    return RowState(phase=row.verdict, detail=row.reason, code=row.error_code)
+
+
+def outcomes(phases: Mapping[Phase, int]) -> Counter[Outcome]:
+    """The same rows, by what a report calls them."""
+    counted: Counter[Outcome] = Counter()
+    for phase, rows in phases.items():
+        counted[outcome_of(phase)] += rows
+    return counted
+
+
+def open_of(phases: Mapping[Phase, int]) -> int:
+    return sum(rows for phase, rows in phases.items() if phase not in TERMINAL)
+
+
+def refuse_gaps(run: Run, rows: Sequence[PlannedRow]) -> None:
+    """Raises JournalError unless `seq` counts the rows from 0: a step finds its row by it."""
+    for place, row in enumerate(rows):
+        if row.seq != place:
+            raise JournalError(f"row {row.seq} of run {run.id} stands at place {place}")
+
+
+def refuse_unknown(known: Mapping[str, int], run_id: str, seq: int | None = None) -> None:
+    """Raises JournalError for a run that was not opened, or a row that its plan has not. `known`: rows of each run."""
+    if run_id not in known:
+        raise JournalError(f"the journal has no run {run_id}")
+    if seq is not None and not 0 <= seq < known[run_id]:
+        raise JournalError(f"run {run_id} has no row {seq}: it has {known[run_id]} rows")

@@ -1,0 +1,140 @@
+"""What a run looks like at a moment: the fold of its notices. No terminal and no clock; `now` comes from the caller,
+any clock in seconds that goes forward.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from batchmod.model.events import TERMINAL, Kind, Outcome, Phase, StoppedBy
+from batchmod.model.notices import AccountStopped, CallAnswered, Notice, RowMoved, RunOpened, RunStopping
+from batchmod.model.plan import PlannedRow
+from batchmod.model.record import RowState
+
+WINDOW: Final = 10  # seconds over which the rate of calls is taken
+ERRORS: Final = 3  # the last ones are shown
+
+IN_CHANGE: Final = frozenset({Phase.ARMED, Phase.SETTLING, Phase.PROVING, Phase.PROVED})
+IN_DOUBT: Final = frozenset({Phase.IN_DOUBT, Phase.REARMED, Phase.WATCHING})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowError:
+    """A row that ended failed or unresolved."""
+
+    instance_id: str
+    region: str
+    kind: Kind
+    outcome: Outcome
+    text: str  # code and message, or the detail; as the service sent it
+
+
+@dataclass(slots=True, kw_only=True)
+class BoardState:
+    """Changed by `fold` only. `rows` of the plan are all counted: those that nobody spoke of are planned."""
+
+    began: float
+    opened: RunOpened | None = None
+    phases: Counter[Phase] = field(default_factory=Counter)
+    calls: int = 0
+    throttled: int = 0
+    errors: tuple[RowError, ...] = ()
+    accounts: tuple[AccountStopped, ...] = ()
+    stopping: StoppedBy | None = None
+    _where: dict[int, Phase] = field(default_factory=dict)  # of each row, by seq
+    _seconds: deque[tuple[int, int]] = field(default_factory=deque)  # (second, calls in it), within the window
+    _failed_by_plan: int = 0  # outside the failure budget
+
+    @classmethod
+    def start(cls, states: Iterable[tuple[PlannedRow, RowState]], *, now: float) -> "BoardState":
+        """The rows as the plan, or the journal of a run taken up again, has them."""
+        board = cls(began=now)
+        for row, state in states:
+            board._move(row, state)
+            board._failed_by_plan += row.verdict is Phase.FAILED
+        return board
+
+    @property
+    def rows(self) -> int:
+        return max(len(self._where), self.opened.rows if self.opened else 0)
+
+    @property
+    def done(self) -> int:
+        return sum(self.phases[phase] for phase in TERMINAL)
+
+    @property
+    def in_change(self) -> int:
+        return sum(self.phases[phase] for phase in IN_CHANGE)
+
+    @property
+    def in_doubt(self) -> int:
+        return sum(self.phases[phase] for phase in IN_DOUBT)
+
+    @property
+    def waiting(self) -> int:
+        return self.phases[Phase.WAITING]
+
+    @property
+    def untouched(self) -> int:
+        """Open rows of which nothing was sent."""
+        return self.rows - self.done - self.in_change - self.in_doubt - self.waiting
+
+    @property
+    def budget_used(self) -> int:
+        """Slots of the failure budget that are spent or held by what is not certain yet."""
+        spent = self.phases[Phase.FAILED] - self._failed_by_plan + self.phases[Phase.UNRESOLVED]
+        return spent + self.in_change + self.in_doubt
+
+    def outcomes(self) -> Mapping[Outcome, int]:
+        """Rows that ended, by outcome, every outcome named."""
+        return {outcome: self.phases[Phase(outcome.value)] for outcome in Outcome}
+
+    def rate(self, now: float) -> float:
+        """Calls a second over the last ten, or over the whole run if it is younger."""
+        recent = sum(calls for second, calls in self._seconds if second > int(now) - WINDOW)
+        return recent / min(WINDOW, max(1.0, now - self.began))
+
+    def fold(self, notice: Notice, now: float) -> None:
+        match notice:
+            case RunOpened():
+                self.opened = notice
+            case RowMoved(row=row, state=state):
+                self._move(row, state)
+                if state.outcome in {Outcome.FAILED, Outcome.UNRESOLVED} and not state.is_open:
+                    self.errors = (*self.errors, row_error(row, state))[-ERRORS:]
+            case CallAnswered(throttled=throttled):
+                self.calls += 1
+                self.throttled += throttled
+                self._count(int(now))
+            case AccountStopped():
+                self.accounts = (*self.accounts, notice)
+            case RunStopping(stopped_by=stopped_by):
+                self.stopping = stopped_by
+
+    def _move(self, row: PlannedRow, state: RowState) -> None:
+        before = self._where.get(row.seq)
+        if before is not None:
+            self.phases[before] -= 1
+        self.phases[state.phase] += 1
+        self._where[row.seq] = state.phase
+
+    def _count(self, second: int) -> None:
+        if self._seconds and self._seconds[-1][0] == second:
+            self._seconds[-1] = (second, self._seconds[-1][1] + 1)
+            return
+        self._seconds.append((second, 1))
+        while self._seconds[0][0] <= second - WINDOW:
+            self._seconds.popleft()
+
+
+def row_error(row: PlannedRow, state: RowState) -> RowError:
+    """What is to be said of a row that did not end well."""
+    said = ": ".join(part for part in (state.code, state.message) if part)
+    return RowError(
+        instance_id=row.instance_id,
+        region=row.region,
+        kind=row.kind,
+        outcome=state.outcome,
+        text=said or state.detail or "no reason known",
+    )

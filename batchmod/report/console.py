@@ -1,0 +1,99 @@
+"""A run in plain lines, for a log file or a pipe. Bounded: a large fleet in trouble does not fill a disk."""
+
+from collections.abc import Callable
+from typing import Final
+
+from batchmod.model.events import Outcome
+from batchmod.model.notices import AccountStopped, CallAnswered, Notice, RowMoved, RunOpened, RunStopping
+from batchmod.report.board_state import BoardState, RowError, row_error
+from batchmod.report.layout import cut, duration, printable
+
+EVERY: Final = 10.0  # seconds between two lines of progress, if anything happens at all
+SHARE: Final = 20  # or each twentieth of the rows
+ERRORS: Final = 50  # rows whose error is shown; the others are in the report
+QUIET: Final = 60.0  # seconds until throttling is spoken of again
+LINE: Final = 300  # columns of a line with somebody else's text
+
+
+class Lines:
+    """An observer that writes what it is told; the state is folded here and nowhere else."""
+
+    def __init__(self, write: Callable[[str], None], state: BoardState, *, clock: Callable[[], float]) -> None:
+        """`write` takes one line without its end; `clock` is that of `state`."""
+        self._write = write
+        self._state = state
+        self._clock = clock
+        self._said_at = state.began
+        self._said_done = state.done
+        self._errors = 0
+        self._throttled_at: float | None = None
+
+    def notify(self, notice: Notice) -> None:
+        now = self._clock()
+        self._state.fold(notice, now)
+        match notice:
+            case RunOpened():
+                self._write(opening(notice))
+                self._said_done = self._state.done
+            case RowMoved(row=row, state=state):
+                if not state.is_open and state.outcome in {Outcome.FAILED, Outcome.UNRESOLVED}:
+                    self._complain(row_error(row, state))
+                self._progress(now)
+            case CallAnswered():
+                if notice.throttled:
+                    self._throttling(notice, now)
+                self._progress(now)
+            case AccountStopped(account=account, reason=reason):
+                self._write(
+                    cut(f"account {printable(account)} stopped: {printable(reason)}; nothing more is sent for it", LINE)
+                )
+            case RunStopping(stopped_by=stopped_by):
+                self._write(f"stopping ({stopped_by}): nothing new is sent, open replies are waited for")
+
+    def _progress(self, now: float) -> None:
+        done = self._state.done
+        share = max(1, self._state.rows // SHARE)
+        if done - self._said_done < share and now - self._said_at < EVERY:
+            return
+        self._said_at, self._said_done = now, done
+        self._write(progress(self._state, now))
+
+    def _complain(self, error: RowError) -> None:
+        self._errors += 1
+        if self._errors <= ERRORS:
+            self._write(cut(complaint(error), LINE))
+        if self._errors == ERRORS:
+            self._write("further errors are in the report")
+
+    def _throttling(self, call: CallAnswered, now: float) -> None:
+        if self._throttled_at is not None and now - self._throttled_at < QUIET:
+            return
+        self._throttled_at = now
+        lane = f"{call.lane.account_id}/{call.lane.region}"
+        self._write(
+            f"throttled: {call.api} in {lane} ({call.code}), {self._state.throttled} calls so far; slowing down"
+        )
+
+
+def opening(run: RunOpened) -> str:
+    budget = "" if run.max_failures is None else f"; stops at {run.max_failures} failed or unresolved"
+    verb = "resumed" if run.resumed else "started"
+    return f"{run.name} {run.run_id} {verb}: {run.to_send} of {run.rows} rows to do{budget}"
+
+
+def progress(state: BoardState, now: float) -> str:
+    """One line of where the run stands."""
+    ended = [f"{rows} {outcome}" for outcome, rows in state.outcomes().items() if rows]
+    live = [
+        f"{rows} {what}"
+        for rows, what in ((state.in_change, "in change"), (state.in_doubt, "in doubt"), (state.waiting, "waiting"))
+        if rows
+    ]
+    calls = f"{state.rate(now):.1f} calls/s" + (f", {state.throttled} throttled" if state.throttled else "")
+    parts = [f"{state.done}/{state.rows} rows", *ended, *live, calls, duration(now - state.began)]
+    return " · ".join(parts)
+
+
+def complaint(error: RowError) -> str:
+    """One line of a row that did not end well."""
+    return printable(f"{error.outcome}: {error.instance_id} ({error.region}) {error.kind}: {error.text}")

@@ -1,0 +1,129 @@
+"""A plan, for people and for programs. Pure; a plan holds no secret, so neither does what is shown of it."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from typing import Any, Final
+
+from batchmod.model.events import Kind, Phase
+from batchmod.model.plan import Plan, PlannedRow
+from batchmod.report.layout import columns, cut, printable
+from batchmod.report.rows import differences
+
+SCHEMA: Final = "batchmod.plan/1"
+VERDICTS: Final = (
+    Phase.PLANNED,
+    Phase.UNCHANGED,
+    Phase.SKIPPED,
+    Phase.FAILED,
+    Phase.UNRESOLVED,
+    Phase.NOT_STARTED,
+)  # what a plan can say of a row
+REASONS: Final = 10  # different ones that are shown
+_FIELDS: Final = tuple(field.name for field in fields(PlannedRow) if field.name != "kind")
+
+
+def plan_table(plan: Plan, width: int, first: int = 20) -> str:
+    """The first rows, then what would happen by kind, by account and region, and why rows are not eligible.
+
+    No line is wider than `width`, at best 60 or more; without a last line end.
+    """
+    sends = sum(row.will_send for row in plan.rows)
+    lines = [f"{plan.name}: {len(plan.rows)} rows, {sends} would be sent", ""]
+    lines += _first_rows(plan.rows[:first], width)
+    if len(plan.rows) > first:
+        lines.append(f"… and {len(plan.rows) - first} rows more")
+    lines += ["", *_by_kind(plan), "", *_by_lane(plan, width), *_waves(plan), *_reasons(plan)]
+    tde = sum(row.will_send for row in plan.rows if row.kind is Kind.TDE)
+    if tde:
+        lines += ["", f"tde cannot be undone: {tde} instances would be encrypted"]
+    return "\n".join(cut(line, width) for line in lines)
+
+
+def plan_json(plan: Plan) -> Iterator[str]:
+    """One JSON object, piece by piece, one row a line. `counts` by verdict, `planned` is what would be sent."""
+    verdicts = Counter(row.verdict for row in plan.rows)
+    head = {
+        "schema": SCHEMA,
+        "name": plan.name,
+        "manifest_digest": plan.manifest_digest,
+        "digest": plan.digest,
+        "counts": {verdict: verdicts[verdict] for verdict in VERDICTS},
+    }
+    yield json.dumps(head)[:-1] + ', "rows": ['
+    for place, row in enumerate(plan.rows):
+        yield (",\n" if place else "\n") + json.dumps(_fields(row), default=dict)
+    yield "\n]}\n"
+
+
+def _fields(row: PlannedRow) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in _FIELDS} | {"change": row.kind}
+
+
+def _first_rows(rows: Iterable[PlannedRow], width: int) -> list[str]:
+    """One line a row, or two where the terminal leaves no room for what would change."""
+    lines = [("wave", "account", "region", "instance", "change")]
+    said = ["what would happen"]
+    for row in rows:
+        wave = "-" if row.wave is None else str(row.wave)
+        lines.append((wave, printable(row.account), row.region, row.instance_id, row.kind))
+        said.append(_what(row))
+    room = max(map(len, columns(lines, width))) + 2
+    if width - room >= max(30, len(said[0])):
+        return columns([(*line, what) for line, what in zip(lines, said, strict=True)], width)
+    told = zip(columns(lines, width), said, strict=True)
+    return [text for line, what in told for text in (line, f"      {what}")]
+
+
+def _what(row: PlannedRow) -> str:
+    if not row.will_send:
+        return printable(f"{row.verdict}: {row.reason or row.error_code or 'no reason known'}")
+    match row.kind:
+        case Kind.PASSWORD:
+            return printable(f"new password for {row.login}")
+        case Kind.ATTRIBUTES | Kind.TDE:
+            return printable(differences(row))
+
+
+def _by_kind(plan: Plan) -> list[str]:
+    counted = Counter((row.kind, row.verdict) for row in plan.rows)
+    lines = [("change", *(verdict.replace("planned", "would be sent") for verdict in VERDICTS))]
+    planned = [kind for kind in Kind if any(counted[kind, verdict] for verdict in VERDICTS)]
+    lines += [(kind, *(str(counted[kind, verdict]) for verdict in VERDICTS)) for kind in planned]
+    shown = [column for column in zip(*lines, strict=True) if any(cell != "0" for cell in column[1:])]
+    return columns(list(zip(*shown, strict=True)), 10_000)
+
+
+def _by_lane(plan: Plan, width: int) -> list[str]:
+    rows = Counter((row.account, row.region) for row in plan.rows)
+    sent = Counter((row.account, row.region) for row in plan.rows if row.will_send)
+    lines = [("account", "region", "rows", "would be sent")]
+    lines += [(printable(lane[0]), lane[1], str(count), str(sent[lane])) for lane, count in sorted(rows.items())]
+    return columns(lines, width)
+
+
+def _waves(plan: Plan) -> list[str]:
+    waves: dict[int, set[Any]] = {}
+    for row in plan.rows:
+        if row.wave is not None:
+            waves.setdefault(row.wave, set()).add(row.key)
+    if len(waves) <= 1:
+        return []
+    told = ", ".join(f"{wave}: {len(keys)}" for wave, keys in sorted(waves.items()))
+    return ["", f"instances in each wave: {told}"]
+
+
+def _reasons(plan: Plan) -> list[str]:
+    why = Counter(
+        (row.verdict, row.reason or row.error_code or "no reason known")
+        for row in plan.rows
+        if row.verdict not in {Phase.PLANNED, Phase.UNCHANGED}
+    )
+    if not why:
+        return []
+    lines = ["", "not eligible:"]
+    lines += [f"  {rows} {verdict}: {printable(reason)}" for (verdict, reason), rows in why.most_common(REASONS)]
+    if len(why) > REASONS:
+        lines.append(f"  … and {len(why) - REASONS} reasons more")
+    return lines

@@ -1,0 +1,102 @@
+"""The last words on a run, and the list of runs. Pure text; no terminal."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from batchmod.model.events import Outcome
+from batchmod.model.record import Run
+from batchmod.report.layout import columns, duration, moment, printable
+
+MEANING: Final[Mapping[int, str]] = {
+    0: "every row ended well",
+    1: "ended with failed rows or a stopped account",
+    2: "refused before anything was sent",
+    3: "stopped; it can be resumed",
+    4: "ended with unresolved rows: a human must look",
+    70: "a bug in batchmod; the journal has all that was done",
+    74: "a report could not be written; the journal is complete",
+    75: "held by another run",
+    130: "interrupted; it can be resumed",
+}
+
+
+def summary(
+    run: Run,
+    counts: Mapping[Outcome, int],
+    paths: Sequence[Path],
+    open_rows: int,
+    *,
+    hints: Sequence[str] = (),
+    quiet: bool = False,
+) -> str:
+    """What came of the run, without a last line end: counts, the exit code in words, the reports, what to do next.
+
+    `hints` are the caller's further steps. Quiet, it is one line.
+    """
+    if quiet:
+        shown = ", ".join(f"{rows} {outcome}" for outcome, rows in _all(counts) if rows) or "no rows"
+        files = f"; {', '.join(str(path) for path in paths)}" if paths else ""
+        return printable(f"{run.name} {run.id}: {shown}; exit {_code(run)}{files}")
+    lines = [f"{run.name} {run.id}: {sum(counts.values())} rows{_elapsed(run)}"]
+    lines.append("  " + " · ".join(f"{rows} {outcome}" for outcome, rows in _all(counts)))
+    lines += [f"account {account} stopped: {reason}" for account, reason in run.accounts_failed]
+    if run.stopped_by:
+        lines.append(f"stopped by: {run.stopped_by}")
+    if run.exit_code is not None:
+        lines.append(f"exit {run.exit_code}: {MEANING.get(run.exit_code, 'unknown')}")
+    lines += [f"report: {path}" for path in paths]
+    lines += [f"next: {hint}" for hint in (*_steps(run, counts, open_rows), *hints)]
+    return "\n".join(printable(line) for line in lines)
+
+
+def runs_table(runs: Iterable[tuple[Run, Mapping[Outcome, int], int]], width: int) -> str:
+    """One line for each run with its counts and open rows, in the order given; without a last line end."""
+    lines: list[tuple[str, ...]] = [
+        ("run", "name", "started", "rows", "changed", "failed", "unresolved", "open", "state")
+    ]
+    for run, counts, open_rows in runs:
+        numbers = (sum(counts.values()), *(counts.get(one, 0) for one in _SHOWN), open_rows)
+        started = moment(run.started_at, timespec="seconds")
+        lines.append((run.id, printable(run.name), started, *map(str, numbers), _state(run, open_rows)))
+    if len(lines) == 1:
+        return "no runs yet"
+    return "\n".join(columns(lines, width))
+
+
+_SHOWN: Final = (Outcome.CHANGED, Outcome.FAILED, Outcome.UNRESOLVED)
+
+
+def _all(counts: Mapping[Outcome, int]) -> list[tuple[Outcome, int]]:
+    return [(outcome, counts.get(outcome, 0)) for outcome in Outcome]
+
+
+def _code(run: Run) -> str:
+    return "unknown" if run.exit_code is None else str(run.exit_code)
+
+
+def _elapsed(run: Run) -> str:
+    """From the first start to the last end; a pause before a resume is part of it."""
+    return "" if run.finished_at is None else f", {duration(run.finished_at - run.started_at)} since it was started"
+
+
+def _steps(run: Run, counts: Mapping[Outcome, int], open_rows: int) -> list[str]:
+    steps = []
+    if open_rows and not run.closed:
+        steps.append(f"batchmod resume {run.id} ({open_rows} rows are open)")
+    if unresolved := counts.get(Outcome.UNRESOLVED, 0):
+        steps.append(
+            f"look at the {unresolved} unresolved rows of the report: each may or may not have been applied; "
+            "every password that may be live is in the secret store"
+        )
+    if failed := counts.get(Outcome.FAILED, 0):
+        steps.append(f"see error_code of the {failed} failed rows; nothing was changed there")
+    return steps
+
+
+def _state(run: Run, open_rows: int) -> str:
+    if open_rows and not run.closed:
+        return "unfinished" + (f", stopped by {run.stopped_by}" if run.stopped_by else "")
+    if run.closed and open_rows:
+        return "abandoned"
+    return "ended" if run.exit_code is None else f"ended, exit {run.exit_code}"

@@ -1,0 +1,239 @@
+"""What every journal promises, whatever it is kept in."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from journal_records import START, a_row, a_run, a_step, finish, rows, walk
+
+from batchmod.errors import JournalError
+from batchmod.journal.memory import MemoryJournal
+from batchmod.journal.sqlite import SqliteJournal
+from batchmod.journal.store import DOUBTFUL, Journal, first_state
+from batchmod.model.events import NO_DOUBT, TERMINAL, Kind, Outcome, Phase, Proof, StoppedBy
+from batchmod.model.record import Mark, MarkType, RowState, fold
+
+RUN = a_run().id
+MAKERS: dict[str, Callable[[Path], Journal]] = {"memory": lambda _: MemoryJournal(), "sqlite": SqliteJournal.open}
+
+
+@pytest.fixture(params=MAKERS)
+def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Journal]:
+    journal = MAKERS[request.param](tmp_path)
+    yield journal
+    journal.close()
+
+
+async def test_a_run_comes_back_as_it_was_opened(journal: Journal) -> None:
+    """Every field of a run and of its rows is kept."""
+    run = a_run(password_hmac="ab12")
+    row = a_row(
+        kind=Kind.ATTRIBUTES,
+        instance_name=None,
+        wave=None,
+        before={"name": "old \ud800 \u4e2d", "release_protection": False},
+        after={"name": "new", "release_protection": True},
+        verdict=Phase.SKIPPED,
+        reason="held by run x",
+        error_code="InvalidInstanceId.NotFound",
+        address="10.0.0.1:6379",
+        engine_version="7.0",
+    )
+    await journal.open_run(run, [row])
+    assert journal.run(RUN) == run
+    assert journal.runs() == [run]
+    assert list(journal.states(RUN)) == [(row, first_state(row))]
+
+
+async def test_a_plan_without_rows_is_a_run(journal: Journal) -> None:
+    """A run may have nothing to do."""
+    await journal.open_run(a_run(), [])
+    assert (list(journal.states(RUN)), journal.open_rows(RUN), journal.unfinished()) == ([], 0, [])
+
+
+async def test_states_are_the_fold_of_the_steps(journal: Journal) -> None:
+    """Each row's steps, in order, make its state; other rows' and other runs' steps do not."""
+    await journal.open_run(a_run(), rows(3))
+    await journal.open_run(a_run("other"), rows(3))
+    steps = [
+        a_step(Phase.ESCROWED, 1, generation=4),
+        a_step(Phase.ARMED, 1, START + 1),
+        a_step(Phase.IN_DOUBT, 1, START + 2, code="Timeout", message="no answer in 10 s \udfff"),
+        a_step(Phase.REARMED, 1, START + 3),
+        a_step(Phase.SETTLING, 1, START + 4, request_id="R-1"),
+        a_step(Phase.PROVING, 1, START + 5, proof=Proof.SETTLED, detail="two looks"),
+    ]
+    for step in steps:
+        await journal.step(RUN, step)
+    await journal.step("other", a_step(Phase.FAILED, 1))
+    assert list(journal.states(RUN)) == [
+        (a_row(0), first_state(a_row(0))),
+        (a_row(1), fold(first_state(a_row(1)), steps)),
+        (a_row(2), first_state(a_row(2))),
+    ]
+
+
+async def test_states_of_an_unknown_run_are_none(journal: Journal) -> None:
+    """Asking for what is not there is no error."""
+    assert list(journal.states("nobody")) == []
+    assert (journal.run("nobody"), journal.latest(), journal.open_rows("nobody")) == (None, None, 0)
+    assert journal.counts("nobody") == Counter()
+
+
+async def test_marks_are_folded_into_the_run(journal: Journal) -> None:
+    """A run is what was opened and all that happened to it, in order."""
+    run = a_run()
+    await journal.open_run(run, rows(1))
+    marks = [
+        Mark(type=MarkType.ACCOUNT_FAILED, at=START, account="eu", reason="InvalidAccessKeyId.NotFound"),
+        Mark(type=MarkType.STOPPED, at=START + 1, stopped_by=StoppedBy.SIGNAL),
+        Mark(type=MarkType.FINISHED, at=START + 2, exit_code=3),
+        Mark(type=MarkType.RESUMED, at=START + 3),
+        Mark(type=MarkType.FINISHED, at=START + 4, exit_code=0),
+        Mark(type=MarkType.CLOSED, at=START + 4),
+    ]
+    expected = run
+    for mark in marks:
+        await journal.mark(RUN, mark)
+        expected = expected.after(mark)
+        assert journal.run(RUN) == expected
+    assert journal.runs() == [expected]
+    assert expected.closed
+    assert expected.accounts_failed == (("eu", "InvalidAccessKeyId.NotFound"),)
+
+
+async def test_runs_stand_in_the_order_in_which_they_were_opened(journal: Journal) -> None:
+    """Not their ids nor their times decide; `latest` is the last, of a name if one is given."""
+    for run_id, name in [("b", "one"), ("a", "two"), ("c", "one")]:
+        await journal.open_run(a_run(run_id, name=name, started_at=START - ord(run_id)), [])
+    assert [run.id for run in journal.runs()] == ["b", "a", "c"]
+    assert [run and run.id for run in map(journal.latest, (None, "one", "two", "three"))] == ["c", "c", "a", None]
+
+
+async def test_counts_are_what_a_report_would_say_and_add_up_to_the_plan(journal: Journal) -> None:
+    """An open row counts as not_started or, once in doubt, as unresolved."""
+    plan = [replace(row, verdict=Phase.SKIPPED) if row.seq == 0 else row for row in rows(6)]
+    await journal.open_run(a_run(), plan)
+    await walk(journal, RUN, 1, [Phase.ESCROWED, Phase.ARMED, Phase.SETTLING, Phase.PROVED, Phase.CHANGED])
+    await walk(journal, RUN, 2, [Phase.ARMED, Phase.FAILED])
+    await walk(journal, RUN, 3, [Phase.ARMED])
+    await walk(journal, RUN, 4, [Phase.ARMED, Phase.WAITING])
+    assert journal.counts(RUN) == {
+        Outcome.SKIPPED: 1,
+        Outcome.CHANGED: 1,
+        Outcome.FAILED: 1,
+        Outcome.UNRESOLVED: 1,
+        Outcome.NOT_STARTED: 2,
+    }
+    assert journal.open_rows(RUN) == 3
+
+
+@pytest.mark.parametrize("phase", Phase)
+async def test_a_row_is_open_until_its_phase_is_terminal(journal: Journal, phase: Phase) -> None:
+    """Open rows are those of no terminal phase, by their verdict or by their last step."""
+    await journal.open_run(a_run(), [a_row(verdict=phase)])
+    assert journal.open_rows(RUN) == (phase not in TERMINAL)
+    await journal.open_run(a_run("walked"), [a_row()])
+    await walk(journal, "walked", 0, [Phase.UNRESOLVED, phase])
+    assert journal.open_rows("walked") == (phase not in TERMINAL)
+
+
+async def test_unfinished_runs_are_not_closed_and_have_an_open_row(journal: Journal) -> None:
+    """Finished in good order or not: while a row is open and nobody closed the run, it can be resumed."""
+    for run_id in ("open", "done", "abandoned", "stopped"):
+        await journal.open_run(a_run(run_id, name="two" if run_id == "stopped" else "one"), rows(1))
+    await walk(journal, "done", 0, [Phase.ARMED, Phase.UNRESOLVED])
+    await finish(journal, "abandoned", closed=True)
+    await finish(journal, "stopped")
+    assert [run.id for run in journal.unfinished()] == ["open", "stopped"]
+    assert [run.id for run in journal.unfinished("two")] == ["stopped"]
+
+
+@pytest.mark.parametrize("phase", Phase)
+async def test_doubtful_rows_are_those_that_may_have_been_changed(journal: Journal, phase: Phase) -> None:
+    """The last phase decides, in every run, closed ones too; each comes with its run and its folded state."""
+    for run_id in ("first", "second"):
+        await journal.open_run(a_run(run_id), rows(3))
+        await walk(journal, run_id, 1, [Phase.ARMED, Phase.IN_DOUBT, phase])
+        await walk(journal, run_id, 2, [Phase.ARMED, Phase.CHANGED])
+    await finish(journal, "first", closed=True)
+    steps = [a_step(p, 1, START + n) for n, p in enumerate([Phase.ARMED, Phase.IN_DOUBT, phase])]
+    state = fold(first_state(a_row(1)), steps)
+    expected = [(journal.run(run_id), a_row(1), state) for run_id in ("first", "second")]
+    assert list(journal.doubtful()) == (expected if phase in DOUBTFUL else [])
+
+
+def test_every_phase_is_doubtful_or_certain() -> None:
+    """Whatever is open and may be live is looked at again; unresolved is the one terminal phase among them."""
+    assert frozenset(Phase) - TERMINAL - NO_DOUBT | {Phase.UNRESOLVED} == DOUBTFUL
+
+
+async def test_many_writers_at_once_lose_nothing(journal: Journal) -> None:
+    """Each row's steps stay in the order in which they were awaited."""
+    await journal.open_run(a_run(), rows(64))
+    phases = [Phase.ESCROWED, Phase.ARMED, Phase.IN_DOUBT, Phase.REARMED, Phase.SETTLING, Phase.CHANGED]
+    async with asyncio.TaskGroup() as group:
+        for seq in range(64):
+            group.create_task(walk(journal, RUN, seq, phases))
+    states = [state for _, state in journal.states(RUN)]
+    one = fold(RowState(phase=Phase.PLANNED), [a_step(phase, at=START + n) for n, phase in enumerate(phases)])
+    assert states == [one] * 64
+
+
+async def test_a_cancelled_waiter_loses_no_record(journal: Journal) -> None:
+    """What was asked to be written is, and the others of the batch are answered."""
+    await journal.open_run(a_run(), rows(2))
+    impatient = asyncio.ensure_future(journal.step(RUN, a_step(Phase.ARMED, 0)))
+    patient = asyncio.ensure_future(journal.step(RUN, a_step(Phase.ARMED, 1)))
+    while not impatient.done():
+        await asyncio.sleep(0)
+        impatient.cancel()
+    await patient
+    assert [state.phase for _, state in journal.states(RUN)] == [Phase.ARMED, Phase.ARMED]
+    await journal.step(RUN, a_step(Phase.FAILED, 0))
+
+
+async def test_reading_goes_on_while_it_is_written(journal: Journal) -> None:
+    """An iteration shows one moment, whatever is written during it."""
+    await journal.open_run(a_run(), rows(3))
+    states = journal.states(RUN)
+    assert next(states)[1].phase is Phase.PLANNED
+    await journal.step(RUN, a_step(Phase.ARMED, 2))
+    assert [state.phase for _, state in states] == [Phase.PLANNED, Phase.PLANNED]
+    assert [state.phase for _, state in journal.states(RUN)][2] is Phase.ARMED
+
+
+async def test_what_names_nothing_is_refused_and_breaks_nothing(journal: Journal) -> None:
+    """An unknown run, a row outside the plan, a run opened twice and a gap in the rows are errors of their caller."""
+    await journal.open_run(a_run(), rows(2))
+    with pytest.raises(JournalError, match="no run nobody"):
+        await journal.step("nobody", a_step(Phase.ARMED))
+    with pytest.raises(JournalError, match="no run nobody"):
+        await journal.mark("nobody", Mark(type=MarkType.CLOSED, at=START))
+    for seq in (-1, 2):
+        with pytest.raises(JournalError, match=f"no row {seq}"):
+            await journal.step(RUN, a_step(Phase.ARMED, seq))
+    with pytest.raises(JournalError, match="already"):
+        await journal.open_run(a_run(), rows(1))
+    with pytest.raises(JournalError, match=r"row 1 .* place 0"):
+        await journal.open_run(a_run("gap"), [a_row(1)])
+    await journal.step(RUN, a_step(Phase.ARMED, 1))
+    assert [state.phase for _, state in journal.states(RUN)] == [Phase.PLANNED, Phase.ARMED]
+    assert [run.id for run in journal.runs()] == [RUN]
+
+
+async def test_a_closed_journal_takes_nothing_more(journal: Journal) -> None:
+    """After close every write is refused; what is there can still be read, and closing again is fine."""
+    await journal.open_run(a_run(), rows(1))
+    journal.close()
+    with pytest.raises(JournalError, match="closed"):
+        await journal.step(RUN, a_step(Phase.ARMED))
+    with pytest.raises(JournalError, match="closed"):
+        await journal.mark(RUN, Mark(type=MarkType.CLOSED, at=START))
+    with pytest.raises(JournalError, match="closed"):
+        await journal.open_run(a_run("late"), [])
+    journal.close()
+    assert journal.open_rows(RUN) == 1
