@@ -1,7 +1,7 @@
 """Flags and environment in, exit code out. Everything heavy is imported by the command that needs it."""
 
 import asyncio
-import logging
+import io
 import os
 import re
 import sys
@@ -43,6 +43,7 @@ SHARED: dict[str, Callable[[Any], Any]] = {
         "--report-dir", metavar="DIR", type=click.Path(path_type=Path), help="Where reports are written."
     ),
     "yes": click.option("--yes", is_flag=True, help="Do not ask."),
+    "resume": click.option("--resume", is_flag=True, help="Continue an unfinished run of this name first."),
     "accept_irreversible": click.option(
         "--accept-irreversible", metavar="N", type=int, help="Agree to encrypt exactly N instances."
     ),
@@ -51,10 +52,10 @@ SHARED: dict[str, Callable[[Any], Any]] = {
         help="How long a stopped run may settle what is open.",
     ),
     "quiet": click.option("--quiet", is_flag=True, help="One line at the end."),
-    "verbose": click.option("-v", "--verbose", is_flag=True, help="Plain lines instead of the board; log each call."),
+    "verbose": click.option("-v", "--verbose", is_flag=True, help="Plain lines instead of the board, and one for each call."),
 }  # fmt: skip
 CLOUD = ("endpoint", "state", "verbose", "quiet")
-RUNNING = (*CLOUD, "report_dir", "yes", "accept_irreversible", "drain")
+RUNNING = (*CLOUD, "report_dir", "yes", "resume", "accept_irreversible", "drain")
 TAKING_UP = (*CLOUD, "report_dir", "drain")
 
 
@@ -65,7 +66,6 @@ def shared(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         def run(**values: Any) -> Any:
             given = {name: values.pop(name) for name in names}
             given["endpoint"] = given.get("endpoint") or os.environ.get("BATCHMOD_ENDPOINT") or None
-            _log(verbose=bool(given.get("verbose")))
             return command(options=Options(environ=dict(os.environ), **given), **values)
 
         run.__doc__, run.__name__ = command.__doc__, command.__name__
@@ -76,14 +76,6 @@ def shared(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         return run
 
     return decorate
-
-
-def _log(*, verbose: bool) -> None:
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(levelname)s %(name)s %(message)s",
-    )
 
 
 def _exit(code: int) -> NoReturn:
@@ -280,6 +272,8 @@ def sim(**values: Any) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code; what is foreseen is one clear line on stderr, what is not a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # data is the same in every locale
     try:
         code = cli.main(args=list(argv) if argv is not None else None, prog_name="batchmod", standalone_mode=False)
     except click.ClickException as error:

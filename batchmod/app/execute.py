@@ -27,6 +27,7 @@ from batchmod.errors import JournalError, ReportError
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.model.events import NO_DOUBT, TERMINAL, Kind, Phase, Proof, StoppedBy
 from batchmod.model.manifest import Manifest
+from batchmod.model.notices import RunStopping
 from batchmod.model.plan import PlannedRow
 from batchmod.model.record import Mark, MarkType, RowState, Run
 from batchmod.model.secret import InstanceKey, Secret
@@ -121,6 +122,7 @@ class Execution:
         changing = Budget(manifest.limits.changing)
         halt.on_stop(lambda _: budget.close())
         halt.on_stop(lambda _: changing.close())
+        halt.on_stop(lambda reason: self.watching.notify(RunStopping(stopped_by=reason)))
         if halt.reason is not None:
             budget.close()
             changing.close()

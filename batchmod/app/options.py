@@ -14,6 +14,7 @@ class Options:
     state: Path | None = None
     report_dir: Path | None = None
     yes: bool = False
+    resume: bool = False  # of `run`: an unfinished run of the name is continued
     accept_irreversible: int | None = None
     drain: float = 300.0
     quiet: bool = False

@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from batchmod.app.confirm import confirm
 from batchmod.app.execute import Execution
+from batchmod.app.exits import RESUMABLE
 from batchmod.app.fleet import open_fleet
 from batchmod.app.options import Options
 from batchmod.app.planned import failure_limit, make_plan, pace_line
@@ -29,16 +31,24 @@ from batchmod.engine.halt import Halt
 from batchmod.errors import UsageError
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.model.events import Kind, Phase, StoppedBy
-from batchmod.model.loading import load, restore
+from batchmod.model.loading import Loaded, load, restore
 from batchmod.model.notices import RunOpened
 from batchmod.model.record import Mark, MarkType, Run
 from batchmod.model.secret import Secret
 
 
 async def run(manifest_path: Path, options: Options) -> int:
-    """Plans, confirms, applies, proves and reports; the exit code."""
+    """Plans, confirms, applies, proves and reports; the exit code.
+
+    With `resume`, an unfinished run of the name is continued when the manifest is the same, and else closed first.
+    """
     no_core_dumps()
     loaded, clock = load(manifest_path), Clock()
+    if options.resume:
+        options = replace(options, state=state_of(options, manifest_path))
+        code = await _continue(loaded, options)
+        if code is not None:
+            return code
     manifest, run_id = loaded.manifest, new_run_id(clock)
     check_fence(manifest, loopback=endpoint_for("r-kvstore", loaded.targets[0].region, options.endpoint).loopback)
     chosen = chosen_password(password_change(manifest), options.environ, loaded.directory)
@@ -76,6 +86,24 @@ async def run(manifest_path: Path, options: Options) -> int:
             )
             _announce(execution, resumed=False)
             return await execution.apply()
+
+
+async def _continue(loaded: Loaded, options: Options) -> int | None:
+    """The exit code of the run that was continued; None when a new one may begin."""
+    assert options.state is not None
+    unfinished = _unfinished(options.state, None, name=loaded.manifest.name)
+    if unfinished is None:
+        return None
+    if unfinished.stopped_by is StoppedBy.MAX_FAILURES:
+        say(
+            f"run {unfinished.id} was stopped by {unfinished.stopped_by}: only `batchmod resume {unfinished.id}` continues it"
+        )
+        return RESUMABLE
+    if unfinished.manifest_digest == loaded.digest:
+        return await resume(unfinished.id, options)
+    say(f"the manifest is another than run {unfinished.id}'s: that run is settled and closed first")
+    await abandon(unfinished.id, options)
+    return None
 
 
 def _refuse_unfinished(journal: SqliteJournal, name: str) -> None:
@@ -121,13 +149,16 @@ async def abandon(wanted: str, options: Options) -> int:
         return await execution.finish()
 
 
-def _unfinished(state: Path, wanted: str | None) -> Run | None:
-    """The unfinished run that is meant; None when there is none. UsageError when several could be meant."""
+def _unfinished(state: Path, wanted: str | None, *, name: str | None = None) -> Run | None:
+    """The unfinished run that is meant, of this name if one is given; None when there is none.
+
+    UsageError when several could be meant.
+    """
     if wanted is None and not (state / "journal.db").exists():
         return None
     journal = SqliteJournal.read(state)
     try:
-        unfinished = journal.unfinished()
+        unfinished = journal.unfinished(name)
         if wanted is not None:
             found = find_run(journal, wanted)
             return next((run for run in unfinished if run.id == found.id), None)

@@ -10,7 +10,7 @@ from pathlib import Path
 from batchmod.app.options import Options
 from batchmod.app.session import say
 from batchmod.model.events import Outcome
-from batchmod.model.notices import Notice, RunOpened
+from batchmod.model.notices import CallAnswered, Notice, RunOpened
 from batchmod.model.plan import Plan, PlannedRow
 from batchmod.model.record import RowState, Run
 from batchmod.report.board import Board
@@ -56,6 +56,8 @@ class Watching:
         self.notify(opened)
 
     def notify(self, notice: Notice) -> None:
+        if self._options.verbose and isinstance(notice, CallAnswered):
+            say(f"{notice.api} {notice.lane.region} {notice.code or 'OK'} {notice.seconds:.3f} s")
         self._observers.notify(notice)
 
     @contextmanager

@@ -1,6 +1,6 @@
 """What would change on one instance, from what was read of it. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -8,7 +8,7 @@ from batchmod.errors import UsageError
 from batchmod.model.events import Kind, Phase
 from batchmod.model.manifest import AttributesChange, PasswordChange, TdeChange
 from batchmod.model.plan import PlannedRow, Value, Values
-from batchmod.model.rules import name_problem
+from batchmod.model.rules import key_id_problem, name_problem, role_arn_problem
 from batchmod.model.targets import Target
 from batchmod.model.templates import desired_name, render
 
@@ -68,7 +68,7 @@ def rows_of(
     failed: str | None = None
     for seq, change in enumerate(changes, first):
         verdict = _verdict(observed, change)
-        if failed is not None and verdict.phase is Phase.PLANNED:
+        if failed is not None and verdict.phase in {Phase.PLANNED, Phase.FAILED}:
             verdict = Verdict(phase=Phase.NOT_STARTED, reason=f"{failed} did not end well on this instance")
         yield PlannedRow(
             seq=seq,
@@ -135,13 +135,13 @@ def _tde(observed: Observed, instance: Instance, change: TdeChange) -> Verdict:
     if not observed.tde_supported:
         return Verdict(phase=Phase.SKIPPED, code="InstanceType.NotSupport", reason="this instance cannot do TDE")
     facts = _facts(observed, instance)
-    key_id = None if change.key_id is None else render(change.key_id, facts)
+    key_id = _rendered(observed, change.key_id, facts, "tde.key_id", key_id_problem)
     if observed.tde_enabled:
         if key_id is None or observed.tde_key == key_id:
             return Verdict(phase=Phase.UNCHANGED)
         reason = f"already encrypted with key {observed.tde_key}; the key of an encrypted instance is never changed"
         return Verdict(phase=Phase.SKIPPED, reason=reason)
-    role_arn = None if change.role_arn is None else render(change.role_arn, facts)
+    role_arn = _rendered(observed, change.role_arn, facts, "tde.role_arn", role_arn_problem)
     after: dict[str, Value] = {
         "status": "Enabled",
         "key_id": key_id,
@@ -149,6 +149,19 @@ def _tde(observed: Observed, instance: Instance, change: TdeChange) -> Verdict:
         "algorithm": change.algorithm,
     }
     return Verdict(phase=Phase.PLANNED, before={**dict.fromkeys(after), "status": "Disabled"}, after=after)
+
+
+def _rendered(
+    observed: Observed, template: str | None, facts: Mapping[str, str], what: str, rule: Callable[[str], str | None]
+) -> str | None:
+    """The text of a template for this target; UsageError when it breaks its rule, which only live facts could tell."""
+    if template is None:
+        return None
+    text = render(template, facts)
+    problem = rule(text)
+    if problem is not None:
+        raise UsageError(f"{observed.target.where}: {observed.target.id}: {what} {text!r}: {problem}")
+    return text
 
 
 def _facts(observed: Observed, instance: Instance) -> Mapping[str, str]:

@@ -62,21 +62,25 @@ class Bench:
     def targets(self, count: int) -> list[dict[str, str]]:
         return [{"id": f"r-sim{n:06d}", "region": ("cn-hangzhou", "cn-shanghai")[n % 2]} for n in range(count)]
 
-    async def start(self, *arguments: str, environ: Mapping[str, str] | None = None) -> asyncio.subprocess.Process:
-        return await self._start("-m", "batchmod", *arguments, environ=environ)
+    async def start(
+        self, *arguments: str, environ: Mapping[str, str] | None = None, stdout: int = asyncio.subprocess.PIPE
+    ) -> asyncio.subprocess.Process:
+        return await self._start("-m", "batchmod", *arguments, environ=environ, stdout=stdout)
 
     async def start_program(self, program: str, *arguments: str) -> asyncio.subprocess.Process:
         """A Python program of a test's own, with the operator's environment."""
-        return await self._start("-c", program, *arguments, environ=None)
+        return await self._start("-c", program, *arguments, environ=None, stdout=asyncio.subprocess.PIPE)
 
-    async def _start(self, *arguments: str, environ: Mapping[str, str] | None) -> asyncio.subprocess.Process:
+    async def _start(
+        self, *arguments: str, environ: Mapping[str, str] | None, stdout: int
+    ) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             sys.executable,
             *arguments,
             cwd=self.folder,
             env={**self.environ, **(environ or {})},
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
+            stdout=stdout,
             stderr=asyncio.subprocess.PIPE,
         )
 

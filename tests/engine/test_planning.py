@@ -1,0 +1,117 @@
+"""What a plan says of one instance follows from what was read of it."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from batchmod.engine.planning import Observed, rows_of
+from batchmod.errors import UsageError
+from batchmod.model.events import Kind, Phase
+from batchmod.model.manifest import Manifest
+from batchmod.model.targets import Target
+
+
+@dataclass(frozen=True)
+class Seen:
+    name: str | None = "old-cart"
+    status: str = "Normal"
+    zone: str | None = "cn-hangzhou-h"
+    engine_version: str | None = "7.0"
+    charge_type: str | None = "PostPaid"
+    address: str | None = "10.0.0.1:6379"
+
+
+TARGET = Target(id="r-1", region="cn-hangzhou", account="default", vars={"team": "pay"}, where="job.yaml:3:5")
+OBSERVED = Observed(target=TARGET, account_id="1234567890123456", instance=Seen(), release_protection=False)
+
+
+def changes(*entries: dict[str, Any]) -> Any:
+    return Manifest.model_validate({"version": 1, "name": "job", "targets": ["r-1"], "changes": list(entries)}).changes
+
+
+def plan(observed: Observed, *entries: dict[str, Any]) -> list[tuple[Kind, Phase]]:
+    return [(row.kind, row.verdict) for row in rows_of(observed, changes(*entries), address=None, first=0)]
+
+
+def test_only_what_differs_is_sent() -> None:
+    """A name that is right already is not sent with the protection that is not."""
+    wanted = changes({"attributes": {"name": "old-cart", "release_protection": True}})
+    (row,) = rows_of(OBSERVED, wanted, address=None, first=7)
+    assert (dict(row.before), dict(row.after)) == ({"release_protection": False}, {"release_protection": True})
+    assert (row.seq, row.wave, row.address, row.login) == (7, 1, "10.0.0.1:6379", "r-1")
+
+
+def test_templates_know_live_facts() -> None:
+    """{zone} and {account_id} come from the instance and the account."""
+    (row,) = rows_of(OBSERVED, changes({"attributes": {"name": "{team}-{zone}-{account_id}"}}), address="h:1", first=0)
+    assert row.after == {"name": "pay-cn-hangzhou-h-1234567890123456"}
+    assert row.address == "h:1"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "verdict"), [("^old-(.*)$", Phase.PLANNED), ("^new-(.*)$", Phase.UNCHANGED), ("^(old)-", Phase.PLANNED)]
+)
+def test_a_pattern_that_does_not_match_changes_nothing(pattern: str, verdict: Phase) -> None:
+    """Renaming is safe to run twice."""
+    entry = {"attributes": {"name": {"pattern": pattern, "replace": r"x\1-"}}}
+    assert plan(OBSERVED, entry) == [(Kind.ATTRIBUTES, verdict)]
+
+
+def test_a_subscription_instance_has_no_release_protection() -> None:
+    """Alone it is skipped with the reason; a name beside it is still changed."""
+    prepaid = replace(OBSERVED, instance=Seen(charge_type="PrePaid"), release_protection=None)
+    assert plan(prepaid, {"attributes": {"release_protection": True}}) == [(Kind.ATTRIBUTES, Phase.SKIPPED)]
+    both = changes({"attributes": {"name": "new", "release_protection": True}})
+    (row,) = rows_of(prepaid, both, address=None, first=0)
+    assert row.after == {"name": "new"}
+    assert "subscription" in (row.reason or "")
+
+
+def test_tde_is_never_sent_to_what_has_it_or_cannot_have_it() -> None:
+    """Enabled with the same key or any: unchanged; another key: skipped; not supported: skipped."""
+    on = replace(OBSERVED, tde_enabled=True, tde_key="k1")
+    assert plan(on, {"tde": {}}) == [(Kind.TDE, Phase.UNCHANGED)]
+    assert plan(on, {"tde": {"key_id": "k1"}}) == [(Kind.TDE, Phase.UNCHANGED)]
+    assert plan(on, {"tde": {"key_id": "k2"}}) == [(Kind.TDE, Phase.SKIPPED)]
+    assert plan(replace(OBSERVED, tde_supported=False), {"tde": {}}) == [(Kind.TDE, Phase.SKIPPED)]
+    assert plan(OBSERVED, {"tde": {}}) == [(Kind.TDE, Phase.PLANNED)]
+
+
+def test_a_password_that_is_current_already_is_unchanged() -> None:
+    """The chosen one equals the proved one."""
+    entry = {"password": {"env": "X"}}
+    assert plan(replace(OBSERVED, password_is_current=True), entry) == [(Kind.PASSWORD, Phase.UNCHANGED)]
+    assert plan(OBSERVED, entry) == [(Kind.PASSWORD, Phase.PLANNED)]
+
+
+def test_a_missing_instance_fails_once() -> None:
+    """Its first change failed, the later ones are not started."""
+    gone = replace(OBSERVED, instance=None)
+    entries: tuple[dict[str, Any], ...] = ({"attributes": {"name": "new"}}, {"password": {"generate": {}}}, {"tde": {}})
+    assert plan(gone, *entries) == [
+        (Kind.ATTRIBUTES, Phase.FAILED),
+        (Kind.PASSWORD, Phase.NOT_STARTED),
+        (Kind.TDE, Phase.NOT_STARTED),
+    ]
+
+
+def test_a_read_that_was_refused_fails_its_kind() -> None:
+    """With the service's code."""
+    refused = replace(OBSERVED, refused={Kind.TDE: ("Forbidden.RAM", "no")})
+    (row,) = rows_of(refused, changes({"tde": {}}), address=None, first=0)
+    assert (row.verdict, row.error_code, row.reason) == (Phase.FAILED, "Forbidden.RAM", "no")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"attributes": {"name": {"pattern": "^old-", "replace": "9"}}},
+        {"tde": {"key_id": "{zone} key"}},
+        {"tde": {"role_arn": "acs:ram::{zone}:role/x"}},
+    ],
+)
+def test_what_live_facts_break_is_an_error_of_the_plan(entry: dict[str, Any]) -> None:
+    """With the target's place."""
+    with pytest.raises(UsageError, match=r"job\.yaml:3:5: r-1: "):
+        plan(OBSERVED, entry)
