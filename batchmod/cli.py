@@ -117,7 +117,7 @@ def init(path: Path) -> None:
 @MANIFEST
 def validate(manifest: Path) -> None:
     """Check a manifest, without network."""
-    from batchmod.app.show import validate  # noqa: PLC0415
+    from batchmod.app.starting import validate  # noqa: PLC0415
 
     validate(manifest)
 

@@ -22,6 +22,7 @@ LAYER = {
 }
 HOMES = {
     "aiohttp": {"cloud", "sim"},
+    "yarl": {"cloud", "sim"},
     "asyncio_throttle": {"engine"},
     "yaml": {"model", "sim"},
     "pydantic": {"model"},

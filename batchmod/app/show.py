@@ -1,4 +1,4 @@
-"""The commands that only read: `validate`, `plan`, `runs`, `report`."""
+"""The commands that only read: `plan`, `runs`, `report`."""
 
 import sys
 from collections.abc import Iterator
@@ -24,13 +24,6 @@ from batchmod.report.rows import report_row
 from batchmod.report.summary import runs_table
 from batchmod.secrets.embedded import EmbeddedStore
 from batchmod.secrets.schema import FILE
-
-
-def validate(manifest_path: Path) -> None:
-    """Says that the manifest is right. Raises UsageError with all that is wrong with it."""
-    loaded = load(manifest_path)
-    kinds = ", ".join(change.kind.value for change in loaded.manifest.changes)
-    sys.stdout.write(f"{manifest_path}: {len(loaded.targets)} targets; {kinds}; valid\n")
 
 
 async def plan(manifest_path: Path, options: Options, *, form: str) -> None:

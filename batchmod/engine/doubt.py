@@ -6,6 +6,8 @@ from batchmod.engine.machine import Seen
 from batchmod.model.events import Kind
 from batchmod.model.plan import PlannedRow, Values
 
+OF_OWN_KEY = frozenset({"key_id", "role_arn", "algorithm"})
+
 
 class Evidence(StrEnum):
     """What the instance itself said, status Normal."""
@@ -16,9 +18,20 @@ class Evidence(StrEnum):
     NONE = "none"  # nothing can be said: a password without a login, or one that does not log in (yet)
 
 
+def is_there(after: Values, read: Values) -> bool:
+    """Every value that is wanted was read; False where there is nothing to compare. None wants nothing.
+
+    Role and algorithm are compared only together with a key of the user's own: without one the service does not
+    tell them.
+    """
+    untold = OF_OWN_KEY if after.get("key_id") is None else frozenset()
+    wanted = {name: value for name, value in after.items() if value is not None and name not in untold}
+    return bool(wanted) and all(read.get(name) == value for name, value in wanted.items())
+
+
 def evidence_of(row: PlannedRow, read: Values) -> Evidence:
-    """Compares what was read with what the plan saw and wanted; only keys that can be read count."""
-    if all(row.after.get(name) == value for name, value in read.items()):
+    """Compares what was read with what the plan saw and wanted; only what is wanted and can be told counts."""
+    if is_there(row.after, read):
         return Evidence.APPLIED
     known = {name: value for name, value in read.items() if name in row.before}
     if known and all(row.before[name] == value for name, value in known.items()):

@@ -47,7 +47,7 @@ class Stage(StrEnum):
     PENDING = "pending"  # escrowed, not yet proved; at most one an instance
     CURRENT = "current"  # proved last; at most one
     PREVIOUS = "previous"  # current before that; at most one
-    CANDIDATE = "candidate"  # superseded without proof; any number
+    CANDIDATE = "candidate"  # superseded without proof, or proved two or more proofs ago; any number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchmod.engine.accounts import FORBIDDEN_IN_A_ROW, Accounts
-from batchmod.engine.doubt import Evidence, evidence_of, settle_doubt, watch
+from batchmod.engine.doubt import Evidence, evidence_of, is_there, settle_doubt, watch
 from batchmod.engine.machine import TABLE, Seen
 from batchmod.engine.retry import SEEN, SPENDS_A_TRY, backoff, look_again, pause_after
 from batchmod.errors import CallError, Verdict
@@ -91,6 +91,15 @@ def test_tde_with_another_key_is_not_what_was_asked() -> None:
     assert evidence_of(wanted, {"status": "Disabled"}) is Evidence.UNCHANGED
 
 
+def test_what_was_not_asked_for_is_not_compared() -> None:
+    """A role that the service chose is no difference; a role that the manifest named is."""
+    free = row(Kind.TDE, {"status": "Disabled"}, {"status": "Enabled", "key_id": "k1", "role_arn": None})
+    named = row(Kind.TDE, {"status": "Disabled"}, {"status": "Enabled", "key_id": "k1", "role_arn": "a"})
+    read: Values = {"status": "Enabled", "key_id": "k1", "role_arn": "b"}
+    assert evidence_of(free, read) is Evidence.APPLIED
+    assert evidence_of(named, read) is Evidence.OTHER
+
+
 @pytest.mark.parametrize("kind", Kind)
 @pytest.mark.parametrize("fenced", [True, False])
 @pytest.mark.parametrize("tries_left", [True, False])
@@ -129,3 +138,40 @@ def test_five_forbidden_in_a_row_stop_the_account() -> None:
     accounts.succeeded("1")
     assert not any(accounts.failed("1", error) for _ in range(FORBIDDEN_IN_A_ROW - 1))
     assert accounts.failed("1", error)
+
+
+@pytest.mark.parametrize(
+    ("after", "values", "there"),
+    [
+        ({"name": "new"}, {"name": "new"}, True),
+        ({"name": "new"}, {"name": "old"}, False),
+        ({"name": "new"}, {"name": None}, False),
+        ({"name": "new"}, {}, False),
+        ({"name": "new", "release_protection": True}, {"name": "new", "release_protection": None}, False),
+        ({"name": "new", "release_protection": False}, {"name": "new", "release_protection": False}, True),
+        ({"release_protection": True}, {"release_protection": True}, True),
+        ({"status": "Enabled"}, {"status": "Disabled"}, False),
+        (
+            {"status": "Enabled", "key_id": None, "role_arn": "acs:ram::1:role/x", "algorithm": "A"},
+            {"status": "Enabled"},
+            True,
+        ),
+        ({"status": "Enabled", "key_id": "k-1"}, {"status": "Enabled"}, False),
+        ({"status": "Enabled", "key_id": "k-1"}, {"status": "Enabled", "key_id": "k-2"}, False),
+        (
+            {"status": "Enabled", "key_id": "k-1", "role_arn": None},
+            {"status": "Enabled", "key_id": "k-1", "role_arn": "acs:ram::1:role/x"},
+            True,
+        ),
+        (
+            {"status": "Enabled", "key_id": "k-1", "role_arn": "other"},
+            {"status": "Enabled", "key_id": "k-1", "role_arn": "acs:ram::1:role/x"},
+            False,
+        ),
+        ({}, {}, False),
+        ({"key_id": None}, {}, False),
+    ],
+)
+def test_a_row_matches_when_all_that_it_wants_is_there(after: Values, values: Values, there: bool) -> None:
+    """One value that differs or is not told is no match, and neither is nothing at all."""
+    assert is_there(after, values) is there

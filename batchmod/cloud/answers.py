@@ -1,0 +1,112 @@
+"""What came back, as a Reply or a CallError, and what of it may be shown. Pure: no I/O.
+
+Nothing that a reply says is trusted to be short, printable or free of the request's own secrets: a gateway that finds
+a wrong signature answers with the text that it signed, parameters and all.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from html import unescape
+from typing import Any, Final
+from urllib.parse import unquote, unquote_plus
+
+from batchmod.cloud.codes import OWN, classify
+from batchmod.errors import CallError, Verdict
+from batchmod.model.secret import Secret
+
+CODE_LIMIT: Final = 100  # characters
+MESSAGE_LIMIT: Final = 500
+WITHHELD: Final = "(withheld)"
+RETRY_AFTER: Final = "x-acs-retry-after"  # milliseconds; a positive integer or nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A call that was answered 200 with a RequestId. Times are seconds since the epoch."""
+
+    body: Mapping[str, Any]
+    request_id: str
+    date: float | None  # the service's clock, to the second
+    received: float  # ours, at the same moment
+
+
+def read(
+    *, status: int, headers: Mapping[str, str], content: bytes | None, received: float, secrets: Sequence[Secret]
+) -> Reply | CallError:
+    """The reply, or the error that it is. `content` is None when it was too long to be read.
+
+    `headers` are found whatever their case. `secrets` are the request's: a text that holds one is withheld.
+    """
+    body = _object(content)
+    request_id = _shown(_first(body, "RequestId", "requestId"), CODE_LIMIT, secrets)
+    if status == 200:  # noqa: PLR2004
+        if request_id is None:
+            return own_error("UnreadableReply", "success without a RequestId", status=status)
+        return Reply(body=body, request_id=request_id, date=_date(headers.get("date")), received=received)
+    code = _shown(_first(body, "Code", "code"), CODE_LIMIT, secrets)
+    if code is None or status < 400:  # noqa: PLR2004
+        return CallError(Verdict.LOST, code=f"HTTP {status}", message="no error of the service", status=status)
+    return CallError(
+        classify(code, status=status),
+        code=code,
+        message=_shown(_first(body, "Message", "message"), MESSAGE_LIMIT, secrets) or "",
+        request_id=request_id,
+        status=status,
+        retry_after=_seconds(headers.get(RETRY_AFTER)),
+    )
+
+
+def own_error(code: str, message: str, *, status: int | None = None) -> CallError:
+    """The error of one of batchmod's own codes, with the verdict that the table has for it."""
+    return CallError(OWN[code].verdict, code=code, message=message, status=status)
+
+
+def _object(content: bytes | None) -> Mapping[str, Any]:
+    """The JSON object that the reply is; empty when it is none, which no caller takes for an answer."""
+    try:
+        body = json.loads(content or b"")
+    except (ValueError, RecursionError):
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _first(body: Mapping[str, Any], *names: str) -> str | None:
+    return next((body[name] for name in names if isinstance(body.get(name), str)), None)
+
+
+def _shown(text: str | None, limit: int, secrets: Iterable[Secret]) -> str | None:
+    """The text on one line, cut to the limit; WITHHELD when it holds a secret; None when nothing is left."""
+    if text is None:
+        return None
+    line = " ".join("".join(mark if mark.isprintable() else " " for mark in text).split())
+    hidden = [secret.reveal() for secret in secrets if secret]
+    if any(value in spelling for spelling in (*_spellings(text), *_spellings(line)) for value in hidden):
+        return WITHHELD
+    return line[:limit] or None
+
+
+def _spellings(text: str) -> Iterator[str]:
+    """The text as it is and with its URL and HTML escapes undone: twice for URLs, as the older signature signs."""
+    yield text
+    yield unescape(text)
+    for undo in (unquote, unquote_plus):
+        yield undo(text)
+        yield undo(undo(text))
+
+
+def _date(header: str | None) -> float | None:
+    """The Date header in seconds since the epoch; one without a zone is UTC, as HTTP has it."""
+    try:
+        date = parsedate_to_datetime(header or "")
+    except (ValueError, OverflowError):
+        return None
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+
+
+def _seconds(header: str | None) -> float | None:
+    text = (header or "").strip()
+    milliseconds = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0  # noqa: PLR2004
+    return milliseconds / 1000 if milliseconds > 0 else None

@@ -1,0 +1,198 @@
+"""One account in one region: a call is paced, signed, sent once, and its answer read.
+
+No retry, no waiting and no knowledge of what an API is for: the callers have it.
+"""
+
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import aiohttp
+from yarl import URL
+
+from batchmod.cloud.answers import Reply, own_error, read
+from batchmod.cloud.credentials import AccessKey
+from batchmod.cloud.endpoints import Endpoint
+from batchmod.cloud.faults import FOREIGN, translated
+from batchmod.cloud.signing import signed_headers
+from batchmod.errors import CallError, Verdict
+from batchmod.model.notices import CallAnswered, Notice
+from batchmod.model.plan import Lane
+from batchmod.model.secret import Secret
+
+KVSTORE_VERSION: Final = "2015-01-01"
+STS_VERSION: Final = "2015-04-01"
+REPLY_LIMIT: Final = 8 << 20  # bytes; a page of fifty instances has about a hundred thousand
+
+# Not signed: what stands between may change them. No compression: a short reply could not grow out of all bounds.
+_PLAIN = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "batchmod"}
+
+Param = str | bool | int | Secret | None
+Before = Callable[[], Awaitable[None]]
+
+
+class Pace(Protocol):
+    """When a call may go out."""
+
+    def turn(self, api: str) -> AbstractAsyncContextManager[None]:
+        """Entered with a grant of the API's quota and a connection slot; left, the slot is free again."""
+
+    def answered(self, api: str, error: CallError | None) -> None:
+        """Told how each call ended, before its slot is free."""
+
+
+class Client:
+    """Calls of one account in one region, or of STS when it has no lane. `key` may be replaced between two calls.
+
+    `account` is the name that the manifest has for it. The session comes from open_session and stays the caller's.
+    """
+
+    def __init__(
+        self,
+        *,
+        lane: Lane | None,
+        account: str,
+        key: AccessKey,
+        endpoint: Endpoint,
+        session: aiohttp.ClientSession,
+        pace: Pace,
+        notify: Callable[[Notice], None],
+        version: str = KVSTORE_VERSION,
+        proxy: Secret | None = None,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        nonce: Callable[[], str] = lambda: secrets.token_hex(16),
+    ) -> None:
+        self.lane = lane
+        self.account = account
+        self.key = key
+        self._host = endpoint.host
+        self._url = URL(endpoint.url, encoded=True)
+        self._session = session
+        self._pace = pace
+        self._notify = notify
+        self._version = version
+        self._proxy = proxy
+        self._wall = wall
+        self._monotonic = monotonic
+        self._nonce = nonce
+
+    async def call(self, api: str, params: Mapping[str, Param], *, before: Before | None = None) -> Reply:
+        """The reply to one request, sent at most once, signed with a new nonce and date after its turn has come.
+
+        Parameters that are None are left out. `before` is awaited with the turn in hand: when it or the turn raises,
+        nothing was sent, and that is what is raised. Else raises CallError alone, which holds no parameter, URL or
+        header. A cancelled call may have been sent.
+        """
+        async with self._pace.turn(api):
+            if before is not None:
+                await before()
+            began = self._monotonic()
+            answer = await self._exchange(api, params)
+            seconds = self._monotonic() - began
+            error = answer if isinstance(answer, CallError) else None
+            self._pace.answered(api, error)
+        if self.lane is not None:
+            throttled = error is not None and error.verdict is Verdict.SLOW_DOWN
+            code = error.code if error else None
+            self._notify(CallAnswered(lane=self.lane, api=api, code=code, throttled=throttled, seconds=seconds))
+        if isinstance(answer, CallError):
+            raise answer
+        return answer
+
+    async def _exchange(self, api: str, params: Mapping[str, Param]) -> Reply | CallError:
+        """Sends one request and reads its answer.
+
+        An error is returned, not raised: raised here it would be chained to aiohttp's, and that one carries the
+        request's headers, with the security token, and the proxy's password.
+        """
+        key = self.key
+        headers, body = signed_headers(
+            host=self._host,
+            action=api,
+            version=self._version,
+            params=[(name, _text(value)) for name, value in params.items() if value is not None],
+            key=key,
+            date=self._wall(),
+            nonce=self._nonce(),
+        )
+        hidden = [
+            key.secret,
+            *([key.token] if key.token else []),
+            *(v for v in params.values() if isinstance(v, Secret)),
+        ]
+        try:
+            async with self._session.post(
+                self._url,
+                data=body,
+                headers=headers | _PLAIN,
+                allow_redirects=False,  # a 307 would post the password again, elsewhere
+                proxy=self._proxy.reveal() if self._proxy else None,
+            ) as response:
+                received = self._wall()
+                content = await _content(response)
+        except FOREIGN as error:
+            return translated(error)
+        return read(
+            status=response.status, headers=response.headers, content=content, received=received, secrets=hidden
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Whom a key belongs to, and how far our clock is ahead of the service's: seconds, good to about one."""
+
+    account_id: str
+    arn: str
+    skew: float
+
+
+async def identity(client: Client) -> Identity:
+    """What STS says of the client's key (GetCallerIdentity, version 2015-04-01, which needs no permission).
+
+    Raises CallError; a reply without account or date is unreadable.
+    """
+    reply = await client.call("GetCallerIdentity", {})
+    account_id, arn = reply.body.get("AccountId"), reply.body.get("Arn")
+    if not account_id or not isinstance(account_id, str | int) or not isinstance(arn, str) or reply.date is None:
+        raise own_error("UnreadableReply", "an identity without account, name or date")
+    return Identity(account_id=str(account_id), arn=arn, skew=reply.received - reply.date)
+
+
+def open_session(*, connect: float, read: float, connections: int) -> aiohttp.ClientSession:
+    """A session of one lane, to be closed by the caller; made where an event loop runs.
+
+    It keeps no cookie and reads no environment. `connect` (seconds) bounds everything until a request can be sent,
+    the wait for one of the `connections` too; `read` bounds each silence after it. aiohttp repeats a request on a
+    broken connection by itself only for methods that HTTP calls idempotent; a POST is none of them.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=connections),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect, sock_read=read),
+        trust_env=False,
+        auto_decompress=False,
+    )
+
+
+async def _content(response: aiohttp.ClientResponse) -> bytes | None:
+    """The whole body, or None as soon as it is longer than a reply may be."""
+    content = bytearray()
+    async for chunk in response.content.iter_any():
+        content += chunk
+        if len(content) > REPLY_LIMIT:
+            return None
+    return bytes(content)
+
+
+def _text(value: str | bool | int | Secret) -> str:
+    match value:
+        case Secret():
+            return value.reveal()
+        case bool():
+            return "true" if value else "false"
+        case _:
+            return str(value)

@@ -1,0 +1,54 @@
+"""The key that requests are signed with. No I/O: the environment is a parameter."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from batchmod.errors import UsageError
+from batchmod.model.secret import Secret
+
+ID_VARIABLE = "ALIBABA_CLOUD_ACCESS_KEY_ID"
+SECRET_VARIABLE = "ALIBABA_CLOUD_ACCESS_KEY_SECRET"  # noqa: S105  the name of a variable
+TOKEN_VARIABLE = "ALIBABA_CLOUD_SECURITY_TOKEN"  # noqa: S105  the name of a variable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessKey:
+    """A key pair, with a token when it is temporary. Every part is printable ASCII without spaces.
+
+    Raises UsageError, naming the part and never its value, for anything else: id and token travel in headers, where a
+    line end picked up from a file would be taken for the end of the header.
+    """
+
+    id: str
+    secret: Secret
+    token: Secret | None = None
+
+    def __post_init__(self) -> None:
+        parts = {"id": self.id, "secret": self.secret.reveal()}
+        if self.token is not None:
+            parts["security token"] = self.token.reveal()
+        broken = [name for name, text in parts.items() if not _fits_a_header(text)]
+        if broken:
+            raise UsageError(
+                *(f"access key: the {name} is empty or has a blank or strange character" for name in broken)
+            )
+
+
+def from_environment(environ: Mapping[str, str]) -> AccessKey:
+    """The key that the vendor's own variables hold; an empty variable counts as missing.
+
+    Raises UsageError naming every variable that must be set.
+    """
+    missing = [name for name in (ID_VARIABLE, SECRET_VARIABLE) if not environ.get(name)]
+    if missing:
+        raise UsageError(f"no credentials: set {' and '.join(missing)} (and {TOKEN_VARIABLE} for a temporary key)")
+    token = environ.get(TOKEN_VARIABLE)
+    return AccessKey(
+        id=environ[ID_VARIABLE],
+        secret=Secret(environ[SECRET_VARIABLE]),
+        token=Secret(token) if token else None,
+    )
+
+
+def _fits_a_header(text: str) -> bool:
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text

@@ -1,0 +1,135 @@
+"""Which host serves a product in a region, and through which proxy. No I/O: the environment is a parameter."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Literal
+from urllib.parse import SplitResult, urlsplit
+
+from batchmod.errors import UsageError
+from batchmod.model.secret import Secret
+
+Product = Literal["r-kvstore", "sts"]
+
+# Regions of r-kvstore that the central host serves: the endpoint map of alibabacloud-r-kvstore20150101 7.0.0.
+CENTRAL = frozenset(
+    """
+    ap-northeast-2-pop cn-beijing-finance-pop cn-beijing-gov-1 cn-beijing-nu16-b01 cn-edge-1 cn-fujian
+    cn-haidian-cm12-c01 cn-hangzhou cn-hangzhou-bj-b01 cn-hangzhou-finance cn-hangzhou-internal-prod-1
+    cn-hangzhou-internal-test-1 cn-hangzhou-internal-test-2 cn-hangzhou-internal-test-3 cn-hangzhou-test-306
+    cn-hongkong-finance-pop cn-qingdao-nebula cn-shanghai-et15-b01 cn-shanghai-et2-b01 cn-shanghai-inner
+    cn-shanghai-internal-test-1 cn-shenzhen-inner cn-shenzhen-st4-d01 cn-shenzhen-su18-b01 cn-wuhan cn-yushanfang
+    cn-zhangbei cn-zhangbei-na61-b01 cn-zhangjiakou-na62-a01 cn-zhengzhou-nebula-1 eu-west-1-oxs rus-west-1-pop
+    """.split()  # noqa: SIM905  names read best so
+)
+_REGION = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*|[0-9a-f:.]*:[0-9a-f:.]*")
+_DEFAULT_PORT = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where requests go. `host` is what the Host header says: with the port unless it is the scheme's own."""
+
+    url: str
+    host: str
+    loopback: bool
+
+
+def endpoint_for(product: Product, region: str | None, override: str | None) -> Endpoint:
+    """The endpoint of a product; `override` serves every product, STS has one host for all regions.
+
+    Raises UsageError for an override that is not `https://host[:port]` (plain http to loopback), or a region that
+    cannot be one.
+    """
+    if override is not None:
+        return _own(override)
+    if product == "sts":
+        return _at("sts.aliyuncs.com")
+    if not region or not _REGION.fullmatch(region):
+        raise UsageError(f"region {region!r}: not the name of a region, such as cn-hangzhou")
+    return _at("r-kvstore.aliyuncs.com" if region in CENTRAL else f"r-kvstore.{region}.aliyuncs.com")
+
+
+def proxy_for(endpoint: Endpoint, environ: Mapping[str, str]) -> Secret | None:
+    """The URL of the proxy that the environment names for this endpoint, a secret for the password in it, or None.
+
+    `https_proxy` (by the endpoint's scheme) goes before `all_proxy`, lower case before upper; NO_PROXY is honoured,
+    and loopback is never proxied. Raises UsageError, without the value, for a URL that is not a proxy's.
+    """
+    if endpoint.loopback or _bypassed(endpoint, _first(environ, "no_proxy")[1]):
+        return None
+    scheme = urlsplit(endpoint.url).scheme
+    name, value = _first(environ, f"{scheme}_proxy", "all_proxy")
+    if not value:
+        return None
+    parts = _split(value if "://" in value else f"http://{value}")
+    if parts is None or parts.scheme not in _DEFAULT_PORT:
+        raise UsageError(f"{name}: not the URL of a proxy, http://[user:password@]host:port")
+    return Secret(parts.geturl())
+
+
+def _own(override: str) -> Endpoint:
+    """The operator's own endpoint. The text is repeated in no message: it may hold a password."""
+    parts = _split(override)
+    if parts is None or parts.scheme not in _DEFAULT_PORT:
+        raise UsageError("endpoint: not a URL of the form https://host[:port]")
+    if parts.username is not None or parts.password is not None:
+        raise UsageError(
+            "endpoint: a user or password does not belong into it; requests are signed with the access key"
+        )
+    if parts.path not in {"", "/"} or parts.query or parts.fragment:
+        raise UsageError("endpoint: ends after host and port; a path, query or fragment does not belong into it")
+    name = parts.hostname or ""
+    loopback = _is_loopback(name)
+    if parts.scheme == "http" and not loopback:
+        raise UsageError(
+            f"endpoint: plain http goes to this machine only, write https://{name}: passwords travel in it"
+        )
+    host = f"[{name}]" if ":" in name else name
+    if parts.port is not None and parts.port != _DEFAULT_PORT[parts.scheme]:
+        host = f"{host}:{parts.port}"
+    return Endpoint(url=f"{parts.scheme}://{host}/", host=host, loopback=loopback)
+
+
+def _at(host: str) -> Endpoint:
+    return Endpoint(url=f"https://{host}/", host=host, loopback=False)
+
+
+def _split(url: str) -> SplitResult | None:
+    """The parts of a URL with a host that can be one and a port that is none or in range, else None."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    host = parts.hostname or ""
+    printable = url.isascii() and url.isprintable() and " " not in url
+    return parts if printable and _HOST.fullmatch(host) and port != 0 else None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _bypassed(endpoint: Endpoint, rules: str) -> bool:
+    """Whether NO_PROXY names the host: `*`, the name or a domain above it, a leading dot or `*.` and the port optional."""
+    entries = [entry.strip().lower() for entry in rules.split(",")]
+    if "*" in entries:
+        return True
+    parts = urlsplit(endpoint.url)
+    port = parts.port or _DEFAULT_PORT[parts.scheme]
+    domains = [domain for entry in entries if (domain := entry.removeprefix("*").lstrip("."))]
+    spelled = (f".{parts.hostname}", f".{parts.hostname}:{port}")
+    return any(host.endswith(f".{domain}") for domain in domains for host in spelled)
+
+
+def _first(environ: Mapping[str, str], *names: str) -> tuple[str, str]:
+    """The first of the variables, lower case before upper, that is not empty; its name and value, else two blanks."""
+    spelled = [spelling for name in names for spelling in (name, name.upper())]
+    return next(((name, environ[name].strip()) for name in spelled if environ.get(name, "").strip()), ("", ""))

@@ -1,0 +1,97 @@
+"""What all sections of a manifest are made of: one strict base class, and the types that several of them share."""
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer, PlainValidator, Strict, WithJsonSchema
+
+from batchmod.model import rules
+from batchmod.model.values import (
+    DURATION,
+    PERCENT,
+    RATE,
+    Rate,
+    Share,
+    format_duration,
+    parse_duration,
+    parse_rate,
+    parse_share,
+)
+
+ACCOUNTS = ("default",)  # the one account there is: that of the credentials in the environment
+
+
+class Section(BaseModel):
+    """One mapping of a manifest. Unknown keys and wrong types are errors; nothing is converted silently."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+def _refused_by(rule: Callable[[str], str | None]) -> AfterValidator:
+    def check(text: str) -> str:
+        if problem := rule(text):
+            raise ValueError(problem)
+        return text
+
+    return AfterValidator(check)
+
+
+def _duration(value: object) -> float:
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise ValueError(f"has no unit: write {value}s, {value}m or {value}h")  # noqa: TRY004  pydantic wants ValueError
+    return parse_duration(value if isinstance(value, str) else "")
+
+
+def _some_time(value: object) -> float:
+    if seconds := _duration(value):
+        return seconds
+    raise ValueError("must be more than 0")
+
+
+def _rate(value: object) -> Rate:
+    return parse_rate(value if isinstance(value, str) else "")
+
+
+def _share(value: object) -> Share:
+    return parse_share(value if isinstance(value, int | str) and not isinstance(value, bool) else "")
+
+
+def account_problem(name: str) -> str | None:
+    return None if name in ACCOUNTS else f"is no account that is known here: {', '.join(ACCOUNTS)}"
+
+
+def _path_problem(text: str) -> str | None:
+    return None if text and text.isprintable() else "is no path: empty, or with a character that cannot be printed"
+
+
+def _schema(pattern: str, *examples: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$", "examples": list(examples)})
+
+
+_seconds_as_text = PlainSerializer(format_duration, return_type=str)
+_as_text = PlainSerializer(str, return_type=str)
+_DURATION_SCHEMA = _schema(DURATION, "500ms", "30s", "30m", "2h", "30d")
+_SHARE_SCHEMA: dict[str, Any] = {
+    "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": f"^([0-9]{{1,9}}|{PERCENT})$"}],
+    "examples": [5, "2%"],
+}
+
+Seconds = Annotated[float, PlainValidator(_some_time), _seconds_as_text, _DURATION_SCHEMA]
+AnySeconds = Annotated[float, PlainValidator(_duration), _seconds_as_text, _DURATION_SCHEMA]  # 0 too
+RateText = Annotated[Rate, PlainValidator(_rate), _as_text, _schema(RATE, "200/60s", "1000/1s")]
+ShareText = Annotated[Share, PlainValidator(_share), _as_text, WithJsonSchema(_SHARE_SCHEMA)]
+
+InstanceId = Annotated[str, _refused_by(rules.instance_id_problem), _schema(rules.INSTANCE_ID, "r-bp1zxszhcgatnx")]
+Region = Annotated[str, _refused_by(rules.region_problem), _schema(rules.REGION, "cn-hangzhou")]
+Account = Annotated[str, _refused_by(account_problem), WithJsonSchema({"type": "string", "enum": list(ACCOUNTS)})]
+FilePath = Annotated[str, _refused_by(_path_problem), WithJsonSchema({"type": "string", "minLength": 1})]
+Listed = Strict(strict=False)  # a YAML list is a Python list, and kept as a tuple
+
+
+def matches(pattern: str, problem: str, *examples: str) -> tuple[AfterValidator, WithJsonSchema]:
+    """Validator and schema of text that is as the pattern says, from end to end."""
+    return (
+        _refused_by(lambda text: None if re.fullmatch(pattern, text) else problem),
+        _schema(f"({pattern})", *examples),
+    )

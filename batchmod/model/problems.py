@@ -1,0 +1,153 @@
+"""What pydantic found wrong, in the words of the manifest and with the place in its text. Pure.
+
+No message holds a value that could be a secret: in and under a key about passwords, secrets or tokens none is shown.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from batchmod.model.changes import NO_LITERAL
+from batchmod.model.schema import keys_at
+from batchmod.model.suggest import did_you_mean
+from batchmod.model.yamltext import Document, Form, Node, Path, Problem
+
+MOST = 200  # problems that are shown
+
+_SECRETIVE = re.compile("pass|pwd|secret|token|credential", re.IGNORECASE)
+_SAID = {
+    "missing": "is missing",
+    "too_short": "must not be empty",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+}
+_WANTED = {
+    "string_type": "text",
+    "text_or_rename": "text, or pattern and replace",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+}
+
+
+def problems_of(error: ValidationError, document: Document) -> Iterator[Problem]:
+    """Every problem once, but those of a place where the text itself was wrong already."""
+    told = {(problem.line, problem.column) for problem in document.problems}
+    for details in error.errors(include_url=False):
+        loc = tuple(part for part in details["loc"] if not str(part).startswith("\0") and part != "[key]")
+        place, node, path = locate(
+            document.root, loc, key=details["type"] == "extra_forbidden" or "[key]" in details["loc"]
+        )
+        if place in told or (details["type"] == "too_short" and node.items):
+            continue  # too short only because its elements are wrong
+        yield Problem(*place, path, _text(details, node, path))
+
+
+def locate(root: Node, loc: Path, *, key: bool = False) -> tuple[tuple[int, int], Node, Path]:
+    """Line and column, the node, and the path as far as the document goes, plus the key that is missing in it.
+
+    With `key`, the place is that of the key instead of its value.
+    """
+    node, place = root, (root.line, root.column)
+    for depth, part in enumerate(loc):
+        keyed = _child(node, part)
+        if keyed is None:
+            return place, node, loc[: depth + (node.form is Form.MAPPING)]
+        node = keyed[1]
+        named = keyed[0] if key else node
+        place = (named.line, named.column)
+    return place, node, loc
+
+
+def _child(node: Node, part: str | int) -> tuple[Node, Node] | None:
+    match part:
+        case int() if node.form is Form.LIST:
+            return node.items[part], node.items[part]
+        case str() if node.form is Form.MAPPING:
+            return next(((name, value) for name, value in node.pairs if name.text == part), None)
+        case _:
+            return None
+
+
+def show_path(path: Path) -> str:
+    """`targets[3].vars.team`; a key that is no word stands in quotes, and one that may be a secret not at all."""
+    shown = ""
+    for depth, part in enumerate(path):
+        if isinstance(part, int):
+            shown += f"[{part}]"
+        elif _secretive(path[:depth]) and part not in keys_at(path[:depth]):
+            break
+        else:
+            shown += f".{part}" if re.fullmatch(r"[\w-]+", part) else f'["{part}"]'
+    return shown.removeprefix(".")
+
+
+def show(problems: Iterable[Problem], source: str) -> list[str]:
+    """`file:line:column: path: what is wrong`, in the order of the text."""
+    ordered = sorted(problems, key=lambda problem: (problem.line, problem.column))
+    return [
+        f"{source}:{problem.line}:{problem.column}: {f'{path}: ' if (path := show_path(problem.path)) else ''}{problem.text}"
+        for problem in ordered
+    ]
+
+
+def at_most(lines: list[str]) -> list[str]:
+    """The first of them, and how many more there are; nothing that would steer a terminal."""
+    more = len(lines) - MOST
+    shown = [line if line.isprintable() else line.encode("unicode_escape").decode() for line in lines[:MOST]]
+    return shown if more <= 0 else [*shown, f"and {more} more"]
+
+
+def _secretive(path: Path) -> bool:
+    return any(isinstance(part, str) and _SECRETIVE.search(part) for part in path)
+
+
+def _text(details: ErrorDetails, node: Node, path: Path) -> str:
+    context: dict[str, Any] = details.get("ctx", {})
+    match details["type"]:
+        case "extra_forbidden":
+            return _unknown(path)
+        case "value_error":
+            return str(context["error"])
+        case kind if kind in _SAID:
+            return _SAID[kind].format(**context)
+        case "literal_error":
+            near = "" if _secretive(path) else did_you_mean(node.text, re.findall("'(.*?)'", context["expected"]))
+            return f"must be {context['expected']}{near}"
+        case kind if kind in _WANTED:
+            return f"must be {_WANTED[kind]}{_found(node, wanted=_WANTED[kind], hidden=_secretive(path))}"
+        case _:
+            return "is not valid" if _secretive(path) else details["msg"]
+
+
+def _unknown(path: Path) -> str:
+    *section, key = path
+    known = keys_at(tuple(section))
+    if near := did_you_mean(str(key), known):
+        return f"unknown key{near}"
+    return f"unknown key; {NO_LITERAL}" if _secretive(path) else f"unknown key; known here: {', '.join(known)}"
+
+
+def _found(node: Node, *, wanted: str, hidden: bool) -> str:
+    """What stands there instead, and how to mend it."""
+    written = "this" if hidden else f'"{node.text}"'
+    quotes = "; put it in quotes" if "text" in wanted else ""
+    match node.form:
+        case Form.NULL:
+            return ", and nothing stands here"
+        case Form.BOOL:
+            return f": YAML reads {written} as true or false{quotes}"
+        case Form.INT | Form.FLOAT:
+            return f": YAML reads {written} as a number{quotes}"
+        case Form.LIST:
+            return ", and this is a list"
+        case Form.MAPPING:
+            return ", and this is a mapping"
+        case _:
+            return ", and this is text"

@@ -1,0 +1,45 @@
+"""The manifest that a new campaign begins with: it is valid as it stands, and says what else there is."""
+
+STARTER = """\
+# yaml-language-server: $schema=batchmod.schema.json
+# A campaign for batchmod. Check it with `batchmod validate`, see what it would do with `batchmod plan`.
+version: 1
+name: my-campaign                      # a-z, 0-9 and -; runs and reports are named after it
+
+defaults:
+  region: cn-hangzhou                  # of targets that name none
+
+targets:
+  - r-bp1aaaaaaaaaaaaa                 # an instance id ...
+  - id: r-bp1bbbbbbbbbbbbb             # ... or more about it; vars are for templates
+    region: cn-shanghai
+    vars: {team: pay}
+  # - from: fleet.csv                  # or .jsonl: id, region, account; every other column is a var
+
+# exclude: [r-bp1zzzzzzzzzzzzz, "r-bp1test*"]
+
+changes:                               # each kind at most once; on every instance in this order
+  # - attributes:                      # only what differs is sent
+  #     name: "{team}-{region}-cache"  # or {pattern: "^old-(.*)$", replace: "new-\\\\1"}
+  #     release_protection: true
+  - password:
+      generate: {length: 24}           # or env: NEW_PASSWORD, or file: path; never the password itself
+  # - tde: {}                          # cannot be undone; or {key_id: ..., role_arn: ...}
+
+proof:
+  password: settled                    # accepted < settled < login
+
+rollout:
+  max_targets: 10                      # a plan that would change more is refused
+  max_failures: 2%                     # never exceeded, not even by what is in flight
+
+# Everything below shows the defaults.
+# secrets: {store: embedded, recipients: []}          # age1... public keys that can open the store too
+# limits:
+#   rate: 200/60s                      # calls per period, of each API in each account and region
+#   apis: {DescribeInstanceAttribute: 1000/1s}
+#   connections: 64                    # requests in flight
+# timeouts: {connect: 5s, read: 10s}
+# retry: {attempts: 6, max_delay: 60s, busy_timeout: 30m, settle_timeout: 60m, settle_quiet: 60s, fence: 16m}
+# report: {formats: [csv, json]}
+"""

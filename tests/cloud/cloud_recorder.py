@@ -1,0 +1,148 @@
+"""A cloud on loopback that answers what a test tells it and remembers what it was asked; and a pace that never waits."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from batchmod.cloud.client import Client, open_session
+from batchmod.cloud.credentials import AccessKey
+from batchmod.cloud.endpoints import endpoint_for
+from batchmod.errors import CallError
+from batchmod.model.notices import Notice
+from batchmod.model.plan import Lane
+from batchmod.model.secret import Secret
+
+LANE = Lane("1234567890123456", "cn-hangzhou")
+KEY = AccessKey(id="LTAI5tEXAMPLEkeyId0001", secret=Secret("eXaMpLeSecretKeyForTests0001"))
+REQUEST_ID = "5D622714-AEDD-4609-9167-F5DDD3D1EAAA"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One request as the service got it."""
+
+    api: str
+    form: Mapping[str, str]
+    headers: Mapping[str, str]
+    target: str  # path and query
+    body: bytes
+
+
+Answer = Callable[[Asked], web.StreamResponse]
+
+
+def ok(**body: Any) -> web.Response:
+    return web.json_response({"RequestId": REQUEST_ID, **body})
+
+
+def no(code: str, message: str = "no", *, status: int = 400, headers: Mapping[str, str] | None = None) -> web.Response:
+    body = {"Code": code, "Message": message, "RequestId": REQUEST_ID, "HostId": "r-kvstore.aliyuncs.com"}
+    return web.json_response(body, status=status, headers=headers)
+
+
+@dataclass(slots=True, kw_only=True)
+class OpenPace:
+    """Grants at once; `log` has what happened in order."""
+
+    log: list[tuple[str, str]] = field(default_factory=list)
+    errors: list[CallError | None] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def turn(self, api: str) -> AsyncIterator[None]:
+        self.log.append(("enter", api))
+        try:
+            yield
+        finally:
+            self.log.append(("leave", api))
+
+    def answered(self, api: str, error: CallError | None) -> None:
+        self.log.append(("answered", api))
+        self.errors.append(error)
+
+
+@dataclass(slots=True, kw_only=True)
+class Bench:
+    """A client, and all that it did."""
+
+    client: Client
+    asked: list[Asked]
+    pace: OpenPace
+    notices: list[Notice]
+
+    @property
+    def apis(self) -> list[str]:
+        return [one.api for one in self.asked]
+
+
+@asynccontextmanager
+async def bench(answer: Answer, *, key: AccessKey = KEY, lane: Lane | None = LANE, **more: Any) -> AsyncIterator[Bench]:
+    """A client of a service that answers so. `more` goes to the client."""
+    asked: list[Asked] = []
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        form = dict(parse_qsl(body.decode(), keep_blank_values=True))
+        api = request.headers.get("x-acs-action", "")
+        one = Asked(api=api, form=form, headers=dict(request.headers), target=request.path_qs, body=body)
+        asked.append(one)
+        return answer(one)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", serve)
+    async with TestServer(app) as server, client_of(str(server.make_url("/")), key=key, lane=lane, **more) as made:
+        client, pace, notices = made
+        yield Bench(client=client, asked=asked, pace=pace, notices=notices)
+
+
+@asynccontextmanager
+async def client_of(
+    url: str, *, key: AccessKey = KEY, lane: Lane | None = LANE, connect: float = 5.0, read: float = 5.0, **more: Any
+) -> AsyncIterator[tuple[Client, OpenPace, list[Notice]]]:
+    pace, notices = OpenPace(), list[Notice]()
+    endpoint = endpoint_for("r-kvstore", None, url)
+    async with open_session(connect=connect, read=read, connections=4) as session:
+        yield (
+            Client(
+                lane=lane,
+                account="prod",
+                key=key,
+                endpoint=endpoint,
+                session=session,
+                pace=pace,
+                notify=notices.append,
+                **more,
+            ),
+            pace,
+            notices,
+        )
+
+
+@asynccontextmanager
+async def raw_server(
+    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]], **more: Any
+) -> AsyncIterator[int]:
+    """The port of a server on loopback that says what the test wants, HTTP or not; it closes what `serve` leaves."""
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await serve(reader, writer)
+        finally:
+            writer.close()
+
+    async with await asyncio.start_server(connected, "127.0.0.1", 0, **more) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def request_head_and_body(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    """One whole HTTP request as it came."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = next(
+        (int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
+    )
+    return head, await reader.readexactly(length)

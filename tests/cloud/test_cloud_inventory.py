@@ -1,0 +1,271 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+from cloud_recorder import Asked, Bench, bench, no, ok
+
+from batchmod.cloud.inventory import Details, Instance, Inventory, Key, Tde
+from batchmod.errors import CallError, Verdict
+
+ITEM = {
+    "InstanceId": "r-1",
+    "InstanceName": "orders",
+    "InstanceStatus": "Normal",
+    "RegionId": "cn-hangzhou",
+    "ZoneId": "cn-hangzhou-b",
+    "EngineVersion": "5.0",
+    "InstanceClass": "redis.master.small.default",
+    "EditionType": "Enterprise",
+    "ArchitectureType": "standard",
+    "ChargeType": "PostPaid",
+    "ConnectionDomain": "r-1.redis.rds.aliyuncs.com",
+    "Port": 6379,
+}
+INSTANCE = Instance(
+    id="r-1",
+    status="Normal",
+    name="orders",
+    region="cn-hangzhou",
+    zone="cn-hangzhou-b",
+    engine_version="5.0",
+    instance_class="redis.master.small.default",
+    edition="Enterprise",
+    architecture="standard",
+    charge_type="PostPaid",
+    address="r-1.redis.rds.aliyuncs.com:6379",
+)
+
+
+def page(*items: dict[str, Any], total: Any = None) -> web.Response:
+    count = len(items) if total is None else total
+    return ok(Instances={"KVStoreInstance": list(items)}, TotalCount=count, PageNumber=1, PageSize=50)
+
+
+def fleet(*there: str, malformed: str | None = None) -> Callable[[Asked], web.Response]:
+    """Lists those that are there, and refuses a batch with the malformed one."""
+
+    def answer(asked: Asked) -> web.Response:
+        ids = asked.form["InstanceIds"].split(",")
+        if malformed in ids:
+            return no("InvalidInstanceIds.Malformed")
+        return page(*({**ITEM, "InstanceId": one} for one in ids if one in there))
+
+    return answer
+
+
+def batches(b: Bench) -> list[list[str]]:
+    return [one.form["InstanceIds"].split(",") for one in b.asked]
+
+
+async def test_a_fleet_is_looked_at_thirty_at_a_time() -> None:
+    """Sixty-five instances are three calls, each of one page of the region; an id given twice is looked at once."""
+    ids = [f"r-{n}" for n in range(65)]
+    async with bench(fleet(*ids)) as b:
+        found = await Inventory(b.client).look([*ids, "r-0"])
+    assert list(found) == ids
+    assert {one.id for one in found.values() if one} == set(ids)
+    assert [len(batch) for batch in batches(b)] == [30, 30, 5]
+    assert {(a.api, a.form["RegionId"], a.form["PageSize"], a.form["PageNumber"]) for a in b.asked} == {
+        ("DescribeInstances", "cn-hangzhou", "50", "1")
+    }
+
+
+async def test_nothing_is_asked_for_nothing() -> None:
+    """No id, no call."""
+    async with bench(fleet()) as b:
+        assert await Inventory(b.client).look([]) == {}
+    assert b.asked == []
+
+
+async def test_a_missing_id_is_asked_for_alone_twice() -> None:
+    """Only what two further questions of its own do not find is gone."""
+    async with bench(fleet("r-1", "r-3")) as b:
+        found = await Inventory(b.client).look(["r-1", "r-2", "r-3"])
+    assert [bool(found[one]) for one in ("r-1", "r-2", "r-3")] == [True, False, True]
+    assert batches(b) == [["r-1", "r-2", "r-3"], ["r-2"], ["r-2"]]
+
+
+@pytest.mark.parametrize("alone", [1, 2])
+async def test_an_id_that_a_batch_forgot_is_found_alone(alone: int) -> None:
+    """A listing that is late does not make an instance gone."""
+
+    def answer(asked: Asked) -> web.Response:
+        b_so_far = [one for one in b.asked if one.form["InstanceIds"] == "r-1"]
+        return page(ITEM) if len(b_so_far) == alone else fleet("r-2")(asked)
+
+    async with bench(answer) as b:
+        found = await Inventory(b.client).look(["r-1", "r-2"])
+    assert found["r-1"] == INSTANCE
+    assert len(b.asked) == 1 + alone
+
+
+async def test_a_malformed_id_is_alone_in_being_gone() -> None:
+    """A batch refused for one id is halved until the others are found."""
+    ids = [f"r-{n}" for n in range(30)]
+    async with bench(fleet(*ids, malformed="r-17")) as b:
+        found = await Inventory(b.client).look(ids)
+    assert [one for one, instance in found.items() if instance is None] == ["r-17"]
+    assert len(b.asked) < 30
+
+
+async def test_a_refusal_by_an_unknown_id_is_that_ids() -> None:
+    """Some spellings say "not found" where others list nothing."""
+
+    def answer(asked: Asked) -> web.Response:
+        return no("InvalidInstanceId.NotFound", status=404) if "r-2" in asked.form["InstanceIds"] else page(ITEM)
+
+    async with bench(answer) as b:
+        assert await Inventory(b.client).look(["r-1", "r-2"]) == {"r-1": INSTANCE, "r-2": None}
+
+
+async def test_a_refusal_that_is_not_for_an_id_is_passed_on() -> None:
+    """A parameter that the service does not like makes no fleet disappear, nor is each id asked for."""
+    async with bench(lambda _: no("InvalidParameter")) as b:
+        with pytest.raises(CallError, match="InvalidParameter"):
+            await Inventory(b.client).look([f"r-{n}" for n in range(30)])
+    assert [len(batch) for batch in batches(b)] == [30, 15, 7, 3, 1]
+
+
+@pytest.mark.parametrize(
+    "code", ["Throttling", "Forbidden.RAM", "InternalError", "SignatureDoesNotMatch", "TaskExists"]
+)
+async def test_other_errors_pass_through_at_once(code: str) -> None:
+    """Asking again is the caller's business."""
+    async with bench(lambda _: no(code)) as b:
+        with pytest.raises(CallError, match=code):
+            await Inventory(b.client).look(["r-1", "r-2"])
+    assert len(b.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        page(total=1),
+        page(ITEM, total=2),
+        page(ITEM, total=0),
+        page(ITEM, total="many"),
+        page(ITEM, ITEM),
+        page(ITEM | {"InstanceId": "r-9"}),
+        page(ITEM | {"InstanceId": None}),
+        page(ITEM | {"InstanceStatus": ""}),
+        ok(Instances={"KVStoreInstance": [ITEM]}),
+        ok(Instances={"KVStoreInstance": ["r-1"]}, TotalCount=1),
+        ok(Instances={"KVStoreInstance": ITEM}, TotalCount=1),
+        ok(Instances=[], TotalCount=0),
+        ok(TotalCount=0),
+        ok(),
+    ],
+    ids=range(14),
+)
+async def test_a_page_that_disagrees_is_no_answer(reply: web.Response) -> None:
+    """A short, foreign or broken page says nothing of any instance, least of all that it is gone."""
+    body = reply.body
+    async with bench(lambda _: web.Response(body=body)) as b:
+        with pytest.raises(CallError) as caught:
+            await Inventory(b.client).look(["r-1", "r-2"])
+    assert (caught.value.verdict, caught.value.code) == (Verdict.LOST, "UnreadableReply")
+    assert len(b.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "name", "expected"),
+    [
+        ({"EngineVersion": 5.0}, "engine_version", "5.0"),
+        ({"EngineVersion": 7}, "engine_version", "7"),
+        ({"EngineVersion": None}, "engine_version", None),
+        ({"Port": "6380"}, "address", "r-1.redis.rds.aliyuncs.com:6380"),
+        ({"Port": ""}, "address", None),
+        ({"Port": 0}, "address", None),
+        ({"Port": True}, "address", None),
+        ({"Port": "6379;"}, "address", None),
+        ({"ConnectionDomain": ""}, "address", None),
+        ({"InstanceName": ""}, "name", None),
+        ({"InstanceName": True}, "name", None),
+        ({"ZoneId": ["b"]}, "zone", None),
+    ],
+)
+async def test_an_item_is_read_tolerantly(fields: dict[str, Any], name: str, expected: str | None) -> None:
+    """Numbers may be strings and strings numbers; what makes no sense is None."""
+    async with bench(lambda _: page(ITEM | fields, total="1")) as b:
+        found = (await Inventory(b.client).look(["r-1"]))["r-1"]
+    assert getattr(found, name) == expected
+
+
+def attributes(**fields: Any) -> web.Response:
+    item = {"InstanceId": "r-1", "InstanceStatus": "Normal", "InstanceName": "orders", **fields}
+    return ok(Instances={"DBInstanceAttribute": [item]})
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [(True, True), ("true", True), ("True", True), (False, False), ("FALSE", False), ("", None), (1, None)],
+)
+async def test_details_are_read_tolerantly(said: Any, meant: bool | None) -> None:
+    """Truth comes as a boolean or as its name in any case, and is otherwise unknown."""
+    fields = {"InstanceReleaseProtection": said, "IsSupportTDE": said, "IsOrderCompleted": said}
+    async with bench(lambda _: attributes(**fields)) as b:
+        details = await Inventory(b.client).details("r-1")
+    assert details == Details(
+        id="r-1",
+        status="Normal",
+        name="orders",
+        release_protection=meant,
+        support_tde=meant,
+        order_completed=meant,
+    )
+    assert [(one.api, one.form) for one in b.asked] == [("DescribeInstanceAttribute", {"InstanceId": "r-1"})]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [no("InvalidInstanceId.NotFound", status=404), ok(Instances={"DBInstanceAttribute": []})],
+    ids=["404", "[]"],
+)
+async def test_details_of_nobody_are_none(reply: web.Response) -> None:
+    """Not found and an empty list are the same."""
+    status, body = reply.status, reply.body
+    async with bench(lambda _: web.Response(status=status, body=body)) as b:
+        assert await Inventory(b.client).details("r-1") is None
+
+
+@pytest.mark.parametrize("fields", [{"InstanceId": "r-2"}, {"InstanceStatus": None}])
+async def test_details_of_another_are_no_answer(fields: dict[str, Any]) -> None:
+    """What is of another instance, or of none, is not read as this one's."""
+    async with bench(lambda _: attributes(**fields)) as b:
+        with pytest.raises(CallError, match="UnreadableReply"):
+            await Inventory(b.client).details("r-1")
+
+
+@pytest.mark.parametrize(
+    ("said", "enabled"),
+    [("Enabled", True), ("enabled", True), ("Disabled", False), ("Disable", False), ("disabled", False)],
+)
+async def test_encryption_is_on_only_when_it_says_enabled(said: str, enabled: bool) -> None:
+    """Every documented spelling is understood."""
+    async with bench(lambda _: ok(TDEStatus=said)) as b:
+        assert await Inventory(b.client).tde("r-1") == Tde(supported=True, enabled=enabled)
+    assert [(one.api, one.form) for one in b.asked] == [("DescribeInstanceTDEStatus", {"InstanceId": "r-1"})]
+
+
+async def test_an_instance_that_cannot_be_encrypted_is_not() -> None:
+    """ "Not supported" is an answer to both questions about encryption, other errors are none."""
+    async with bench(lambda _: no("InstanceType.NotSupport")) as b:
+        assert await Inventory(b.client).tde("r-1") == Tde(supported=False, enabled=False)
+        assert await Inventory(b.client).encryption_key("r-1") == Key(key_id=None, role_arn=None, algorithm=None)
+    async with bench(lambda _: no("Forbidden.RAM", status=403)) as b:
+        with pytest.raises(CallError, match="Forbidden"):
+            await Inventory(b.client).tde("r-1")
+        with pytest.raises(CallError, match="Forbidden"):
+            await Inventory(b.client).encryption_key("r-1")
+    async with bench(lambda _: ok()) as b:
+        with pytest.raises(CallError, match="UnreadableReply"):
+            await Inventory(b.client).tde("r-1")
+
+
+async def test_the_custom_key_is_told() -> None:
+    """Key, role and algorithm as the service names them."""
+    async with bench(lambda _: ok(EncryptionKey="k-1", RoleArn="acs:ram::1:role/x", EncryptionName="AES-CTR-256")) as b:
+        key = await Inventory(b.client).encryption_key("r-1")
+    assert key == Key(key_id="k-1", role_arn="acs:ram::1:role/x", algorithm="AES-CTR-256")
+    assert [(one.api, one.form) for one in b.asked] == [("DescribeEncryptionKey", {"InstanceId": "r-1"})]

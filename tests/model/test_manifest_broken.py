@@ -1,0 +1,408 @@
+"""What is refused, where, and in which words."""
+
+from pathlib import Path
+
+import pytest
+
+from batchmod.errors import UsageError
+from batchmod.model.loading import load
+
+HEAD = "version: 1\nname: x\n"
+CHANGES = "changes: [{tde: {}}]\n"
+TARGETS = "targets: [{id: r-123, region: cn-hangzhou}]\n"
+GOOD = HEAD + CHANGES + TARGETS  # lines 1 to 4
+
+
+def refused(path: Path) -> tuple[str, ...]:
+    with pytest.raises(UsageError) as caught:
+        load(path)
+    return caught.value.problems
+
+
+def problems(tmp_path: Path, content: str | bytes) -> list[str]:
+    """The problems of this text, without the file's name."""
+    path = tmp_path / "m.yaml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return [line.removeprefix(f"{path}:") for line in refused(path)]
+
+
+def changes(written: str) -> str:
+    return HEAD + TARGETS + "changes:\n" + written
+
+
+def targets(written: str) -> str:
+    return HEAD + CHANGES + "targets:\n" + written
+
+
+NEVER = "a manifest never holds a password: write env: VARIABLE, file: path or generate"
+CASES = {  # text, place and path, a part of the message
+    # the text
+    "empty": ("", "1:1: ", "there is nothing in it"),
+    "comments only": ("# nothing\n---\n", "1:1: ", "there is nothing in it"),
+    "a list": ("- 1\n", "1:1: ", "must be a mapping"),
+    "text": ("\n  hello\n", "2:3: ", "must be a mapping"),
+    "two documents": (GOOD + "---\nname: y\n", "5:1: ", "a second document"),
+    "not YAML": (HEAD + "targets: [a\nchanges: }\n", "4:8: ", "is no YAML: "),
+    "tab": ("version: 1\n\tname: x\n", "2:1: ", "is no YAML: "),
+    "not UTF-8": (b"version: 1\nname: \xff\n", "2:7: ", "is not UTF-8"),
+    "UTF-16": ("version: 1".encode("utf-16"), "1:1: ", "is not UTF-8"),
+    "NUL": ("version: 1\nname: a\0b\n", "2:8: ", "a character that cannot be printed"),
+    "deep": ("a: " + "[" * 100_000, "1:22: ", "more than 20 levels"),
+    "key twice": (GOOD + "name: y\n", "5:1: name: ", "stands twice: first on line 2"),
+    "key twice, nested": (GOOD + "retry: {attempts: 1, attempts: 2}\n", "5:22: retry.attempts: ", "stands twice"),
+    "alias": (GOOD + "report: {dir: &a x, formats: *a}\n", "5:30: report.formats: ", "aliases are not read"),
+    "python tag": (GOOD + "report: {dir: !!python/name:os.system x}\n", "5:15: report.dir: ", "tags are not read"),
+    "own tag": (GOOD + "report: !mine {dir: x}\n", "5:9: report: ", "tags are not read"),
+    "merge key": (GOOD + "report: {<<: {dir: x}}\n", "5:10: report: ", "merge keys are not read"),
+    "key that is a list": (GOOD + "[a, b]: c\n", "5:1: ", "a key must be plain text"),
+    "number in disguise": (GOOD + "retry: {attempts: 010}\n", "5:19: retry.attempts: ", "another one"),
+    "sexagesimal": (GOOD + "retry: {attempts: 10:30}\n", "5:19: retry.attempts: ", "write plain digits"),
+    "number without end": (GOOD + f"limits: {{connections: {'9' * 5000}}}\n", "5:23: limits.connections: ", "plain"),
+    "steers the terminal": (GOOD + '"a\\eb": c\n', '5:1: ["a\\x1bb"]: ', "unknown key"),
+    # keys and types
+    "unknown key": (GOOD + "tragets: []\n", "5:1: tragets: ", 'unknown key; did you mean "targets"'),
+    "unknown and unlike": (
+        GOOD + "xyz: 1\n",
+        "5:1: xyz: ",
+        "unknown key; known here: version, name, defaults, targets",
+    ),
+    "missing": ("version: 1\n" + CHANGES + TARGETS, "1:1: name: ", "is missing"),
+    "no version": ("name: x\n" + CHANGES + TARGETS, "1:1: version: ", "is missing"),
+    "version in quotes": (GOOD.replace("1", '"1"', 1), "1:10: version: ", "without quotes"),
+    "version to come": (GOOD.replace("1", "2", 1), "1:10: version: ", "must be 1"),
+    "version true": (GOOD.replace("1", "yes", 1), "1:10: version: ", "must be 1"),
+    "name no": (
+        GOOD.replace("name: x", "name: no"),
+        "2:7: name: ",
+        'YAML reads "no" as true or false; put it in quotes',
+    ),
+    "name number": (GOOD.replace("name: x", "name: 7"), "2:7: name: ", 'YAML reads "7" as a number; put it in quotes'),
+    "name nothing": (GOOD.replace("name: x", "name:"), "2:6: name: ", "must be text, and nothing stands here"),
+    "name with capitals": (GOOD.replace("name: x", "name: Prod"), "2:7: name: ", "must be a-z, 0-9 and -"),
+    "name that is too long": (GOOD.replace("name: x", f"name: {'x' * 64}"), "2:7: name: ", "at most 63"),
+    "section left empty": (GOOD + "limits:\n", "5:8: limits: ", "must be a mapping, and nothing stands here"),
+    "section as a list": (GOOD + "limits: [1]\n", "5:9: limits: ", "must be a mapping, and this is a list"),
+    "list as text": (GOOD + "exclude: r-1\n", "5:10: exclude: ", "must be a list, and this is text"),
+    # what is not there yet
+    "accounts": (GOOD + "accounts: {}\n", "5:1: accounts: ", "unknown key"),
+    "notify": (GOOD + "notify: []\n", "5:1: notify: ", "unknown key"),
+    "waves": (GOOD + "rollout: {waves: [1]}\n", "5:11: rollout.waves: ", "known here: max_targets, max_failures"),
+    "tls": (GOOD + "proof: {tls: auto}\n", "5:9: proof.tls: ", "unknown key"),
+    "max_age": (changes("- password: {generate: {}, max_age: 30d}"), "5:28: changes[0].password: ", "unknown key"),
+    "rate auto": (GOOD + "limits: {rate: auto}\n", "5:16: limits.rate: ", "such as 200/60s"),
+    "html": (GOOD + "report: {formats: [html]}\n", "5:20: report.formats[0]: ", "must be 'csv' or 'json'"),
+    "other store": (GOOD + "secrets: {store: kms}\n", "5:18: secrets.store: ", "must be 'embedded'"),
+    # quantities
+    "duration without unit": (GOOD + "timeouts: {read: 5}\n", "5:18: timeouts.read: ", "has no unit: write 5s"),
+    "duration with a fraction": (
+        GOOD + "timeouts: {read: 1.5s}\n",
+        "5:18: timeouts.read: ",
+        "a whole number and a unit",
+    ),
+    "duration that is a float": (
+        GOOD + "timeouts: {read: 1.5}\n",
+        "5:18: timeouts.read: ",
+        "a whole number and a unit",
+    ),
+    "duration of nothing": (GOOD + "timeouts: {read: 0s}\n", "5:18: timeouts.read: ", "more than 0"),
+    "rate without unit": (GOOD + "limits: {rate: 200/60}\n", "5:16: limits.rate: ", "calls per period"),
+    "rate of nothing": (GOOD + "limits: {rate: 0/60s}\n", "5:16: limits.rate: ", "more than 0 calls"),
+    "rate in no time": (GOOD + "limits: {rate: 1/0s}\n", "5:16: limits.rate: ", "more than 0 seconds"),
+    "rate of an unknown API": (
+        GOOD + "limits: {apis: {ModifyInstanceTde: 1/1s}}\n",
+        "5:17: limits.apis.ModifyInstanceTde: ",
+        'did you mean "ModifyInstanceTDE"',
+    ),
+    "share of nothing": (GOOD + "rollout: {max_failures: 0}\n", "5:25: rollout.max_failures: ", "more than 0"),
+    "share of all and more": (GOOD + "rollout: {max_failures: 101%}\n", "5:25: rollout.max_failures: ", "at most 100%"),
+    "share that is true": (GOOD + "rollout: {max_failures: yes}\n", "5:25: rollout.max_failures: ", "or a percentage"),
+    "no targets allowed": (GOOD + "rollout: {max_targets: 0}\n", "5:24: rollout.max_targets: ", "at least 1"),
+    "no connections": (GOOD + "limits: {connections: 0}\n", "5:23: limits.connections: ", "at least 1"),
+    "text for a number": (
+        GOOD + 'limits: {connections: "64"}\n',
+        "5:23: limits.connections: ",
+        "must be a whole number",
+    ),
+    # targets
+    "no targets": (HEAD + CHANGES + "targets: []\n", "4:10: targets: ", "must not be empty"),
+    "id with a space": (targets("- r 123"), "5:3: targets[0]: ", "is no instance id"),
+    "id with a comma": (targets('- "r-123,r-124"'), "5:3: targets[0]: ", "is no instance id"),
+    "id with a slash": (targets("- {id: a/b}"), "5:8: targets[0].id: ", "is no instance id"),
+    "id that is a number": (targets("- {id: 123}"), "5:8: targets[0].id: ", "put it in quotes"),
+    "bare number": (targets("- 123"), "5:3: targets[0]: ", "must be an instance id as text"),
+    "target without id": (targets("- region: cn-beijing"), "5:3: targets[0].id: ", "is missing"),
+    "select": (targets("- id: r-123\n  select: {}"), "6:3: targets[0].select: ", "unknown key"),
+    "from beside region": (targets("- {from: a.csv, region: cn-beijing}"), "5:3: targets[0]: ", "from stands alone"),
+    "from nowhere": (targets("- from: none.csv"), "5:3: targets[0].from: ", "No such file"),
+    "from another kind": (
+        targets("- from: a.xlsx"),
+        "5:3: targets[0].from: ",
+        "must be a file that ends in .csv or .jsonl",
+    ),
+    "from with NUL": (targets('- from: "a\\0.csv"'), "5:9: targets[0].from: ", "is no path"),
+    "no region": (targets("- r-123"), "5:3: targets[0].region: ", "there is no defaults.region"),
+    "region with a slash": (GOOD + "defaults: {region: evil.example/x}\n", "5:20: defaults.region: ", "is no region"),
+    "other account": (GOOD + "defaults: {account: prod}\n", "5:21: defaults.account: ", "known here: default"),
+    "twice": (
+        HEAD + "defaults: {region: cn-beijing}\n" + CHANGES + "targets:\n- r-123\n- id: r-123\n",
+        "7:3: targets[1]: ",
+        "r-123 stands twice: first in ",
+    ),
+    "var that hides": (
+        targets("- {id: r-123, vars: {zone: a}}"),
+        "5:22: targets[0].vars.zone: ",
+        "hides the placeholder",
+    ),
+    "var that is no text": (
+        targets("- {id: r-123, vars: {team: off}}"),
+        "5:28: targets[0].vars.team: ",
+        "put it in quotes",
+    ),
+    "var in braces": (targets('- {id: r-123, vars: {"{a}": b}}'), '5:22: targets[0].vars["{a}"]: ', "no name of a var"),
+    "nothing left": (GOOD + "exclude: ['r-*']\n", "4:10: targets: ", "nothing is left to change"),
+    "exclude with a comma": (GOOD + "exclude: ['r-1,r-2']\n", "5:11: exclude[0]: ", "must be an instance id"),
+    # changes
+    "no changes": (HEAD + TARGETS + "changes: []\n", "4:10: changes: ", "must not be empty"),
+    "unknown change": (changes("- atributes: {}"), "5:3: changes[0]: ", 'did you mean "attributes"'),
+    "two in one": (
+        changes("- tde: {}\n  password: {env: A}"),
+        "5:3: changes[0]: ",
+        "one of the keys attributes, password, tde",
+    ),
+    "change as text": (changes("- tde"), "5:3: changes[0]: ", "must be a mapping with one of the keys"),
+    "change without content": (changes("- tde:"), "5:7: changes[0].tde: ", "must be a mapping"),
+    "kind twice": (changes("- tde: {}\n- tde: {}"), "6:3: changes[1]: ", "is the second tde"),
+    "attributes of nothing": (
+        changes("- attributes: {}"),
+        "5:15: changes[0].attributes: ",
+        "needs name, release_protection",
+    ),
+    "protection as text": (
+        changes('- attributes: {release_protection: "true"}'),
+        "5:36: changes[0].attributes.release_protection: ",
+        "must be true or false",
+    ),
+    "name that is no name": (
+        changes("- attributes: {name: 1-cache}"),
+        "5:22: changes[0].attributes.name: ",
+        "starts with a letter",
+    ),
+    "name with {name}": (
+        changes("- attributes: {name: '{name}-x'}"),
+        "5:22: changes[0].attributes.name: ",
+        "pattern: ",
+    ),
+    "stray brace": (changes("- attributes: {name: 'a{b'}"), "5:22: changes[0].attributes.name: ", 'a single "{"'),
+    "placeholder of nobody": (
+        changes("- attributes: {name: 'a-{regin}'}"),
+        "5:22: changes[0].attributes.name: ",
+        'unknown placeholder {regin}; did you mean "region"',
+    ),
+    "pattern that is none": (
+        changes("- attributes: {name: {pattern: '(', replace: x}}"),
+        "5:32: changes[0].attributes.name.pattern: ",
+        "is no regular expression",
+    ),
+    "group that is none": (
+        changes("- attributes: {name: {pattern: 'a', replace: 'b\\1'}}"),
+        "5:46: changes[0].attributes.name.replace: ",
+        "does not fit the pattern",
+    ),
+    "named group that is none": (
+        changes("- attributes: {name: {pattern: 'a', replace: '\\g<b>'}}"),
+        "5:46: changes[0].attributes.name.replace: ",
+        "does not fit the pattern",
+    ),
+    "pattern without replace": (
+        changes("- attributes: {name: {pattern: a}}"),
+        "5:22: changes[0].attributes.name.replace: ",
+        "is missing",
+    ),
+    "placeholder in replace": (
+        changes("- attributes: {name: {pattern: a, replace: '{region}'}}"),
+        "5:44: changes[0].attributes.name.replace: ",
+        "no {placeholders}",
+    ),
+    "tde algorithm": (
+        changes("- tde: {algorithm: AES-128}"),
+        "5:20: changes[0].tde.algorithm: ",
+        "must be AES-CTR-256",
+    ),
+    "tde role": (
+        changes("- tde: {role_arn: my-role}"),
+        "5:19: changes[0].tde.role_arn: ",
+        "acs:ram::1234567890123456:role/name",
+    ),
+    "tde role of an account to come": (
+        changes("- tde: {role_arn: 'acs:ram:{account_id}:role/x'}"),
+        "5:19: changes[0].tde.role_arn: ",
+        "is no role",
+    ),
+    "tde role by region": (
+        changes("- tde: {role_arn: 'acs:ram::1:role/{region}'}"),
+        "3:11: changes[0].tde.role_arn: ",
+        "is no role",
+    ),
+    "tde key": (changes("- tde: {key_id: 'a b'}"), "5:17: changes[0].tde.key_id: ", "is no key id"),
+    # passwords
+    "literal password": (changes("- password: hunter2"), "5:13: changes[0].password: ", NEVER),
+    "literal value": (changes("- password: {value: hunter2}"), "5:14: changes[0].password: ", NEVER),
+    "new_password": (changes("- new_password: hunter2"), "5:3: changes[0]: ", NEVER),
+    "password as attribute": (
+        changes("- attributes: {release_protection: true, new_password: a}"),
+        "5:42: changes[0].attributes.new_password: ",
+        NEVER,
+    ),
+    "password at the top": (GOOD + "password: hunter2\n", "5:1: password: ", NEVER),
+    "password as a var": (
+        targets("- {id: r-123, vars: {Password: a}}"),
+        "5:22: targets[0].vars.Password: ",
+        "from env or file",
+    ),
+    "no place": (changes("- password: {}"), "5:13: changes[0].password: ", "needs exactly one of generate"),
+    "two places": (
+        changes("- password: {env: A, file: b}"),
+        "5:13: changes[0].password: ",
+        "needs exactly one of generate",
+    ),
+    "too short": (
+        changes("- password: {generate: {length: 7}}"),
+        "5:33: changes[0].password.generate.length: ",
+        "at least 8",
+    ),
+    "too long": (
+        changes("- password: {generate: {length: 33}}"),
+        "5:33: changes[0].password.generate.length: ",
+        "at most 32",
+    ),
+    "misspelt place": (changes("- password: {genrate: {}}"), "5:14: changes[0].password: ", 'did you mean "generate"'),
+    "env that is none": (
+        changes("- password: {env: $PASS}"),
+        "5:19: changes[0].password.env: ",
+        "no name of an environment",
+    ),
+    "read-back": (GOOD + "proof: {password: read-back}\n", "5:19: proof.password: ", "cannot be read back"),
+    "other proof": (GOOD + "proof: {password: logn}\n", "5:19: proof.password: ", 'did you mean "login"'),
+    "address without port": (GOOD + "proof: {address: localhost}\n", "5:18: proof.address: ", "must be host:port"),
+    "port beyond": (GOOD + "proof: {address: 'h:65536'}\n", "5:18: proof.address: ", "must be host:port"),
+    "recipient": (GOOD + "secrets: {recipients: [age1abc]}\n", "5:24: secrets.recipients[0]: ", "is no age recipient"),
+    "private key": (
+        GOOD + "secrets: {recipients: [AGE-SECRET-KEY-1Q]}\n",
+        "5:24: secrets.recipients[0]: ",
+        "a private key",
+    ),
+    "format twice": (GOOD + "report: {formats: [csv, csv]}\n", "5:19: report.formats: ", "names a format twice"),
+    "no format": (GOOD + "report: {formats: []}\n", "5:19: report.formats: ", "must not be empty"),
+}
+
+
+@pytest.mark.parametrize(("text", "place", "part"), CASES.values(), ids=CASES.keys())
+def test_each_fault_is_named_with_its_place(tmp_path: Path, text: str | bytes, place: str, part: str) -> None:
+    """A broken manifest is refused with line, column, path and what is wrong."""
+    told = problems(tmp_path, text)
+    assert any(line.startswith(place) and part in line for line in told), told
+    assert len(told) <= 2, told
+
+
+def test_the_frame_of_the_cases_is_whole(tmp_path: Path) -> None:
+    """The text that the cases break loads while it is not broken."""
+    path = tmp_path / "m.yaml"
+    path.write_text(GOOD)
+    assert [target.id for target in load(path).targets] == ["r-123"]
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    """Text, keys, targets, files, templates: one look shows everything, and each fault once."""
+    (tmp_path / "fleet.csv").write_text("id,team\nr-1 1,pay\nr-200,pay\nr-300,\n")
+    told = problems(
+        tmp_path,
+        "version: 1\nnme: x\nlimits: {rate: 1}\nreport: &a {}\nretry: *a\n"
+        "defaults: {region: cn-hangzhou}\n"
+        "targets: [{from: fleet.csv}, r-200, r/4, {id: r-500, vars: {team: 5}}]\n"
+        "changes:\n- attributes: {name: 'a-{team}'}\n- password: {generate: {}, env: A}\n- tde: {key_id: '{'}\n- tde: {}\n",
+    )
+    assert [line.split(": ")[1] for line in told] == [
+        "name",
+        "nme",
+        "limits.rate",
+        "retry",
+        "targets[2]",
+        "targets[3].vars.team",
+        "changes[1].password",
+        "changes[2].tde.key_id",
+        "changes[3]",
+        "id",
+        "targets[1]",
+        "changes[0].attributes.name",
+    ], told
+
+
+def test_many_faults_are_counted(tmp_path: Path) -> None:
+    """Thousands of equal faults do not bury the screen, and none is kept quiet about."""
+    told = problems(tmp_path, targets("- r-1\n" * 500))
+    assert len(told) == 201
+    assert told[-1] == "and 799 more"  # 500 without a region, 499 of them again
+
+
+@pytest.mark.parametrize(
+    ("flow", "block"),
+    [
+        ("limits: {rate: x, apis: {Nope: 1/1s}}\n", "limits:\n  rate: x\n  apis:\n    Nope: 1/1s\n"),
+        ("rollout: {max_failures: 0, waves: []}\n", "rollout:\n  max_failures: 0\n  waves: []\n"),
+    ],
+)
+def test_flow_and_block_style_have_the_same_faults(tmp_path: Path, flow: str, block: str) -> None:
+    """The places differ as the text does; paths and words are the same."""
+    one, other = problems(tmp_path, GOOD + flow), problems(tmp_path, GOOD + block)
+    assert [line.split(":", 2)[2] for line in one] == [line.split(":", 2)[2] for line in other]
+    assert [line.split(":")[0] for line in one] == ["5", "5"]
+    assert {line.split(":")[0] for line in other} > {"6"}
+
+
+SECRET = "Hunter2Swordfish"
+LEAKS = [
+    f"- password: {SECRET}",
+    f"- password: [{SECRET}]",
+    f"- password: !x {SECRET}",
+    f"- password: *{SECRET}",
+    f"- password: {{value: {SECRET}}}",
+    f"- password: {{{SECRET}}}",
+    f"- password: {{{SECRET}: 1, {SECRET}: 2}}",
+    f"- password: {{[{SECRET}]: 1}}",
+    f"- password: {{env: '{SECRET}!'}}",
+    f"- password: {{env: {{{SECRET}: 1}}}}",
+    f"- password: {{generate: {SECRET}}}",
+    f"- password: {{generate: {{length: {SECRET}}}}}",
+    f'- password: {{file: "{SECRET}\\n"}}',
+    f"- new_password: {SECRET}",
+    f"- {{password: {SECRET}, tde: {{}}}}",
+    f"- password={SECRET}",
+    f"- attributes: {{password: {SECRET}}}",
+    f"- attributes: {{release_protection: {SECRET}}}",
+    f"- tde: {{key_id: '{SECRET} {{'}}",
+    f"- password: '{SECRET}",
+    f"- password: {SECRET}: x",
+]
+
+
+@pytest.mark.parametrize("written", LEAKS)
+def test_no_message_holds_what_may_be_a_secret(tmp_path: Path, written: str) -> None:
+    """However a password got into a manifest, it does not get into a message."""
+    assert SECRET not in "\n".join(problems(tmp_path, changes(written)))
+
+
+@pytest.mark.parametrize("number", ["0123456789", "12345678", "yes"])
+def test_no_message_holds_a_password_that_is_a_number(tmp_path: Path, number: str) -> None:
+    """A message about the wrong type does not show the value either."""
+    for written in (f"- password: {number}", f"- password: {{env: {number}}}"):
+        assert number not in "\n".join(problems(tmp_path, changes(written))).replace(str(tmp_path), "")
+    told = problems(tmp_path, targets(f"- {{id: r-123, vars: {{password: {number}}}}}"))
+    assert number not in "\n".join(told).replace(str(tmp_path), "")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """Absent, a directory, behind a file: one line each, with the reason."""
+    (tmp_path / "file").write_text("")
+    assert refused(tmp_path / "none.yaml") == (f"{tmp_path}/none.yaml: cannot be read: No such file or directory",)
+    assert "Is a directory" in refused(tmp_path)[0]
+    assert "Not a directory" in refused(tmp_path / "file" / "m.yaml")[0]

@@ -1,0 +1,42 @@
+"""A process that escrows one password after the other, several at a time, and says so as soon as each is safe.
+
+`escrow_child.py DIRECTORY COUNT [BYTES]`: with BYTES, no file may grow beyond them, as on a full disk.
+"""
+
+import asyncio
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+
+from batchmod.errors import StoreError
+from batchmod.model.secret import InstanceKey, Secret
+from batchmod.secrets.embedded import EmbeddedStore
+from batchmod.secrets.generate import generate
+
+
+async def main(directory: Path, count: int, limit: int | None) -> None:
+    store = EmbeddedStore.open(directory, environ=os.environ, say=lambda _: None)
+    if limit:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    async def escrow(number: int, secret: Secret) -> None:
+        key = InstanceKey(account_id="1", region="cn-hangzhou", instance_id=f"r-{number}")
+        try:
+            await store.escrow(key, login=key.instance_id, secret=secret, run_id="child")
+        except StoreError as error:
+            print("error", type(error).__name__, error, flush=True)  # noqa: T201  for the test that started it
+        else:
+            print("safe", number, secret.reveal(), flush=True)  # noqa: T201  the same
+
+    for first in range(0, count, 8):
+        async with asyncio.TaskGroup() as group:
+            for number in range(first, first + 8):
+                group.create_task(escrow(number, generate(24)))
+    await store.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else None))

