@@ -1,0 +1,174 @@
+"""The cloud itself: instances that live through their tasks, and the book of all calls. No HTTP; the clock is a parameter."""
+
+import heapq
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import count
+from typing import Any, Protocol
+
+from batchmod.sim.errors import Refusal, instance_not_found, task_exists
+from batchmod.sim.faults import chosen
+from batchmod.sim.instances import ACCOUNT_ID, Change, Instance, Task
+from batchmod.sim.scenario import Scenario
+
+REMEMBERED_CALLS = 10_000
+
+
+class Plane(Protocol):
+    """Where the passwords are really checked."""
+
+    def admit(self, instance: Instance) -> None:
+        """The instance's password, and no earlier one, logs in from now on."""
+
+    def dismiss(self, instance: Instance) -> None:
+        """Nothing logs in to this instance any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecord:
+    """One call. `code` is the cloud's own verdict, whether or not the client learnt it; None: it was not carried out."""
+
+    at: float  # seconds since the epoch, the cloud's clock
+    api: str
+    instance: str | None  # its id
+    code: str | None
+    fault: str | None
+
+
+class FakeCloud:
+    """Everything that is due by the clock has happened once `advance` returns; every question asks for that first."""
+
+    account_id = ACCOUNT_ID
+
+    def __init__(
+        self,
+        instances: Mapping[str, Instance],
+        *,
+        scenario: Scenario,
+        clock: Callable[[], float],
+        speed: float = 1.0,
+        seed: int = 0,
+        plane: Plane | None = None,
+    ) -> None:
+        self.instances = dict(instances)
+        self.scenario = scenario
+        self.calls: deque[CallRecord] = deque(maxlen=REMEMBERED_CALLS)
+        self.counts: dict[str, Counter[str]] = {}
+        self._clock = clock
+        self._speed = speed
+        self._plane = plane
+        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = count()
+        self._populate(seed)
+
+    def _populate(self, seed: int) -> None:
+        now = self.now()
+        for at, rule in enumerate(self.scenario.busy):
+            for instance_id in sorted(chosen(rule.who, self.instances, f"{seed}/busy/{at}")):
+                ends = now + rule.seconds / self._speed
+                self._hold(self.instances[instance_id], Task(shows=now, ends=ends, status=rule.status, change=None))
+        for instance in self.instances.values():
+            if self._plane:
+                self._plane.admit(instance)
+            if instance.vanish_after is not None:
+                self.schedule(now + instance.vanish_after / self._speed, partial(self._vanish, instance))
+
+    def now(self) -> float:
+        return self._clock()
+
+    def schedule(self, at: float, happens: Callable[[], None]) -> None:
+        """`happens` runs in the first `advance` at or after that time; what is due together, in order of scheduling."""
+        heapq.heappush(self._agenda, (at, next(self._order), happens))
+
+    def next_due(self) -> float | None:
+        return self._agenda[0][0] if self._agenda else None
+
+    def advance(self) -> None:
+        while self._agenda and self._agenda[0][0] <= self.now():
+            heapq.heappop(self._agenda)[2]()
+
+    def find(self, instance_id: str) -> Instance:
+        """Raises InvalidInstanceId.NotFound."""
+        self.advance()
+        if instance_id not in self.instances:
+            raise instance_not_found()
+        return self.instances[instance_id]
+
+    def status(self, instance: Instance) -> str:
+        return instance.status_at(self.now())
+
+    def start(self, instance: Instance, change: Change, *, seconds: float, status: str) -> None:
+        """A task holds the instance from now on and will have made the change. Raises TaskExists while another runs,
+        IncorrectDBInstanceState when the instance is not Normal for another reason.
+        """
+        self.advance()
+        if instance.task is not None:
+            raise task_exists()
+        if instance.status != "Normal":
+            raise Refusal(403, "IncorrectDBInstanceState", "Current DB instance state does not support this operation.")
+        shows = self.now() + self.scenario.lag / self._speed
+        self._hold(instance, Task(shows=shows, ends=shows + seconds / self._speed, status=status, change=change))
+        self.advance()
+
+    def _hold(self, instance: Instance, task: Task) -> None:
+        instance.task = task
+        self.schedule(task.ends, partial(self._finish, instance, task))
+
+    def _finish(self, instance: Instance, task: Task) -> None:
+        if instance.id not in self.instances:
+            return
+        instance.task = None
+        change = task.change
+        if change is None:
+            return
+        instance.tasks_done += 1
+        instance.name = change.name or instance.name
+        instance.encryption = change.encryption or instance.encryption
+        if change.release_protection is not None:
+            instance.release_protection = change.release_protection
+        if change.password is not None:
+            instance.password = change.password
+            instance.password_generation += 1
+            if self._plane:
+                self._plane.admit(instance)
+
+    def _vanish(self, instance: Instance) -> None:
+        del self.instances[instance.id]
+        if self._plane:
+            self._plane.dismiss(instance)
+
+    def record(self, api: str, instance_id: str | None, *, code: str | None, fault: str | None = None) -> None:
+        self.calls.append(CallRecord(at=self.now(), api=api, instance=instance_id, code=code, fault=fault))
+        self.counts.setdefault(api, Counter())[code or fault or "lost"] += 1
+
+    @property
+    def passwords(self) -> dict[str, str]:
+        """The password that is live on each instance now. For tests in this process; never served."""
+        self.advance()
+        return {each.id: each.password for each in self.instances.values()}
+
+    def state(self) -> dict[str, Any]:
+        """The truth, without a password: instances by id, and how often each API was answered how."""
+        self.advance()
+        return {
+            "instances": {each.id: self._truth(each) for each in self.instances.values()},
+            "calls": {api: dict(counted) for api, counted in sorted(self.counts.items())},
+        }
+
+    def recent_calls(self) -> list[dict[str, Any]]:
+        return [asdict(each) for each in self.calls]
+
+    def _truth(self, each: Instance) -> dict[str, Any]:
+        return {
+            "name": each.name,
+            "region": each.region,
+            "status": self.status(each),
+            "release_protection": each.release_protection,
+            "tde": each.encryption is not None,
+            "tde_key_id": each.encryption.key_id if each.encryption else None,
+            "tasks_done": each.tasks_done,
+            "password_generation": each.password_generation,
+            "distinct_passwords_sent": len(each.passwords_sent),
+        }

@@ -1,0 +1,178 @@
+"""A request is from the holder of the key, fresh, and not a copy: signature V3 (ACS3-HMAC-SHA256) and V1 (HMAC-SHA1).
+
+No HTTP library; the clock is a parameter. A wrong request raises a Refusal with the vendor's code.
+"""
+
+import base64
+import hashlib
+import hmac
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from urllib.parse import quote
+
+from batchmod.sim.errors import Refusal, missing
+from batchmod.sim.wire import Keys, Request
+
+MAX_SKEW = 15 * 60.0  # seconds that a signed request stays valid, either way
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What a request says about itself, believed only after `Verifier.verify`."""
+
+    action: str
+    version: str
+    key_id: str
+    token: str = field(repr=False)
+    nonce: str
+    timestamp: str
+    signature: str
+    expected: Callable[[str], str] = field(repr=False)  # secret -> signature
+    mismatch: str = field(repr=False)  # the refusal's message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """A verified request: which operation, and when it was signed (seconds since the epoch)."""
+
+    action: str
+    version: str
+    at: float
+
+
+def encode(text: str) -> str:
+    """Percent-encoded as RFC 3986 has it: only letters, digits and -_.~ stay."""
+    return quote(text, safe="-_.~")
+
+
+def canonical(pairs: Iterable[tuple[str, str]]) -> str:
+    return "&".join(f"{encode(key)}={encode(value)}" for key, value in sorted(pairs))
+
+
+def v3_signature(request: Request, names: str, secret: str) -> str:
+    """Hex HMAC-SHA256 over exactly the headers that `names` lists (a;b;c)."""
+    headers = "".join(f"{name}:{request.header(name)}\n" for name in names.split(";"))
+    content = request.header("x-acs-content-sha256")
+    text = "\n".join((request.method, "/", canonical(request.query), headers, names, content))
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return hmac.new(secret.encode(), f"ACS3-HMAC-SHA256\n{digest}".encode(), hashlib.sha256).hexdigest()
+
+
+def v1_string(request: Request) -> str:
+    signed = ((key, value) for key, value in request.params.items() if key != "Signature")
+    return f"{request.method}&%2F&{encode(canonical(signed))}"
+
+
+def v1_signature(text: str, secret: str) -> str:
+    return base64.b64encode(hmac.new(f"{secret}&".encode(), text.encode(), hashlib.sha1).digest()).decode()
+
+
+def v3_claim(request: Request) -> Claim:
+    algorithm, _, rest = request.header("authorization").partition(" ")
+    if algorithm != "ACS3-HMAC-SHA256":
+        raise Refusal(400, "InvalidSignatureMethod", "Specified signature method is not supported.")
+    parts = dict(part.strip().partition("=")[::2] for part in rest.split(","))
+    names = parts.get("SignedHeaders", "")
+    signed = set(names.split(";"))
+    present = {name for name, _ in request.headers if name.startswith("x-acs-")} | {"host", "x-acs-content-sha256"}
+    if present - signed:
+        raise _mismatch(f"Not among the signed headers: {', '.join(sorted(present - signed))}.")
+    if hashlib.sha256(request.body).hexdigest() != request.header("x-acs-content-sha256"):
+        raise _mismatch("The header x-acs-content-sha256 is not the digest of the body.")
+    return Claim(
+        action=request.header("x-acs-action"),
+        version=request.header("x-acs-version"),
+        key_id=parts.get("Credential", ""),
+        token=request.header("x-acs-security-token"),
+        nonce=request.header("x-acs-signature-nonce"),
+        timestamp=request.header("x-acs-date"),
+        signature=parts.get("Signature", ""),
+        expected=partial(v3_signature, request, names),
+        mismatch="Specified signature is not matched with our calculation.",
+    )
+
+
+def v1_claim(request: Request) -> Claim:
+    params = request.params
+    if "Signature" not in params:
+        raise missing("Signature")
+    if (params.get("SignatureMethod"), params.get("SignatureVersion")) != ("HMAC-SHA1", "1.0"):
+        raise Refusal(400, "InvalidSignatureMethod", "Specified signature method is not supported.")
+    text = v1_string(request)
+    return Claim(
+        action=params.get("Action", ""),
+        version=params.get("Version", ""),
+        key_id=params.get("AccessKeyId", ""),
+        token=params.get("SecurityToken", ""),
+        nonce=params.get("SignatureNonce", ""),
+        timestamp=params.get("Timestamp", ""),
+        signature=params["Signature"],
+        expected=partial(v1_signature, text),
+        # As the service does: clients compare this text with their own. It repeats what the caller sent.
+        mismatch=f"Specified signature is not matched with our calculation. server string to sign is:{text}",
+    )
+
+
+def _mismatch(message: str) -> Refusal:
+    return Refusal(400, "SignatureDoesNotMatch", message)
+
+
+class Verifier:
+    """Remembers the nonces of the last half hour; longer no request is valid, whichever way its clock is wrong."""
+
+    def __init__(self, keys: Keys, clock: Callable[[], float]) -> None:
+        self._keys = keys
+        self._clock = clock
+        self._nonces: OrderedDict[str, float] = OrderedDict()
+
+    def verify(self, request: Request) -> Signed:
+        """The operation asked for; raises a Refusal unless key, token, signature, time and nonce are all right."""
+        claim = v3_claim(request) if request.header("authorization") else v1_claim(request)
+        at = self._signed_at(claim.timestamp)
+        self.check_age(at)
+        if not hmac.compare_digest(claim.key_id.encode(), self._keys.access_key_id.encode()):
+            raise Refusal(404, "InvalidAccessKeyId.NotFound", "Specified access key is not found.")
+        if not hmac.compare_digest(claim.expected(self._keys.access_key_secret).encode(), claim.signature.encode()):
+            raise _mismatch(claim.mismatch)
+        self._check_token(claim.token)
+        self._use_nonce(claim.nonce)
+        return Signed(action=claim.action, version=claim.version, at=at)
+
+    def check_age(self, signed_at: float) -> None:
+        """Raises unless a request signed then is still valid now."""
+        if abs(self._clock() - signed_at) > MAX_SKEW:
+            raise Refusal(400, "InvalidTimeStamp.Expired", "Specified time stamp or date value is expired.")
+
+    def _signed_at(self, timestamp: str) -> float:
+        try:
+            return datetime.strptime(timestamp, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
+        except ValueError as error:
+            raise Refusal(
+                400, "InvalidTimeStamp.Format", "Specified time stamp or date value is not well formatted."
+            ) from error
+
+    def _check_token(self, token: str) -> None:
+        known = self._keys.session_token
+        if known is None and token:
+            raise Refusal(400, "InvalidSecurityToken.Malformed", "Specified SecurityToken is malformed.")
+        if known is not None and not token:
+            raise Refusal(400, "MissingSecurityToken", "SecurityToken is mandatory for this action.")
+        if known is not None and not hmac.compare_digest(known.encode(), token.encode()):
+            raise Refusal(
+                400,
+                "InvalidSecurityToken.MismatchWithAccessKey",
+                "Specified SecurityToken mismatch with the AccessKey.",
+            )
+
+    def _use_nonce(self, nonce: str) -> None:
+        if not nonce:
+            raise missing("SignatureNonce")
+        now = self._clock()
+        while self._nonces and next(iter(self._nonces.values())) < now - 2 * MAX_SKEW:
+            self._nonces.popitem(last=False)
+        if nonce in self._nonces:
+            raise Refusal(400, "SignatureNonceUsed", "Specified signature nonce was used already.")
+        self._nonces[nonce] = now

@@ -1,0 +1,147 @@
+"""Fault files: what they can say, and how they are refused."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from batchmod.sim.errors import SimError
+from batchmod.sim.faultfile import load_scenario, parse
+from batchmod.sim.operations import OPERATIONS
+from batchmod.sim.scenario import Choice, Durations, Fault, FaultKind, Quota, Scenario
+
+DOCS = Path(__file__).parents[2] / "docs" / "simulator.md"
+
+WHOLE = """
+scripts:
+  - api: ModifyInstanceAttribute
+    match: r-sim000001
+    play:
+      - throttle
+      - refuse:InvalidPassword.Malformed
+      - {fault: hang, seconds: 5, landed: false}
+      - {fault: http_500, landed: true, times: 2}
+      - ok
+rates: [{api: "Modify*", fault: throttle, rate: 0.05, retry_after: 250}]
+busy: [{fraction: 0.25, seconds: 10}]
+refuse: [{match: "r-sim00001*", code: Forbidden.RAM, status: 403}]
+instances:
+  r-sim000003: {engine_version: "5.0", support_tde: false, vanish_after: 3, tags: {env: test}, address: "127.0.0.1:1"}
+durations: {password: 0.5}
+lag: 0
+quotas: {ModifyInstanceTDE: 10/60s}
+retry_after: true
+tde_status: SSLModifying
+clock_offset: -90
+session_token: CAIStoken
+revoke_key_after: 100
+strict_protection: true
+authorization_state: 2
+"""
+
+
+def test_everything_that_can_be_said_is_read() -> None:
+    """Each key of a fault file ends in the scenario with the value that was written."""
+    told = parse(WHOLE, "f.yaml")
+    script = told.scripts[0]
+    assert (script.api, script.match) == ("ModifyInstanceAttribute", "r-sim000001")
+    assert script.play == (
+        Fault(kind=FaultKind.THROTTLE),
+        Fault(kind=FaultKind.REFUSE, code="InvalidPassword.Malformed"),
+        Fault(kind=FaultKind.HANG, seconds=5, landed=False),
+        Fault(kind=FaultKind.HTTP_500, landed=True),
+        Fault(kind=FaultKind.HTTP_500, landed=True),
+        Fault(),
+    )
+    assert (told.rates[0].rate, told.rates[0].fault.retry_after) == (0.05, 250)
+    assert (told.busy[0].who, told.busy[0].seconds) == (Choice(fraction=0.25), 10)
+    assert (told.refuse[0].fault.code, told.refuse[0].fault.status) == ("Forbidden.RAM", 403)
+    assert told.instances[0][1]["engine_version"] == "5.0"
+    assert told.durations == Durations(password=0.5)
+    assert told.quotas["ModifyInstanceTDE"] == Quota(calls=10, seconds=60)
+    assert told.quotas["DescribeInstanceAttribute"] == Quota(calls=1000, seconds=1)
+    assert (told.lag, told.retry_after, told.tde_status, told.clock_offset) == (0, True, "SSLModifying", -90)
+    assert (told.session_token, told.revoke_key_after) == ("CAIStoken", 100)
+    assert (told.strict_protection, told.authorization_state) == (True, 2)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "# nothing\n"])
+def test_an_empty_file_is_a_cloud_without_faults(text: str) -> None:
+    """Nothing said, nothing wrong."""
+    assert parse(text, "f.yaml") == Scenario()
+
+
+def test_json_is_read_too() -> None:
+    """A JSON file says the same as a YAML one."""
+    assert parse('{"lag": 1.5, "rates": [{"fault": "ok", "rate": 1}]}', "f.json").lag == 1.5
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("scrpts: []", "f.yaml: scrpts: unknown key; did you mean 'scripts'?"),
+        ("scripts: [{play: [throtle]}]", "scripts[0].play[0]: unknown value 'throtle'; did you mean 'throttle'?"),
+        ("scripts: [{api: ModifyInstanceTDS, play: [ok]}]", "scripts[0].api: unknown value 'ModifyInstanceTDS'"),
+        ("scripts: [{play: [{fault: hang}]}]", "scripts[0].play[0]: the fault 'hang' needs 'seconds'"),
+        ("scripts: [{play: [refuse]}]", "scripts[0].play[0]: the fault 'refuse' needs 'code'"),
+        ("scripts: [{play: ['ok:x']}]", "scripts[0].play[0]: 'code' means nothing"),
+        ("scripts: [{play: [{fault: ok, landed: true}]}]", "scripts[0].play[0].landed: 'landed' means nothing"),
+        ("scripts: [{play: [{fault: ok, times: 0}]}]", "scripts[0].play[0].times: must be between"),
+        ("scripts: [{api: '*'}]", "scripts[0]: 'play' is missing"),
+        ("scripts: {}", "scripts: must be a list"),
+        ("rates: [{fault: throttle, rate: 1.5}]", "rates[0].rate: must be between 0 and 1"),
+        ("rates: [{fault: throttle, rate: true}]", "rates[0].rate: must be a number"),
+        ("busy: [{seconds: 5}]", "busy[0]: says neither 'match' nor 'fraction'"),
+        ("refuse: [{match: x, code: A, status: 200}]", "refuse[0].status: must be between 400 and 599"),
+        ("instances: {r-1: {engine_version: 7.0}}", "instances.r-1.engine_version: must be a text (in quotes"),
+        ("instances: {r-1: {charge_type: Prepaid}}", "instances.r-1.charge_type: unknown value"),
+        ("instances: {r-1: {address: nowhere}}", "instances.r-1.address: must be host:port"),
+        ("instances: {r-1: {address: ':6379'}}", "instances.r-1.address: must be host:port"),
+        ("instances: {r-1: {address: 'host:65536'}}", "instances.r-1.address: must be host:port"),
+        ("instances: {r-1: {address: 'host:²'}}", "instances.r-1.address: must be host:port"),
+        ("instances: {r-1: {vanish_after: -1}}", "instances.r-1.vanish_after: must be between"),
+        ("quotas: {ModifyInstanceTDE: 200}", "quotas.ModifyInstanceTDE: must be a text"),
+        ("quotas: {ModifyInstanceTDE: 200/1m}", "quotas.ModifyInstanceTDE: must be calls per period"),
+        ("quotas: {ModifyTDE: 200/1s}", "quotas.ModifyTDE: unknown key"),
+        ("durations: {passwords: 1}", "durations.passwords: unknown key; did you mean 'password'?"),
+        ("lag: .nan", "lag: must be a number"),
+        ("clock_offset: .inf", "clock_offset: must be a number"),
+        ("strict_protection: 1", "strict_protection: must be true or false"),
+        ("authorization_state: 3", "authorization_state: must be between 0 and 2"),
+        ("1: 2", "the file: the key 1 is not a text"),
+        ("[]", "the file: must be a mapping"),
+        ("lag: 1\nlag: 2", "f.yaml:2:1: the key 'lag' stands twice"),
+        ("lag: [", "f.yaml:1:"),
+        ("lag: 1\n---\nlag: 2", "f.yaml:"),
+        ("lag: \x00", "f.yaml: "),
+    ],
+)
+def test_a_broken_file_is_refused_with_its_place(text: str, complaint: str) -> None:
+    """One line that names file and path, and guesses what was meant."""
+    with pytest.raises(SimError, match=re.escape(complaint)) as caught:
+        parse(text, "f.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
+    """A missing file and one that is no text are complaints, not crashes."""
+    with pytest.raises(SimError, match="No such file"):
+        load_scenario(tmp_path / "none.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SimError, match="not UTF-8"):
+        load_scenario(tmp_path / "binary.yaml")
+
+
+def test_the_documented_examples_are_fault_files() -> None:
+    """Every YAML block of the documentation is accepted."""
+    blocks = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) > 3
+    for block in blocks:
+        parse(block, "docs")
+
+
+def test_the_documentation_knows_every_word() -> None:
+    """Faults, keys and operations are all explained."""
+    text = DOCS.read_text(encoding="utf-8")
+    words = {*FaultKind, *OPERATIONS, *Scenario.__dataclass_fields__}
+    assert not [word for word in sorted(words) if f"`{word}`" not in text]
