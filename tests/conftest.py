@@ -5,6 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("batchmod", deadline=None)  # a promise is not about the speed of the machine
+settings.load_profile("batchmod")
 
 FOREIGN = ("ALIBABA_CLOUD_", "ALIBABACLOUD_", "BATCHMOD_", "XDG_")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
