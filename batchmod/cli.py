@@ -44,6 +44,7 @@ SHARED: dict[str, Callable[[Any], Any]] = {
     ),
     "yes": click.option("--yes", is_flag=True, help="Do not ask."),
     "resume": click.option("--resume", is_flag=True, help="Continue an unfinished run of this name first."),
+    "reset_budget": click.option("--reset-budget", is_flag=True, help="Failures from before do not count any more."),
     "accept_irreversible": click.option(
         "--accept-irreversible", metavar="N", type=int, help="Agree to encrypt exactly N instances."
     ),
@@ -153,7 +154,7 @@ def run(manifest: Path, options: Options) -> None:
 
 @cli.command()
 @click.argument("wanted", metavar="[RUN]", required=False)
-@shared(*TAKING_UP)
+@shared(*TAKING_UP, "reset_budget")
 def resume(wanted: str | None, options: Options) -> None:
     """Continue an unfinished run."""
     from batchmod.app.run import resume  # noqa: PLC0415
@@ -205,7 +206,7 @@ def secrets_list(options: Options) -> None:
     _run(listing(options))
 
 
-STAGES = click.Choice(["current", "pending", "previous"])
+STAGES = click.Choice(["current", "pending", "previous", "candidate"])
 REVEAL = click.option("--reveal", is_flag=True, help="Show passwords on a terminal.")
 
 

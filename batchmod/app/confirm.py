@@ -5,6 +5,7 @@ import sys
 from batchmod.app.options import Options
 from batchmod.app.planned import instances_to_change
 from batchmod.app.session import interactive, say
+from batchmod.app.signals import at_once
 from batchmod.errors import UsageError
 from batchmod.model.events import Kind
 from batchmod.model.plan import Plan
@@ -31,7 +32,9 @@ def confirm(plan: Plan, options: Options) -> None:
             say(f"  {count} instances: {WORDS[kind]}")
     sys.stderr.write(f"Apply this to {instances_to_change(plan.rows)} instances? Only 'yes' is taken as yes: ")
     sys.stderr.flush()
-    if sys.stdin.readline().strip() != "yes":
+    with at_once():
+        answer = sys.stdin.readline()
+    if answer.strip() != "yes":
         raise UsageError("not confirmed: nothing was sent")
 
 

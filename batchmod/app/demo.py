@@ -18,6 +18,7 @@ from batchmod.errors import UsageError
 
 JOBS = Path(__file__).parents[2] / "jobs"
 INSTANCES = 60
+DRAIN = 10.0  # seconds that an interrupted demo may settle
 READY = 30.0  # seconds within which the simulator must answer
 
 
@@ -44,6 +45,7 @@ async def demo(options: Options) -> int:
                     state=Path(scratch) / "state",
                     report_dir=options.report_dir or Path("reports"),
                     yes=True,
+                    drain=DRAIN,
                 ),
             )
 
@@ -54,7 +56,15 @@ async def simulator(*arguments: str) -> AsyncIterator[dict[str, str]]:
     # No credentials of ours: the simulator makes its own.
     environ = {name: value for name, value in os.environ.items() if not name.startswith("ALIBABA_CLOUD_")}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "batchmod.sim", "--port", "0", *arguments, stdout=asyncio.subprocess.PIPE, env=environ
+        sys.executable,
+        "-m",
+        "batchmod.sim",
+        "--port",
+        "0",
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        env=environ,
+        start_new_session=True,  # a Ctrl-C is for the run; it needs the simulator to settle
     )
     try:
         yield json.loads(await _first_line(process))

@@ -116,8 +116,7 @@ async def open_fleet(
             lane = Lane(account_id, region)
             client = await maker.client(stack, lane)
             inventory = Inventory(client)
-            watcher = Watcher(inventory.look, clock=clock, halt=halt, cap=manifest.retry.max_delay)
-            hands[lane] = LaneHands(client=client, inventory=inventory, watcher=watcher)
+            hands[lane] = LaneHands(client=client, inventory=inventory, watcher=Watcher(inventory.look))
         yield Fleet(account_ids={ACCOUNT: account_id}, hands=hands)
 
 

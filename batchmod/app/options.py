@@ -15,6 +15,7 @@ class Options:
     report_dir: Path | None = None
     yes: bool = False
     resume: bool = False  # of `run`: an unfinished run of the name is continued
+    reset_budget: bool = False  # of `resume`: failures from before do not count any more
     accept_irreversible: int | None = None
     drain: float = 300.0
     quiet: bool = False

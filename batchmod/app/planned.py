@@ -11,7 +11,7 @@ from batchmod.model.events import Kind
 from batchmod.model.loading import Loaded
 from batchmod.model.manifest import Manifest
 from batchmod.model.plan import Plan, PlannedRow
-from batchmod.model.secret import InstanceKey, Secret
+from batchmod.model.secret import InstanceKey, Secret, Stage
 from batchmod.secrets.embedded import EmbeddedStore
 
 
@@ -24,8 +24,11 @@ async def make_plan(
     async def is_current(key: InstanceKey) -> bool:
         if store is None or chosen is None:
             return False
-        current = await store.current(key)
-        return current is not None and await store.reveal(key, current.generation) == chosen
+        stages = await store.stages(key)
+        # A younger generation than the proved one may be live: then nobody knows what the instance has.
+        if not stages or stages[-1].stage is not Stage.CURRENT:
+            return False
+        return await store.reveal(key, stages[-1].generation) == chosen
 
     planner = Planner(
         account_ids=fleet.account_ids,

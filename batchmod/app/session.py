@@ -1,10 +1,11 @@
 """What a command that writes holds while it works: the state directory, its journal and its secret store."""
 
 import secrets
+import shlex
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from batchmod.engine.clock import Clock
 from batchmod.errors import ReportError, UsageError
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.journal.state import StateDir, state_path
+from batchmod.model.events import Kind
 from batchmod.model.manifest import FENCE, Manifest
 from batchmod.model.record import Run
 from batchmod.report.files import ensure_writable
@@ -25,13 +27,14 @@ class Session:
 
     state: Path
     journal: SqliteJournal
-    store: EmbeddedStore
+    store: EmbeddedStore | None  # None when no password is changed: then no key is needed
 
 
 def say(text: str) -> None:
     """Progress and explanations go to stderr; stdout is for data."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
+    with suppress(OSError):  # nobody reads it any more: the work goes on, and the report has it all
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 def state_of(options: Options, manifest: Path | None) -> Path:
@@ -78,11 +81,15 @@ async def hold(
     directory = StateDir(path=state)
     directory.prepare()
     with directory.hold(run_id=run_id, now=clock.wall()), _journal(state) as journal:
-        store = EmbeddedStore.open(state, environ=options.environ, say=say, recipients=manifest.secrets.recipients)
+        store = None
+        if any(change.kind is Kind.PASSWORD for change in manifest.changes):
+            recipients = manifest.secrets.recipients
+            store = EmbeddedStore.open(state, environ=options.environ, say=say, recipients=recipients)
         try:
             yield Session(state=state, journal=journal, store=store)
         finally:
-            await store.close()
+            if store is not None:
+                await store.close()
 
 
 @contextmanager
@@ -111,6 +118,13 @@ def find_run(journal: SqliteJournal, wanted: str | None) -> Run:
     if len(found) > 1:
         raise UsageError(f"{wanted!r} is not one run: {', '.join(run.id for run in found)}")
     return found[0]
+
+
+def again(command: str, state: Path, options: Options) -> str:
+    """A batchmod command line that reaches this state directory from where the user is."""
+    reached = state_of(replace(options, state=None), None)
+    where = "" if reached.resolve() == state.resolve() else f" --state {shlex.quote(str(state))}"
+    return f"batchmod {command}{where}"
 
 
 def interactive() -> bool:

@@ -10,7 +10,7 @@ from batchmod.app.fleet import open_fleet
 from batchmod.app.options import Options
 from batchmod.app.planned import instances_to_change, make_plan, pace_line
 from batchmod.app.proofs import chosen_password, password_change
-from batchmod.app.session import check_fence, find_run, report_dir, say, state_of
+from batchmod.app.session import check_fence, find_run, no_core_dumps, report_dir, say, state_of
 from batchmod.app.watching import width
 from batchmod.cloud.endpoints import endpoint_for
 from batchmod.engine.clock import Clock
@@ -28,6 +28,7 @@ from batchmod.secrets.schema import FILE
 
 async def plan(manifest_path: Path, options: Options, *, form: str) -> None:
     """What a run would do now, on stdout. Nothing is changed, and nothing is made on disk."""
+    no_core_dumps()
     loaded, clock = load(manifest_path), Clock()
     manifest = loaded.manifest
     loopback = endpoint_for("r-kvstore", loaded.targets[0].region, options.endpoint).loopback

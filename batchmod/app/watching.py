@@ -66,5 +66,8 @@ class Watching:
         with self._board or nullcontext():
             yield
 
-    def summary(self, run: Run, counts: Mapping[Outcome, int], paths: Sequence[Path], open_rows: int) -> None:
-        say(summary(run, counts, paths, open_rows, quiet=self._options.quiet))
+    def summary(
+        self, run: Run, counts: Mapping[Outcome, int], paths: Sequence[Path], *, resume: str | None, open_rows: int
+    ) -> None:
+        """The last words; `resume` is the command that takes up what is open."""
+        say(summary(run, counts, paths, open_rows, resume=resume, quiet=self._options.quiet))

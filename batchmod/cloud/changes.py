@@ -21,7 +21,7 @@ API: Final[Mapping[Kind, str]] = {
 async def send(client: Client, row: PlannedRow, secret: Secret | None, *, before: Before) -> str:
     """Asks once for what the row wants and returns the RequestId of the reply: accepted, and not yet done.
 
-    `secret` is the new password of a password row, None for the others. `before` is awaited once, when the attempt
+    `secret` is the new password of a password row, None for the others. `before` is awaited before each request, when the attempt
     may go out and nothing of it has. Raises CallError; its verdict is about the whole attempt.
     """
     params = _params(row, secret)
@@ -32,7 +32,7 @@ async def send(client: Client, row: PlannedRow, secret: Secret | None, *, before
         if not error.code.startswith("Missing") or set(row.after) != {"release_protection"}:
             raise
         name = await _present_name(client, row, error)
-        reply = await client.call(API[row.kind], {**params, "InstanceName": name})
+        reply = await client.call(API[row.kind], {**params, "InstanceName": name}, before=before)
     return reply.request_id
 
 

@@ -10,13 +10,16 @@ from batchmod.engine.halt import HaltedError
 class Budget:
     """At most `limit` rows end failed or unresolved; None: any number.
 
-    A row holds one slot from its first armed send to its outcome. `spent` counts what ended badly so far.
+    A row holds one slot from its first armed send to its outcome. `spent` counts what ended badly so far, `held` the
+    rows that were in change or in doubt when the run was interrupted: their slots are theirs before anybody waits.
     """
 
-    def __init__(self, limit: int | None, *, spent: int = 0, exhausted: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, limit: int | None, *, spent: int = 0, held: int = 0, exhausted: Callable[[], None] = lambda: None
+    ) -> None:
         self.limit = limit
         self.spent = spent
-        self.held = 0
+        self.held = held
         self._exhausted = exhausted
         self._closed = False
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -32,10 +35,6 @@ class Budget:
             return False
         self.held += 1
         return True
-
-    def retake(self) -> None:
-        """Takes a slot without asking: for a row that held one when the run was interrupted."""
-        self.held += 1
 
     async def reserve(self) -> None:
         """Returns with a slot, first come, first served. Raises HaltedError once the budget is closed."""

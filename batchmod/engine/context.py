@@ -42,7 +42,7 @@ class Context:
     run_id: str
     hands: Mapping[Lane, Hands]
     ledger: Ledger
-    vault: Vault
+    vault: Vault | None  # None when no password is changed
     prover: Prover | None  # for the login proof
     new_password: Callable[[], Secret]
     level: Proof  # asked of a password
@@ -56,6 +56,12 @@ class Context:
     notify: Callable[[Notice], None]
     ended: Callable[[str, InstanceKey], bool]  # the journal knows that run's password row as ended
     trouble: Callable[[Exception], None]  # told of a journal or store that failed
+
+    @property
+    def store(self) -> Vault:
+        """The secret store; asked for by what changes a password only."""
+        assert self.vault is not None
+        return self.vault
 
     async def take(self, walk: Walk, learnt: Learnt) -> None:
         """The journal has the step that follows from what was learnt, and the walk stands in its phase.

@@ -56,19 +56,20 @@ async def _take_up(context: Context, walk: Walk) -> None:
     """A row that was interrupted holds what it held: its slots, and its escrowed value."""
     state = walk.state
     if state.is_open and state.phase not in NO_DOUBT:
-        context.budget.retake()
-        context.changing.retake()
-        walk.holds_slot = walk.holds_change = True
+        walk.holds_slot = walk.holds_change = True  # the budgets were made with them
     if state.is_open and walk.row.kind is Kind.PASSWORD and state.generation is not None:
-        walk.secret = await context.vault.reveal(walk.row.key, state.generation)
+        walk.secret = await context.store.reveal(walk.row.key, state.generation)
 
 
 async def give_up(context: Context, row: PlannedRow, state: RowState) -> None:
-    """A row of an abandoned run has its last word: in doubt it is unresolved; a password never sent is not pending."""
-    if not state.is_open:
-        return
-    walk = Walk(row=row, state=replace(state, phase=resume_phase(state.phase)), parked=lambda: None)
-    if state.phase not in NO_DOUBT:
+    """A row that is in doubt when its run is abandoned has its last word: unresolved."""
+    if state.is_open and state.phase not in NO_DOUBT:
+        walk = Walk(row=row, state=replace(state, phase=resume_phase(state.phase)), parked=lambda: None)
+        walk.holds_slot = True
         await context.take(walk, Learnt(seen=Seen.TIMED_OUT, detail="abandoned; it may or may not have been applied"))
-    elif row.kind is Kind.PASSWORD and state.generation is not None:
-        await context.vault.demote(row.key, state.generation)
+
+
+async def set_free(context: Context, row: PlannedRow, state: RowState) -> None:
+    """A password of an abandoned run that was never sent is not pending any more."""
+    if state.is_open and row.kind is Kind.PASSWORD and state.generation is not None:
+        await context.store.demote(row.key, state.generation)

@@ -1,6 +1,6 @@
 """What earlier runs left in doubt on the instances of this one. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -15,7 +15,7 @@ class Leftover:
     """A row of an earlier run that may or may not have been applied."""
 
     run_id: str
-    closed: bool  # no process will take the row up again
+    over: bool  # no process will take the row up again
     row: PlannedRow
     state: RowState
 
@@ -23,8 +23,10 @@ class Leftover:
 Leftovers = Mapping[tuple[InstanceKey, Kind], Leftover]
 
 
-def leftovers_of(doubtful: Iterable[tuple[Run, PlannedRow, RowState]], *, this_run: str) -> Leftovers:
-    """The youngest doubtful row of each instance and kind, this run's own left out."""
+def leftovers_of(
+    doubtful: Iterable[tuple[Run, PlannedRow, RowState]], *, this_run: str, unfinished: Collection[str]
+) -> Leftovers:
+    """The youngest doubtful row of each instance and kind, this run's own left out; `unfinished` are ids of runs."""
     found: dict[tuple[InstanceKey, Kind], Leftover] = {}
     for run, row, state in doubtful:
         if run.id == this_run:
@@ -32,15 +34,19 @@ def leftovers_of(doubtful: Iterable[tuple[Run, PlannedRow, RowState]], *, this_r
         place = (row.key, row.kind)
         known = found.get(place)
         if known is None or (known.state.last_armed or 0.0) <= (state.last_armed or 0.0):
-            found[place] = Leftover(run_id=run.id, closed=run.closed, row=row, state=state)
+            found[place] = Leftover(run_id=run.id, over=run.id not in unfinished, row=row, state=state)
     return found
 
 
-def fence_end(leftover: Leftover, fence: float) -> float:
-    """Seconds since the epoch from which nothing of the leftover can land any more."""
-    return (leftover.state.last_armed or 0.0) + fence
+def held_by(older: Leftover, row: PlannedRow, *, now: float, fence: float) -> str | None:
+    """Why an older change stands in the way of this row, None when it does not any more.
 
-
-def fence_notice(until: float) -> str:
-    """Why a row is skipped: an older change may still land."""
+    An attempt of the older one may still land until `fence` seconds after it was armed. The same name or protection
+    twice harms nobody; a password is never the same, and TDE is not sent twice while the first may land.
+    """
+    if not older.over:
+        return f"held by run {older.run_id}"
+    until = (older.state.last_armed or 0.0) + fence
+    if now >= until or (row.kind is Kind.ATTRIBUTES and dict(older.row.after) == dict(row.after)):
+        return None
     return f"fence until {datetime.fromtimestamp(until, UTC).isoformat(timespec='seconds').replace('+00:00', 'Z')}"

@@ -1,6 +1,7 @@
 """The table of one row's life: which phase follows which sight. No clock, no I/O, no other rule.
 
-Everything that decides whether a value may be sent again stands in this table and in engine/doubt.py.
+Whether a value may be sent again is decided by this table and engine/doubt.py, whether it may be sent at all while
+an older one could still land by engine/leftovers.py.
 """
 
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ class Seen(StrEnum):
     PRECEDED = "an earlier change failed"  # one before it on the same instance did not end well
     ESCROWED = "escrowed"  # the store holds the value, read back and compared
     ARMED = "armed"  # the journal says that an attempt goes out
+    SAID_AGAIN = "said again"  # a refused request goes out once more with what it lacked, in the same attempt's phase
     ACCEPTED = "accepted"  # the attempt was answered with success and a RequestId
     BUSY = "busy"  # another task runs on the instance; the attempt changed nothing
     HELD_BACK = "held back"  # refused by a quota, or provably not sent
@@ -38,8 +40,6 @@ class Seen(StrEnum):
 _BEFORE: Final = {
     Seen.ARMED: Phase.ARMED,
     Seen.INELIGIBLE: Phase.SKIPPED,
-    Seen.REFUSED: Phase.FAILED,
-    Seen.GONE: Phase.FAILED,
     Seen.ACCOUNT_STOPPED: Phase.NOT_STARTED,
 }
 _AFTER: Final = {
@@ -57,6 +57,7 @@ TABLE: Final[Mapping[Phase, Mapping[Seen, Phase]]] = {
     },
     Phase.ESCROWED: _BEFORE,
     Phase.ARMED: {
+        Seen.SAID_AGAIN: Phase.ARMED,
         Seen.ACCEPTED: Phase.SETTLING,
         Seen.BUSY: Phase.WAITING,
         Seen.HELD_BACK: Phase.WAITING,
@@ -64,7 +65,12 @@ TABLE: Final[Mapping[Phase, Mapping[Seen, Phase]]] = {
         Seen.ACCOUNT_STOPPED: Phase.NOT_STARTED,
         Seen.LOST: Phase.IN_DOUBT,
     },
-    Phase.WAITING: {**_BEFORE, Seen.TIMED_OUT: Phase.FAILED},
+    Phase.WAITING: {
+        **_BEFORE,
+        Seen.REFUSED: Phase.FAILED,
+        Seen.GONE: Phase.FAILED,
+        Seen.TIMED_OUT: Phase.FAILED,
+    },
     Phase.IN_DOUBT: {
         **_AFTER,
         Seen.PROVED: Phase.PROVED,
@@ -72,6 +78,7 @@ TABLE: Final[Mapping[Phase, Mapping[Seen, Phase]]] = {
         Seen.SPENT: Phase.WATCHING,
     },
     Phase.REARMED: {
+        Seen.SAID_AGAIN: Phase.REARMED,
         Seen.ACCEPTED: Phase.SETTLING,
         Seen.BUSY: Phase.IN_DOUBT,
         Seen.HELD_BACK: Phase.IN_DOUBT,

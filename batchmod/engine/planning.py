@@ -50,7 +50,7 @@ class Observed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Judgement:
     """What the plan says of one target and kind."""
 
     phase: Phase
@@ -67,9 +67,9 @@ def rows_of(
     target, instance = observed.target, observed.instance
     failed: str | None = None
     for seq, change in enumerate(changes, first):
-        verdict = _verdict(observed, change)
+        verdict = _judge(observed, change)
         if failed is not None and verdict.phase in {Phase.PLANNED, Phase.FAILED}:
-            verdict = Verdict(phase=Phase.NOT_STARTED, reason=f"{failed} did not end well on this instance")
+            verdict = Judgement(phase=Phase.NOT_STARTED, reason=f"{failed} did not end well on this instance")
         yield PlannedRow(
             seq=seq,
             account=target.account,
@@ -92,24 +92,25 @@ def rows_of(
             failed = change.kind.value
 
 
-def _verdict(observed: Observed, change: Change) -> Verdict:
+def _judge(observed: Observed, change: Change) -> Judgement:
     if observed.instance is None:
         reason = f"no such instance in {observed.target.region} ({observed.target.where})"
-        return Verdict(phase=Phase.FAILED, code=NOT_FOUND, reason=reason)
+        return Judgement(phase=Phase.FAILED, code=NOT_FOUND, reason=reason)
     if change.kind in observed.refused:
         code, message = observed.refused[change.kind]
-        return Verdict(phase=Phase.FAILED, code=code, reason=message)
+        return Judgement(phase=Phase.FAILED, code=code, reason=message)
     match change:
         case AttributesChange():
             return _attributes(observed, observed.instance, change)
         case PasswordChange():
-            phase = Phase.UNCHANGED if observed.password_is_current else Phase.PLANNED
-            return Verdict(phase=phase)
+            if observed.password_is_current:
+                return Judgement(phase=Phase.UNCHANGED, reason="the chosen password is current")
+            return Judgement(phase=Phase.PLANNED)
         case TdeChange():
             return _tde(observed, observed.instance, change)
 
 
-def _attributes(observed: Observed, instance: Instance, change: AttributesChange) -> Verdict:
+def _attributes(observed: Observed, instance: Instance, change: AttributesChange) -> Judgement:
     before: dict[str, Value] = {}
     after: dict[str, Value] = {}
     reason = None
@@ -126,21 +127,22 @@ def _attributes(observed: Observed, instance: Instance, change: AttributesChange
         before["release_protection"] = observed.release_protection
         after["release_protection"] = change.release_protection
     if after:
-        return Verdict(phase=Phase.PLANNED, before=before, after=after, reason=reason)
-    skipped = reason is not None and change.name is None
-    return Verdict(phase=Phase.SKIPPED if skipped else Phase.UNCHANGED, reason=reason)
+        return Judgement(phase=Phase.PLANNED, before=before, after=after, reason=reason)
+    if reason is not None and change.name is None:
+        return Judgement(phase=Phase.SKIPPED, reason=reason)
+    return Judgement(phase=Phase.UNCHANGED, reason=reason or "already so")
 
 
-def _tde(observed: Observed, instance: Instance, change: TdeChange) -> Verdict:
+def _tde(observed: Observed, instance: Instance, change: TdeChange) -> Judgement:
     if not observed.tde_supported:
-        return Verdict(phase=Phase.SKIPPED, code="InstanceType.NotSupport", reason="this instance cannot do TDE")
+        return Judgement(phase=Phase.SKIPPED, code="InstanceType.NotSupport", reason="this instance cannot do TDE")
     facts = _facts(observed, instance)
     key_id = _rendered(observed, change.key_id, facts, "tde.key_id", key_id_problem)
     if observed.tde_enabled:
         if key_id is None or observed.tde_key == key_id:
-            return Verdict(phase=Phase.UNCHANGED)
+            return Judgement(phase=Phase.UNCHANGED, reason="encrypted already")
         reason = f"already encrypted with key {observed.tde_key}; the key of an encrypted instance is never changed"
-        return Verdict(phase=Phase.SKIPPED, reason=reason)
+        return Judgement(phase=Phase.SKIPPED, reason=reason)
     role_arn = _rendered(observed, change.role_arn, facts, "tde.role_arn", role_arn_problem)
     after: dict[str, Value] = {
         "status": "Enabled",
@@ -148,7 +150,7 @@ def _tde(observed: Observed, instance: Instance, change: TdeChange) -> Verdict:
         "role_arn": role_arn,
         "algorithm": change.algorithm,
     }
-    return Verdict(phase=Phase.PLANNED, before={**dict.fromkeys(after), "status": "Disabled"}, after=after)
+    return Judgement(phase=Phase.PLANNED, before={**dict.fromkeys(after), "status": "Disabled"}, after=after)
 
 
 def _rendered(

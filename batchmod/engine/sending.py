@@ -1,14 +1,16 @@
 """An attempt goes out, or waits for its turn. Nothing is sent that the journal does not know as armed."""
 
+from batchmod.engine.accounts import STOPS
 from batchmod.engine.context import NORMAL_STATUS, Context
 from batchmod.engine.halt import HaltedError
+from batchmod.engine.leftovers import held_by
 from batchmod.engine.machine import Seen
-from batchmod.engine.retry import SEEN, SPENDS_A_TRY, look_again, pause_after
+from batchmod.engine.retry import ASK_AGAIN, SEEN, SPENDS_A_TRY, look_again, pause_after
 from batchmod.engine.walk import Learnt, Walk
 from batchmod.errors import CallError, Verdict
-from batchmod.model.events import Phase
+from batchmod.model.events import Kind, Phase
 
-ARMING = {Phase.IN_DOUBT: Seen.CLEARED}  # every other phase from which a row is sent: plainly armed
+ARMING = {Phase.IN_DOUBT: Seen.CLEARED, Phase.ARMED: Seen.SAID_AGAIN, Phase.REARMED: Seen.SAID_AGAIN}  # else: ARMED
 LOOK_CAP = 30.0  # seconds between two looks at a row that has waited long
 
 
@@ -16,7 +18,10 @@ async def send(context: Context, walk: Walk) -> Learnt:
     """What the service answered to one attempt. Raises HaltedError, with nothing sent, when the run stops."""
     stopped = context.accounts.stopped(walk.row.account_id)
     if stopped is not None:
-        return Learnt.of(Seen.ACCOUNT_STOPPED, stopped)
+        return Learnt.stopped(stopped)
+    held = None if walk.state.phase is Phase.IN_DOUBT else _held(context, walk)
+    if held is not None:
+        return Learnt(seen=Seen.INELIGIBLE, detail=held)
     await _reserve(context, walk)
     try:
         request_id = await context.hands[walk.row.lane].send(walk.row, walk.secret, before=lambda: _arm(context, walk))
@@ -26,12 +31,20 @@ async def send(context: Context, walk: Walk) -> Learnt:
         stopped = context.accounts.stopped(walk.row.account_id)
         if stopped is None:
             raise
-        return Learnt.of(Seen.ACCOUNT_STOPPED, stopped)
+        return Learnt.stopped(stopped)
     context.accounts.succeeded(walk.row.account_id)
     walk.error, walk.waits, walk.busy_since = None, 0, None
     walk.open_since, walk.quiet_since, walk.was_abnormal = context.clock.now(), None, False
     walk.parked()
     return Learnt(seen=Seen.ACCEPTED, request_id=request_id)
+
+
+def _held(context: Context, walk: Walk) -> str | None:
+    """Why an older change of another run stands in the way of this one; a password's was settled at its escrow."""
+    older = context.leftovers.get((walk.row.key, walk.row.kind))
+    if older is None or walk.row.kind is Kind.PASSWORD:
+        return None
+    return held_by(older, walk.row, now=context.clock.wall(), fence=context.limits.fence)
 
 
 async def _reserve(context: Context, walk: Walk) -> None:
@@ -93,7 +106,10 @@ async def _busy(context: Context, walk: Walk, error: CallError) -> Learnt | None
     try:
         sight = await context.hands[walk.row.lane].look(walk.row.instance_id)
     except CallError as refused:
-        await context.account_failed(walk, refused)
+        if refused.verdict in ASK_AGAIN:
+            return None  # says nothing about the instance
+        if refused.verdict in STOPS:
+            await context.account_failed(walk, refused)
         return Learnt.of(SEEN[refused.verdict], refused)
     if sight is None:
         return Learnt(seen=Seen.GONE, code="InvalidInstanceId.NotFound", message="the instance is not there any more")

@@ -11,6 +11,8 @@ from batchmod.engine.watcher import Sight
 from batchmod.errors import CallError, StoreConflict, Verdict
 from batchmod.model.events import Kind, Proof
 
+MAYBE = "it may or may not have been applied"
+
 
 async def in_doubt(context: Context, walk: Walk) -> Learnt | None:
     """An attempt got no answer: look first, then perhaps send the same value again."""
@@ -28,7 +30,9 @@ async def in_doubt(context: Context, walk: Walk) -> Learnt | None:
 
 
 async def watching(context: Context, walk: Walk) -> Learnt | None:
-    """Nothing more is sent: only evidence or the deadline ends it."""
+    """Nothing more is sent: only evidence or the deadline ends it; without a proof that can give any, it has ended."""
+    if walk.row.kind is Kind.PASSWORD and context.prover is None:
+        return Learnt(seen=Seen.TIMED_OUT, detail=f"no evidence can be had at proof {context.level.value}; {MAYBE}")
     sight = await _look(context, walk)
     if sight is None or isinstance(sight, Learnt):
         return sight
@@ -78,7 +82,7 @@ async def proved(context: Context, walk: Walk) -> Learnt:
     """The store calls the new value current; only then is the row changed."""
     if walk.row.kind is Kind.PASSWORD and walk.state.generation is not None:
         try:
-            await context.vault.promote(walk.row.key, walk.state.generation)
+            await context.store.promote(walk.row.key, walk.state.generation)
         except StoreConflict as conflict:
             return Learnt(seen=Seen.REFUSED, code="StoreConflict", message=str(conflict))
     return Learnt(seen=Seen.PROMOTED)
@@ -123,16 +127,17 @@ async def _look(context: Context, walk: Walk) -> Sight | Learnt | None:
 
 def _timed_out(context: Context, walk: Walk) -> Learnt:
     why = f": {walk.note}" if walk.note else ""
-    detail = f"no proof within {context.limits.settle_timeout:.0f} s{why}; it may or may not have been applied"
+    detail = f"no proof within {context.limits.settle_timeout:.0f} s{why}; {MAYBE}"
     return Learnt(seen=Seen.TIMED_OUT, detail=detail)
 
 
 async def _unreadable(context: Context, walk: Walk, error: CallError) -> Learnt | None:
     """A read that is refused says nothing about the change: only a stopped account ends the row."""
-    await context.account_failed(walk, error)
+    if error.verdict in STOPS:
+        await context.account_failed(walk, error)
     stopped = context.accounts.stopped(walk.row.account_id)
-    if error.verdict in STOPS or stopped is not None:
-        return Learnt.of(Seen.ACCOUNT_STOPPED, stopped or error)
+    if stopped is not None:
+        return Learnt.stopped(stopped)
     return Learnt.of(Seen.GONE, error) if error.verdict is Verdict.GONE else None
 
 

@@ -28,6 +28,11 @@ class Learnt:
     def of(cls, seen: Seen, error: CallError) -> "Learnt":
         return cls(seen=seen, code=error.code, message=error.message, request_id=error.request_id)
 
+    @classmethod
+    def stopped(cls, error: CallError) -> "Learnt":
+        """The account was stopped, by an answer that was another row's."""
+        return cls(seen=Seen.ACCOUNT_STOPPED, code=error.code, message=error.message)
+
 
 @dataclass(slots=True, kw_only=True)
 class Walk:

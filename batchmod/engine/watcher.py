@@ -5,9 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from batchmod.engine.clock import Clock
-from batchmod.engine.halt import Halt, HaltedError
-from batchmod.engine.retry import ASK_AGAIN, pause_after
+from batchmod.engine.halt import HaltedError
 from batchmod.errors import CallError
 
 BATCH = 30  # ids in one DescribeInstances
@@ -28,16 +26,16 @@ Look = Callable[[Sequence[str]], Awaitable[Mapping[str, S | None]]]
 class Watcher(Generic[S]):
     """Looks on behalf of all rows of one lane. `run` must be running for `look` to return."""
 
-    def __init__(self, look: Look[S], *, clock: Clock, halt: Halt, cap: float) -> None:
+    def __init__(self, look: Look[S]) -> None:
         self._look = look
-        self._clock = clock
-        self._halt = halt
-        self._cap = cap
         self._asked: deque[tuple[str, asyncio.Future[S | None]]] = deque()
         self._some = asyncio.Event()
 
     async def look(self, instance_id: str) -> S | None:
-        """The instance as read after this call, None when it is gone. Raises CallError when reading is refused."""
+        """The instance as read after this call, None when it is gone.
+
+        Raises CallError for a read that was refused, throttled or lost: it is the asker's deadline that counts.
+        """
         answer: asyncio.Future[S | None] = asyncio.get_running_loop().create_future()
         self._asked.append((instance_id, answer))
         self._some.set()
@@ -56,7 +54,7 @@ class Watcher(Generic[S]):
 
     async def _serve(self, batch: list[tuple[str, asyncio.Future[S | None]]]) -> None:
         try:
-            seen = await self._persist(sorted({name for name, _ in batch}))
+            seen = await self._look(sorted({name for name, _ in batch}))
         except (CallError, HaltedError) as error:
             for _, answer in batch:
                 if not answer.done():
@@ -65,16 +63,3 @@ class Watcher(Generic[S]):
         for name, answer in batch:
             if not answer.done():
                 answer.set_result(seen[name])
-
-    async def _persist(self, ids: Sequence[str]) -> Mapping[str, S | None]:
-        """Asks until there is an answer: a read that was throttled or lost says nothing about the instances."""
-        failures = 0
-        while True:
-            try:
-                return await self._look(ids)
-            except CallError as error:
-                if error.verdict not in ASK_AGAIN:
-                    raise
-                failures += 1
-                pause = pause_after(error, failures, cap=self._cap, jitter=self._clock.dice())
-            await self._halt.sleep(pause, sending=False)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from batchmod.model.events import TERMINAL, UNSENT, Outcome, Phase, Proof, StoppedBy, outcome_of
+from batchmod.model.events import TERMINAL, Outcome, Phase, Proof, StoppedBy, outcome_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +32,6 @@ class RowState:
     phase: Phase
     attempts: int = 0  # armed so far: an attempt that may have left this machine
     last_armed: float | None = None  # the fence of an attempt in doubt runs from here
-    doubted: bool = False  # some attempt never got a usable answer
-    accepted: bool = False  # some attempt was answered with success
     started_at: float | None = None  # of the first attempt
     finished_at: float | None = None  # of the terminal phase
     code: str | None = None
@@ -62,8 +60,6 @@ class RowState:
             phase=step.phase,
             attempts=self.attempts + armed,
             last_armed=step.at if armed else self.last_armed,
-            doubted=self.doubted or step.phase is Phase.IN_DOUBT,
-            accepted=self.accepted or step.phase is Phase.SETTLING,
             started_at=step.at if armed and self.started_at is None else self.started_at,
             finished_at=step.at if step.phase in TERMINAL else None,
             code=None if well else step.code or self.code,
@@ -83,10 +79,6 @@ def fold(first: RowState, steps: Iterable[Step]) -> RowState:
     return state
 
 
-def ever_sent(state: RowState) -> bool:
-    return state.attempts > 0 or state.phase not in UNSENT | TERMINAL
-
-
 class MarkType(StrEnum):
     """What happened to a run as a whole."""
 
@@ -94,6 +86,7 @@ class MarkType(StrEnum):
     STOPPED = "stopped"  # nothing new is sent from here on; `stopped_by` says why
     ACCOUNT_FAILED = "account failed"  # `account` was stopped for `reason`
     FINISHED = "finished"  # the process ended in good order with `exit_code`; rows may still be open
+    BUDGET_RESET = "budget reset"  # failures from before do not count any more
     CLOSED = "closed"  # no row of it will be taken up again: all ended, or the run was abandoned
 
 
@@ -122,6 +115,7 @@ class Run:
     stopped_by: StoppedBy | None = None
     exit_code: int | None = None
     accounts_failed: tuple[tuple[str, str], ...] = ()  # (account, reason)
+    budget_reset_at: float | None = None
     closed: bool = False
 
     def after(self, mark: Mark) -> "Run":
@@ -135,5 +129,7 @@ class Run:
                 return replace(self, accounts_failed=(*self.accounts_failed, (mark.account or "", mark.reason or "")))
             case MarkType.FINISHED:
                 return replace(self, finished_at=mark.at, exit_code=mark.exit_code)
+            case MarkType.BUDGET_RESET:
+                return replace(self, budget_reset_at=mark.at)
             case MarkType.CLOSED:
                 return replace(self, closed=True)

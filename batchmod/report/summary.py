@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from batchmod.model.events import Outcome
+from batchmod.model.events import Outcome, StoppedBy
 from batchmod.model.record import Run
 from batchmod.report.layout import columns, duration, moment, printable
 
@@ -27,12 +27,13 @@ def summary(
     paths: Sequence[Path],
     open_rows: int,
     *,
+    resume: str | None = None,
     hints: Sequence[str] = (),
     quiet: bool = False,
 ) -> str:
     """What came of the run, without a last line end: counts, the exit code in words, the reports, what to do next.
 
-    `hints` are the caller's further steps. Quiet, it is one line.
+    `resume` is the command that takes up what is open, `hints` are the caller's further steps. Quiet, it is one line.
     """
     if quiet:
         shown = ", ".join(f"{rows} {outcome}" for outcome, rows in _all(counts) if rows) or "no rows"
@@ -46,7 +47,7 @@ def summary(
     if run.exit_code is not None:
         lines.append(f"exit {run.exit_code}: {MEANING.get(run.exit_code, 'unknown')}")
     lines += [f"report: {path}" for path in paths]
-    lines += [f"next: {hint}" for hint in (*_steps(run, counts, open_rows), *hints)]
+    lines += [f"next: {hint}" for hint in (*_steps(run, counts, open_rows, resume), *hints)]
     return "\n".join(printable(line) for line in lines)
 
 
@@ -80,10 +81,12 @@ def _elapsed(run: Run) -> str:
     return "" if run.finished_at is None else f", {duration(run.finished_at - run.started_at)} since it was started"
 
 
-def _steps(run: Run, counts: Mapping[Outcome, int], open_rows: int) -> list[str]:
+def _steps(run: Run, counts: Mapping[Outcome, int], open_rows: int, resume: str | None) -> list[str]:
     steps = []
     if open_rows and not run.closed:
-        steps.append(f"batchmod resume {run.id} ({open_rows} rows are open)")
+        command = resume or f"batchmod resume {run.id}"
+        spent = run.stopped_by is StoppedBy.MAX_FAILURES
+        steps.append(f"{command}{' --reset-budget' if spent else ''} ({open_rows} rows are open)")
     if unresolved := counts.get(Outcome.UNRESOLVED, 0):
         steps.append(
             f"look at the {unresolved} unresolved rows of the report: each may or may not have been applied; "

@@ -32,9 +32,14 @@ def test_from_every_phase_an_end_is_reachable(phase: Phase) -> None:
 
 
 def test_nothing_in_doubt_is_sent_again_without_a_look_that_clears_it() -> None:
-    """The only way from doubt to a send is CLEARED, and it leads to REARMED, which remembers the doubt."""
+    """The only way from doubt to a send is CLEARED, and it leads to REARMED, which remembers the doubt.
+
+    A refused request that is said again stays in its phase: nothing was in doubt about it.
+    """
     for phase, (seen, after) in ((phase, move) for phase, moves in TABLE.items() for move in moves.items()):
-        if after in SENDING and phase not in NO_DOUBT:
+        if seen is Seen.SAID_AGAIN:
+            assert phase is after
+        elif after in SENDING and phase not in NO_DOUBT:
             assert (phase, seen, after) == (Phase.IN_DOUBT, Seen.CLEARED, Phase.REARMED)
 
 

@@ -1,0 +1,127 @@
+"""The engine put together for one run: budgets, accounts, leftovers, proof, store and journal."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from batchmod.app.planned import failure_limit
+from batchmod.app.proofs import LOGINS, LoginProver, maker_of, password_change
+from batchmod.app.session import Session
+from batchmod.engine.accounts import Accounts
+from batchmod.engine.budget import Budget
+from batchmod.engine.clock import Clock
+from batchmod.engine.context import SPENDS, Context, Limits
+from batchmod.engine.halt import Halt
+from batchmod.engine.leftovers import leftovers_of
+from batchmod.engine.pacing import Pacer
+from batchmod.engine.ports import Hands
+from batchmod.journal.sqlite import SqliteJournal
+from batchmod.model.events import NO_DOUBT, TERMINAL, Kind, Phase, Proof, StoppedBy
+from batchmod.model.manifest import Manifest
+from batchmod.model.notices import Notice, RunStopping
+from batchmod.model.plan import Lane, PlannedRow
+from batchmod.model.record import RowState, Run
+from batchmod.model.secret import InstanceKey, Secret
+
+Known = Sequence[tuple[PlannedRow, RowState]]
+
+
+def make_context(
+    *,
+    session: Session,
+    hands: Mapping[Lane, Hands],
+    run: Run,
+    manifest: Manifest,
+    known: Known,
+    halt: Halt,
+    clock: Clock,
+    chosen: Secret | None,
+    notify: Callable[[Notice], None],
+    trouble: Callable[[Exception], None],
+    unlimited: bool,
+) -> Context:
+    """What the run's rows share. `unlimited`: no budget counts, for a run that is only closed."""
+    journal = session.journal
+    halt.on_stop(lambda reason: notify(RunStopping(stopped_by=reason)))
+    budget, changing = _budgets(manifest, run, known, halt, unlimited=unlimited)
+    unfinished = {each.id for each in journal.unfinished()}
+    return Context(
+        run_id=run.id,
+        hands=hands,
+        ledger=journal,
+        vault=session.store,
+        prover=_prover(manifest, halt, clock),
+        new_password=maker_of(password_change(manifest), chosen),
+        level=manifest.proof.password,
+        limits=_limits(manifest),
+        budget=budget,
+        changing=changing,
+        accounts=Accounts(),
+        leftovers=leftovers_of(journal.doubtful(), this_run=run.id, unfinished=unfinished),
+        halt=halt,
+        clock=clock,
+        notify=notify,
+        ended=ended_in(journal, unfinished),
+        trouble=trouble,
+    )
+
+
+def _budgets(manifest: Manifest, run: Run, known: Known, halt: Halt, *, unlimited: bool) -> tuple[Budget, Budget]:
+    """The failure budget and the disruption budget, with what this run holds and has spent already."""
+    held = sum(state.is_open and state.phase not in NO_DOUBT for _, state in known)
+    since = run.budget_reset_at or 0.0
+    spent = sum(row.will_send and state.phase in SPENDS and (state.finished_at or 0.0) > since for row, state in known)
+    budget = Budget(
+        None if unlimited else failure_limit(manifest, [row for row, _ in known]),
+        spent=spent,
+        held=held,
+        exhausted=lambda: halt.stop(StoppedBy.MAX_FAILURES),
+    )
+    changing = Budget(manifest.limits.changing, held=held)
+    for each in (budget, changing):
+        halt.on_stop(lambda _, each=each: each.close())  # type: ignore[misc]  # a default binds it now
+        if halt.reason is not None:
+            each.close()
+    return budget, changing
+
+
+def _limits(manifest: Manifest) -> Limits:
+    retry = manifest.retry
+    return Limits(
+        attempts=retry.attempts,
+        max_delay=retry.max_delay,
+        busy_timeout=retry.busy_timeout,
+        settle_timeout=retry.settle_timeout,
+        settle_quiet=retry.settle_quiet,
+        fence=retry.fence,
+    )
+
+
+def _prover(manifest: Manifest, halt: Halt, clock: Clock) -> LoginProver | None:
+    proof = manifest.proof
+    if proof.password is not Proof.LOGIN or password_change(manifest) is None:
+        return None
+    pacer = Pacer(proof.rate, clock=clock, wait=lambda seconds: halt.sleep(seconds, sending=False))
+    return LoginProver(pacer=pacer, timeout=proof.timeout, slots=asyncio.Semaphore(LOGINS))
+
+
+def ended_in(journal: SqliteJournal, unfinished: set[str]) -> Callable[[str, InstanceKey], bool]:
+    """Tells whether a run's password row of an instance is known to have ended without anything of it being live."""
+    cache: dict[str, dict[InstanceKey, bool]] = {}
+
+    def ended(run_id: str, key: InstanceKey) -> bool:
+        if run_id not in cache:
+            rows = journal.states(run_id) if journal.run(run_id) is not None else ()
+            cache[run_id] = {
+                row.key: _is_over(state, over=run_id not in unfinished)
+                for row, state in rows
+                if row.kind is Kind.PASSWORD
+            }
+        return cache[run_id].get(key, False)
+
+    return ended
+
+
+def _is_over(state: RowState, *, over: bool) -> bool:
+    if state.phase in TERMINAL:
+        return state.phase is not Phase.UNRESOLVED
+    return over and state.phase in NO_DOUBT

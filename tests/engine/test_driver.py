@@ -1,0 +1,309 @@
+"""One row's life against a scripted service: what is sent, what is believed, what the journal and the store keep."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from engine_support import BUSY, LIMITS, LOST, NOT_SENT, OK, REFUSED, STOPPED, THROTTLED, Desk, World, phases, row
+
+from batchmod.engine.budget import Budget
+from batchmod.engine.driver import drive
+from batchmod.engine.halt import Halt
+from batchmod.errors import JournalError, StoreError
+from batchmod.model.events import Kind, Phase, Proof, StoppedBy
+from batchmod.model.plan import Values
+from batchmod.model.record import Mark, Step
+from batchmod.model.secret import Secret
+
+PASSWORD = row(Kind.PASSWORD)
+TDE = row(Kind.TDE)
+OFF: Values = {"status": "Disabled"}
+ESCROWED = Secret("Escrowed-0ne")
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    one = Desk.at(tmp_path)
+    yield one
+    await one.store.close()
+
+
+async def test_a_change_that_is_accepted_and_read_back(desk: Desk) -> None:
+    """Changed with read-back, one attempt, its RequestId."""
+    world = World()
+    state = await desk.go(world)
+    assert (state.phase, state.proof, state.attempts) == (Phase.CHANGED, Proof.READ_BACK, 1)
+    assert state.request_id == "r-1-accepted"
+
+
+async def test_a_password_is_pending_before_it_is_sent_and_current_after_it_is_proved(desk: Desk) -> None:
+    """Escrow, arm, send, settle, prove, promote."""
+    seen: list[list[tuple[str, str]]] = []
+    world = World()
+    context = desk.context(world, "a")
+    await desk.begin("a", [PASSWORD])
+    original = world.send
+
+    async def send(*args: object, **kwargs: object) -> str:
+        seen.append(await desk.stages(PASSWORD))
+        assert phases(desk) == [Phase.ESCROWED]
+        return await original(*args, **kwargs)  # type: ignore[arg-type]  # passed through
+
+    world.send = send  # type: ignore[method-assign]  # the script of this test
+    state = await desk.go(world, PASSWORD, new=False)
+    assert context.level is Proof.LOGIN
+    assert seen == [[("pending", "Passw0rd-a")]]
+    assert world.sent == ["Passw0rd-a"]
+    assert (state.phase, state.proof) == (Phase.CHANGED, Proof.LOGIN)
+    assert await desk.stages(PASSWORD) == [("current", "Passw0rd-a")]
+
+
+async def test_busy_is_waited_out_and_throttling_does_not_count(desk: Desk) -> None:
+    """However often: TaskExists before any doubt is somebody else's task."""
+    world = World(replies=[BUSY, THROTTLED, THROTTLED, THROTTLED, THROTTLED, BUSY, OK], statuses=["Changing", "Normal"])
+    state = await desk.go(world)
+    assert (state.phase, state.attempts) == (Phase.CHANGED, 7)
+    assert state.code is None
+
+
+async def test_busy_to_the_deadline_fails(desk: Desk) -> None:
+    """Nothing was changed."""
+    world = World(replies=[BUSY])
+    state = await desk.go(world, limits=replace(LIMITS, busy_timeout=0.5))
+    assert (state.phase, state.code) == (Phase.FAILED, "TaskExists")
+
+
+async def test_what_was_never_sent_fails_after_so_many_attempts(desk: Desk) -> None:
+    """No connection, three times: failed, with the reason."""
+    world = World(replies=[NOT_SENT])
+    state = await desk.go(world)
+    assert (state.phase, state.code, state.attempts) == (Phase.FAILED, "ConnectFailed", 3)
+
+
+async def test_lost_and_landed_is_not_sent_again(desk: Desk) -> None:
+    """Looked at first: the value is there."""
+    for one, world in ((row(), World(replies=[LOST])), (PASSWORD, World(replies=[LOST]))):
+        state = await desk.go(world, one, run_id=one.kind.value)
+        assert (state.phase, state.attempts, len(world.sent)) == (Phase.CHANGED, 1, 1)
+
+
+async def test_lost_and_not_landed_is_sent_again_with_the_same_value(desk: Desk) -> None:
+    """After a look that says so."""
+    world = World(replies=[LOST, OK], logins=["wrong password", None])
+    state = await desk.go(world, PASSWORD)
+    assert (state.phase, world.sent) == (Phase.CHANGED, ["Passw0rd-a"] * 2)
+    world = World(replies=[LOST, OK], values=[{"name": "old"}, {"name": "new"}])
+    state = await desk.go(world, run_id="b")
+    assert (state.phase, len(world.sent)) == (Phase.CHANGED, 2)
+
+
+async def test_a_password_without_login_is_sent_until_one_call_is_answered(desk: Desk) -> None:
+    """The absence of an error is never proof: busy after doubt is not an answer."""
+    world = World(replies=[LOST, BUSY, LOST, OK])
+    state = await desk.go(world, PASSWORD, level=Proof.ACCEPTED)
+    assert (state.phase, state.proof) == (Phase.CHANGED, Proof.ACCEPTED)
+    assert world.sent == ["Passw0rd-a"] * 4
+
+
+async def test_settled_needs_a_change_of_status_or_quiet(desk: Desk) -> None:
+    """Normal at the first look is not settled; not Normal and then Normal is."""
+    quick = World(statuses=["Changing", "Normal"])
+    state = await desk.go(quick, PASSWORD, level=Proof.SETTLED, limits=replace(LIMITS, settle_quiet=3600))
+    assert (state.phase, state.proof) == (Phase.CHANGED, Proof.SETTLED)
+    never = World()
+    limits = replace(LIMITS, settle_quiet=3600, settle_timeout=0.7)
+    state = await desk.go(never, row(Kind.PASSWORD, instance="r-2"), run_id="b", level=Proof.SETTLED, limits=limits)
+    assert state.phase is Phase.UNRESOLVED
+    quiet = World()
+    limits = replace(LIMITS, settle_quiet=0.4)
+    state = await desk.go(quiet, row(Kind.PASSWORD, instance="r-3"), run_id="c", level=Proof.SETTLED, limits=limits)
+    assert state.phase is Phase.CHANGED
+
+
+async def test_a_refusal_after_doubt_is_never_failed(desk: Desk) -> None:
+    """It settles its own attempt only; without a proof that can give evidence it ends at once."""
+    world = World(replies=[LOST, REFUSED])
+    state = await desk.go(world, PASSWORD, level=Proof.SETTLED)
+    assert state.phase is Phase.UNRESOLVED
+    assert await desk.stages(PASSWORD) == [("pending", "Passw0rd-a")]
+
+
+async def test_a_refusal_after_doubt_may_still_be_proved(desk: Desk) -> None:
+    """The first attempt landed late: the login finds it."""
+    world = World(replies=[LOST, REFUSED], logins=["wrong password", "wrong password", None])
+    state = await desk.go(world, PASSWORD)
+    assert (state.phase, state.proof) == (Phase.CHANGED, Proof.LOGIN)
+
+
+async def test_unchanged_after_the_fence_is_failed_and_before_it_is_not(desk: Desk) -> None:
+    """The old value read back, status Normal, and nothing can land any more."""
+    world = World(replies=[LOST, REFUSED], values=[{"name": "old"}])
+    assert (await desk.go(world)).phase is Phase.FAILED
+    world = World(replies=[LOST, REFUSED], values=[{"name": "old"}])
+    limits = replace(LIMITS, fence=3600, settle_timeout=0.7)
+    assert (await desk.go(world, run_id="b", limits=limits)).phase is Phase.UNRESOLVED
+
+
+async def test_somebody_elses_value_is_not_overwritten(desk: Desk) -> None:
+    """A third name after a lost reply: nothing more is sent."""
+    world = World(replies=[LOST], values=[{"name": "third"}])
+    state = await desk.go(world, limits=replace(LIMITS, settle_timeout=0.7))
+    assert (state.phase, len(world.sent)) == (Phase.UNRESOLVED, 1)
+
+
+async def test_tde_in_doubt_waits_for_the_fence(desk: Desk) -> None:
+    """Sent again only when the first copy cannot land any more and it reads off."""
+    world = World(replies=[LOST, OK], values=[OFF, OFF, OFF, {"status": "Enabled"}])
+    state = await desk.go(world, TDE, limits=replace(LIMITS, fence=1.0))
+    assert state.phase is Phase.CHANGED
+    assert len(world.sent) == 2
+    assert world.sent_at[1] - world.sent_at[0] >= 1.0
+
+
+async def test_attempts_are_bounded(desk: Desk) -> None:
+    """Lost again and again: three sends, then only looks."""
+    world = World(replies=[LOST], logins=["wrong password"])
+    state = await desk.go(world, PASSWORD, limits=replace(LIMITS, settle_timeout=3))
+    assert (state.phase, len(world.sent)) == (Phase.UNRESOLVED, 3)
+    assert "wrong password" in (state.detail or "")
+
+
+async def test_a_vanished_instance_is_failed_before_and_unresolved_after_a_send(desk: Desk) -> None:
+    """Gone while busy: nothing was changed. Gone after a send: nobody knows."""
+    before = await desk.go(World(replies=[BUSY], statuses=[None]))
+    assert (before.phase, before.code) == (Phase.FAILED, "InvalidInstanceId.NotFound")
+    after = await desk.go(World(statuses=[None]), run_id="b")
+    assert after.phase is Phase.UNRESOLVED
+
+
+async def test_reads_that_are_lost_do_not_outlive_the_deadlines(desk: Desk) -> None:
+    """settle_timeout and busy_timeout hold though no look is ever answered; a throttled look is no evidence."""
+    state = await desk.go(World(statuses=[LOST]), limits=replace(LIMITS, settle_timeout=0.7))
+    assert state.phase is Phase.UNRESOLVED
+    state = await desk.go(
+        World(replies=[BUSY], statuses=[THROTTLED]), run_id="b", limits=replace(LIMITS, busy_timeout=0.7)
+    )
+    assert state.phase is Phase.FAILED
+
+
+async def test_an_account_that_stops_leaves_unsent_rows_not_started(desk: Desk) -> None:
+    """With its error, but not another row's RequestId; what was escrowed is no longer pending."""
+    world = World(replies=[STOPPED])
+    context = desk.context(world, "a")
+    state = await desk.go(world, PASSWORD)
+    assert (state.phase, state.code) == (Phase.NOT_STARTED, "SignatureDoesNotMatch")
+    assert await desk.stages(PASSWORD) == [("candidate", "Passw0rd-a")]
+    assert desk.journal.run("a").accounts_failed  # type: ignore[union-attr]  # it is there
+    assert context.accounts.stopped("1") is None
+
+
+async def test_a_failed_password_is_not_pending_any_more(desk: Desk) -> None:
+    """Provably never applied: kept as candidate, and the next run may escrow."""
+    state = await desk.go(World(replies=[REFUSED]), PASSWORD)
+    assert state.phase is Phase.FAILED
+    assert await desk.stages(PASSWORD) == [("candidate", "Passw0rd-a")]
+    assert (await desk.go(World(), PASSWORD, run_id="b")).phase is Phase.CHANGED
+
+
+async def test_no_route_is_skipped_before_anything_is_escrowed(desk: Desk) -> None:
+    """With the reason; nothing sent, nothing stored."""
+    world = World(preflight_says="no route")
+    state = await desk.go(world, PASSWORD)
+    assert (state.phase, state.detail) == (Phase.SKIPPED, "no route")
+    assert await desk.stages(PASSWORD) == []
+    assert world.sent == []
+
+
+async def test_a_stop_between_queue_and_grant_sends_nothing(desk: Desk) -> None:
+    """The last moment before an attempt is armed looks once more."""
+    halt = Halt()
+    world = World(before_send=lambda: halt.stop(StoppedBy.SIGNAL))
+    state = await desk.go(world, halt=halt)
+    assert (state.phase, world.sent) == (Phase.PLANNED, [])
+
+
+async def test_a_row_that_ends_badly_needs_a_slot(desk: Desk) -> None:
+    """Busy to the deadline with none left: it stays open."""
+    budget = Budget(1)
+    world = World(replies=[BUSY], statuses=["Changing"])
+    await desk.begin("a", [row()])
+
+    def somebody_else() -> None:
+        budget.take()
+
+    world.before_look = somebody_else
+    state = await desk.go(world, new=False, budget=budget, limits=replace(LIMITS, busy_timeout=0.5))
+    assert state.phase is Phase.WAITING
+    assert phases(desk) == [Phase.WAITING]
+
+
+@pytest.mark.parametrize("broken", ["escrow", "promote"])
+async def test_a_store_that_fails_stops_the_run_and_loses_nothing(desk: Desk, broken: str) -> None:
+    """At escrow nothing was sent; at promote the proof is in the journal and resume promotes."""
+    halt, world, troubles = Halt(), World(), list[Exception]()
+
+    whole = desk.store
+
+    class Broken:
+        def __getattr__(self, name: str) -> object:
+            if name == broken:
+
+                async def fail(*_: object, **__: object) -> None:
+                    raise StoreError("no space left")
+
+                return fail
+            return getattr(whole, name)
+
+    await desk.begin("a", [PASSWORD])
+    desk.store = Broken()  # type: ignore[assignment]  # a store whose disk fails at one call
+    state = await desk.go(World() if broken == "escrow" else world, PASSWORD, new=False, halt=halt, troubles=troubles)
+    desk.store = whole
+    assert halt.reason is StoppedBy.STORE
+    assert str(troubles[0]) == "no space left"
+    assert state.phase is (Phase.PLANNED if broken == "escrow" else Phase.PROVED)
+    state = await desk.go(World(), PASSWORD, new=False)
+    assert state.phase is Phase.CHANGED
+    assert await desk.stages(PASSWORD) == [("current", "Passw0rd-a")]
+    assert len(world.sent) == (0 if broken == "escrow" else 1)
+
+
+async def test_a_journal_that_fails_sends_nothing(desk: Desk) -> None:
+    """Armed before sent, or not sent."""
+
+    class Full:
+        async def step(self, run_id: str, step: Step) -> None:
+            raise JournalError(f"{run_id}: no space left for {step.phase}")
+
+        async def mark(self, run_id: str, mark: Mark) -> None:
+            raise JournalError(f"{run_id}: no space left for {mark.type}")
+
+    halt, world = Halt(), World()
+    await desk.begin("a", [row()])
+    journal = desk.journal
+    context = replace(desk.context(world, "a", halt=halt), ledger=Full())
+    state = await drive(context, row(), next(journal.states("a"))[1], parked=lambda: None)
+    assert (state.phase, world.sent, halt.reason) == (Phase.PLANNED, [], StoppedBy.STORE)
+
+
+@pytest.mark.parametrize("level", [Proof.LOGIN, Proof.SETTLED])
+async def test_an_interrupted_row_is_taken_up_with_its_escrowed_value(desk: Desk, level: Proof) -> None:
+    """Armed without an outcome is in doubt; the value is the store's; the generation is one."""
+    await desk.begin("a", [PASSWORD])
+    pending = await desk.store.escrow(PASSWORD.key, login="r-1", secret=ESCROWED, run_id="a")
+    await desk.journal.step("a", Step(seq=0, phase=Phase.ESCROWED, at=1.0, generation=pending.generation))
+    await desk.journal.step("a", Step(seq=0, phase=Phase.ARMED, at=2.0))
+    world = World(logins=["wrong password", None], statuses=["Changing", "Normal"])
+    state = await desk.go(world, PASSWORD, new=False, level=level)
+    assert state.phase is Phase.CHANGED
+    assert world.sent == ["Escrowed-0ne"]
+    assert await desk.stages(PASSWORD) == [("current", "Escrowed-0ne")]
+
+
+async def test_a_crash_between_store_and_journal_adopts_the_pending_value(desk: Desk) -> None:
+    """The journal says planned, the store has it: no second value."""
+    await desk.begin("a", [PASSWORD])
+    await desk.store.escrow(PASSWORD.key, login="r-1", secret=ESCROWED, run_id="a")
+    world = World()
+    assert (await desk.go(world, PASSWORD, new=False)).phase is Phase.CHANGED
+    assert world.sent == ["Escrowed-0ne"]
