@@ -66,6 +66,7 @@ def shared(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         def run(**values: Any) -> Any:
             given = {name: values.pop(name) for name in names}
+            given["verbose"] = bool(given.get("verbose")) and not given.get("quiet")
             given["endpoint"] = given.get("endpoint") or os.environ.get("BATCHMOD_ENDPOINT") or None
             return command(options=Options(environ=dict(os.environ), **given), **values)
 
@@ -273,8 +274,7 @@ def sim(**values: Any) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code; what is foreseen is one clear line on stderr, what is not a traceback."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")  # data is the same in every locale
+    _streams()
     try:
         code = cli.main(args=list(argv) if argv is not None else None, prog_name="batchmod", standalone_mode=False)
     except click.ClickException as error:
@@ -285,13 +285,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BatchmodError as error:
         click.echo(f"{error}", err=True)
         return _code_of(error)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its exit
-        return INTERRUPTED
     except Exception:  # noqa: BLE001  a bug: it must be loud, and must not look like a failed row
         traceback.print_exc()
         return BUG
     return code if isinstance(code, int) else DONE
+
+
+def _streams() -> None:
+    """Every stream is there, closed ones as if nobody listened; data is UTF-8 in every locale."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115  for good
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
 
 
 def _code_of(error: BatchmodError) -> int:

@@ -4,8 +4,8 @@ import sys
 
 from batchmod.app.options import Options
 from batchmod.app.planned import instances_to_change
-from batchmod.app.session import interactive, say
-from batchmod.app.signals import at_once
+from batchmod.app.signals import NOTHING_SENT, at_once
+from batchmod.app.speech import interactive, say
 from batchmod.errors import UsageError
 from batchmod.model.events import Kind
 from batchmod.model.plan import Plan
@@ -32,8 +32,12 @@ def confirm(plan: Plan, options: Options) -> None:
             say(f"  {count} instances: {WORDS[kind]}")
     sys.stderr.write(f"Apply this to {instances_to_change(plan.rows)} instances? Only 'yes' is taken as yes: ")
     sys.stderr.flush()
-    with at_once():
-        answer = sys.stdin.readline()
+    try:
+        with at_once():
+            answer = sys.stdin.readline()
+    except KeyboardInterrupt:
+        say(f"\n{NOTHING_SENT}")
+        raise
     if answer.strip() != "yes":
         raise UsageError("not confirmed: nothing was sent")
 

@@ -42,7 +42,7 @@ def make_context(
     """What the run's rows share. `unlimited`: no budget counts, for a run that is only closed."""
     journal = session.journal
     halt.on_stop(lambda reason: notify(RunStopping(stopped_by=reason)))
-    budget, changing = _budgets(manifest, run, known, halt, unlimited=unlimited)
+    budget, changing = budgets_of(manifest, run, known, halt, unlimited=unlimited)
     unfinished = {each.id for each in journal.unfinished()}
     return Context(
         run_id=run.id,
@@ -65,7 +65,7 @@ def make_context(
     )
 
 
-def _budgets(manifest: Manifest, run: Run, known: Known, halt: Halt, *, unlimited: bool) -> tuple[Budget, Budget]:
+def budgets_of(manifest: Manifest, run: Run, known: Known, halt: Halt, *, unlimited: bool) -> tuple[Budget, Budget]:
     """The failure budget and the disruption budget, with what this run holds and has spent already."""
     held = sum(state.is_open and state.phase not in NO_DOUBT for _, state in known)
     since = run.budget_reset_at or 0.0

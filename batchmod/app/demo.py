@@ -13,7 +13,7 @@ from pathlib import Path
 
 from batchmod.app.options import Options
 from batchmod.app.run import run
-from batchmod.app.session import say
+from batchmod.app.speech import say
 from batchmod.errors import UsageError
 
 JOBS = Path(__file__).parents[2] / "jobs"

@@ -8,8 +8,9 @@ from batchmod.app.context import make_context
 from batchmod.app.exits import REPORT, RESUMABLE, exit_code
 from batchmod.app.fleet import Fleet
 from batchmod.app.options import Options
-from batchmod.app.session import Session, again, say
+from batchmod.app.session import Session, again
 from batchmod.app.signals import Signals
+from batchmod.app.speech import say
 from batchmod.app.watching import Watching
 from batchmod.engine.clock import Clock
 from batchmod.engine.context import Context
@@ -110,7 +111,8 @@ class Execution:
         self.troubles.append(str(error))
 
     async def _finish(self) -> int:
-        """The run's end is in the journal and its report on disk; problems of either are said."""
+        """The report is on disk and the run's end in the journal; problems of either are said."""
+        self.signals.finishing = True
         try:
             return await self._ended()
         except (JournalError, StoreError) as error:
@@ -126,19 +128,21 @@ class Execution:
             await self._mark(Mark(type=MarkType.STOPPED, at=self.clock.wall(), stopped_by=self.halt.reason))
         open_rows = 0 if self.run.closed else journal.open_rows(self.run.id)
         counts = journal.counts(self.run.id)
-        code = exit_code(counts, open_rows=open_rows, accounts_failed=bool(self._known_run().accounts_failed))
+        known = self._known_run()
+        code = exit_code(counts, open_rows=open_rows, accounts_failed=bool(known.accounts_failed))
+        finished = Mark(type=MarkType.FINISHED, at=self.clock.wall(), exit_code=code)
+        try:
+            paths = write_report_files(journal, known.after(finished), self.manifest, self.reports)
+        except ReportError as error:
+            rebuild = again(f"report {known.id}", self.session.state, self.options)
+            say(f"batchmod: {error}\nthe journal is complete: `{rebuild}` writes the report again")
+            code, paths = REPORT, []
+        # Only now: a run that dies before its report is there is unfinished, and resume writes it.
+        await self._mark(finished)
         if not open_rows and not self.run.closed:
             await self._mark(Mark(type=MarkType.CLOSED, at=self.clock.wall()))
-        await self._mark(Mark(type=MarkType.FINISHED, at=self.clock.wall(), exit_code=code))
-        run = self._known_run()
-        try:
-            paths = write_report_files(journal, run, self.manifest, self.reports)
-        except ReportError as error:
-            rebuild = again(f"report {run.id}", self.session.state, self.options)
-            say(f"batchmod: {error}\nthe journal is complete: `{rebuild}` writes the report again")
-            return REPORT
-        hint = again(f"resume {run.id}", self.session.state, self.options) if open_rows else None
-        self.watching.summary(run, counts, paths, resume=hint, open_rows=open_rows)
+        hint = again(f"resume {known.id}", self.session.state, self.options) if open_rows else None
+        self.watching.summary(known.after(finished), counts, paths, resume=hint, open_rows=open_rows)
         return code
 
     def _known_run(self) -> Run:

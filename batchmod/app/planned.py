@@ -7,7 +7,7 @@ from batchmod.app.fleet import Fleet
 from batchmod.engine.clock import Clock
 from batchmod.engine.planner import Planner
 from batchmod.errors import UsageError
-from batchmod.model.events import Kind
+from batchmod.model.events import Kind, Proof
 from batchmod.model.loading import Loaded
 from batchmod.model.manifest import Manifest
 from batchmod.model.plan import Plan, PlannedRow
@@ -36,6 +36,7 @@ async def make_plan(
         is_current=is_current,
         changes=manifest.changes,
         address=manifest.proof.address,
+        login=manifest.proof.password is Proof.LOGIN,
         attempts=manifest.retry.attempts,
         max_delay=manifest.retry.max_delay,
         clock=clock,

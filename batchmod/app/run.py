@@ -22,10 +22,11 @@ from batchmod.app.session import (
     new_run_id,
     no_core_dumps,
     report_dir,
-    say,
     state_of,
+    unfinished_runs,
 )
 from batchmod.app.signals import on_signals
+from batchmod.app.speech import say
 from batchmod.app.watching import Watching, show_plan
 from batchmod.cloud.endpoints import endpoint_for
 from batchmod.engine.clock import Clock
@@ -117,7 +118,7 @@ async def _begin(loaded: Loaded, state: Path, options: Options) -> int:
 
 
 def _refuse_unfinished(journal: SqliteJournal, name: str, state: Path, options: Options) -> None:
-    unfinished = journal.unfinished(name)
+    unfinished = unfinished_runs(journal, name)
     if unfinished:
         run_id = unfinished[-1].id
         raise UsageError(
@@ -176,7 +177,7 @@ def _unfinished(state: Path, wanted: str | None, *, name: str | None = None) -> 
         return None
     journal = SqliteJournal.read(state)
     try:
-        unfinished = journal.unfinished(name)
+        unfinished = unfinished_runs(journal, name)
         if wanted is not None:
             found = find_run(journal, wanted)
             return next((run for run in unfinished if run.id == found.id), None)

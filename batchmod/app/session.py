@@ -2,14 +2,14 @@
 
 import secrets
 import shlex
-import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from batchmod.app.options import Options
+from batchmod.app.speech import say
 from batchmod.engine.clock import Clock
 from batchmod.errors import ReportError, UsageError
 from batchmod.journal.sqlite import SqliteJournal
@@ -28,13 +28,6 @@ class Session:
     state: Path
     journal: SqliteJournal
     store: EmbeddedStore | None  # None when no password is changed: then no key is needed
-
-
-def say(text: str) -> None:
-    """Progress and explanations go to stderr; stdout is for data."""
-    with suppress(OSError):  # nobody reads it any more: the work goes on, and the report has it all
-        sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()
 
 
 def state_of(options: Options, manifest: Path | None) -> Path:
@@ -101,6 +94,15 @@ def _journal(state: Path) -> Iterator[SqliteJournal]:
         journal.close()
 
 
+def unfinished_runs(journal: SqliteJournal, name: str | None = None) -> list[Run]:
+    """The runs that have an open row, or died before their report was written; oldest first."""
+    return [
+        run
+        for run in journal.runs()
+        if not run.closed and name in {None, run.name} and (run.finished_at is None or journal.open_rows(run.id))
+    ]
+
+
 def find_run(journal: SqliteJournal, wanted: str | None) -> Run:
     """The run of this id, the only one whose id begins so, or the last one of this name; without `wanted` the last.
 
@@ -125,10 +127,6 @@ def again(command: str, state: Path, options: Options) -> str:
     reached = state_of(replace(options, state=None), None)
     where = "" if reached.resolve() == state.resolve() else f" --state {shlex.quote(str(state))}"
     return f"batchmod {command}{where}"
-
-
-def interactive() -> bool:
-    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def no_core_dumps() -> None:

@@ -1,6 +1,5 @@
 """The commands that only read: `plan`, `runs`, `report`."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,8 @@ from batchmod.app.fleet import open_fleet
 from batchmod.app.options import Options
 from batchmod.app.planned import instances_to_change, make_plan, pace_line
 from batchmod.app.proofs import chosen_password, password_change
-from batchmod.app.session import check_fence, find_run, no_core_dumps, report_dir, say, state_of
+from batchmod.app.session import check_fence, find_run, no_core_dumps, report_dir, state_of
+from batchmod.app.speech import emit, say
 from batchmod.app.watching import width
 from batchmod.cloud.endpoints import endpoint_for
 from batchmod.engine.clock import Clock
@@ -35,9 +35,9 @@ async def plan(manifest_path: Path, options: Options, *, form: str) -> None:
     check_fence(manifest, loopback=loopback)
     made = await _plan(loaded, options, state_of(options, manifest_path), clock)
     if form == "json":
-        sys.stdout.writelines(plan_json(made))
+        emit(plan_json(made))
         return
-    sys.stdout.write(plan_table(made, width()) + "\n")
+    emit([plan_table(made, width()), "\n"])
     pace = pace_line(manifest, made.rows)
     if pace is not None:
         say(pace)
@@ -72,7 +72,7 @@ def runs(options: Options) -> None:
     """All runs of the state directory, oldest first, on stdout."""
     with _journal(options) as journal:
         known = [(run, journal.counts(run.id), journal.open_rows(run.id)) for run in journal.runs()]
-    sys.stdout.write(runs_table(known, width()) + "\n")
+    emit([runs_table(known, width()), "\n"])
 
 
 def report(wanted: str, options: Options, *, form: str | None) -> None:
@@ -84,8 +84,8 @@ def report(wanted: str, options: Options, *, form: str | None) -> None:
         run = find_run(journal, wanted)
         if form is not None:
             rows = (report_row(run, row, state) for row, state in journal.states(run.id))
-            sys.stdout.writelines(render_report(run, rows, Format(form)))
+            emit(render_report(run, rows, Format(form)))
             return
         manifest = restore(run.manifest)
         for path in write_report_files(journal, run, manifest, report_dir(options, manifest, Path(run.directory))):
-            sys.stdout.write(f"{path}\n")
+            emit([f"{path}\n"])

@@ -5,10 +5,11 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from batchmod.app.session import say
+from batchmod.app.speech import say
 from batchmod.engine.halt import Halt
 from batchmod.model.events import StoppedBy
 
+NOTHING_SENT = "interrupted: nothing was sent"
 CAUGHT = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -20,11 +21,14 @@ class Signals:
         self._drain = drain
         self._task = asyncio.current_task()
         self.sending = False
+        self.finishing = False  # the report is being written: the first signal changes nothing any more
         self.received = 0
 
     def receive(self) -> None:
         """A stopped run sends nothing new and may settle for `drain` seconds; an ended command is cancelled."""
         self.received += 1
+        if self.finishing and self.received == 1:
+            return
         if self.sending and self.received == 1:
             self._halt.stop(StoppedBy.SIGNAL)
             asyncio.get_running_loop().call_later(self._drain, self._halt.leave)
@@ -33,6 +37,8 @@ class Signals:
                 "(again to leave at once)"
             )
         elif self._task is not None:
+            if not self.sending:
+                say(NOTHING_SENT)
             self._task.cancel()
 
 

@@ -1,9 +1,9 @@
 """`init`, `validate` and `schema`: how a manifest begins. No network code."""
 
 import json
-import sys
 from pathlib import Path
 
+from batchmod.app.speech import emit, say
 from batchmod.errors import UsageError
 from batchmod.model.loading import load
 from batchmod.model.schema import json_schema
@@ -18,7 +18,7 @@ def schema_text() -> str:
 
 def schema() -> None:
     """The JSON Schema of a manifest, on stdout."""
-    sys.stdout.write(schema_text())
+    emit([schema_text()])
 
 
 def init(path: Path) -> None:
@@ -31,11 +31,11 @@ def init(path: Path) -> None:
         raise UsageError(f"{path}: is there already, and is not overwritten") from error
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
-    sys.stderr.write(f"{path}: written; next: edit its targets, then `batchmod validate {path}`\n")
+    say(f"{path}: written; next: edit its targets, then `batchmod validate {path}`")
 
 
 def validate(manifest_path: Path) -> None:
     """Says that the manifest is right. Raises UsageError with all that is wrong with it."""
     loaded = load(manifest_path)
     kinds = ", ".join(change.kind.value for change in loaded.manifest.changes)
-    sys.stdout.write(f"{manifest_path}: {len(loaded.targets)} targets; {kinds}; valid\n")
+    emit([f"{manifest_path}: {len(loaded.targets)} targets; {kinds}; valid\n"])

@@ -1,6 +1,5 @@
 """`secrets`: what is stored, and the way out for it. `list` never shows a value; a terminal needs --reveal for one."""
 
-import os
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -8,7 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from batchmod.app.options import Options
-from batchmod.app.session import no_core_dumps, say, state_of
+from batchmod.app.session import no_core_dumps, state_of
+from batchmod.app.speech import emit, say
 from batchmod.errors import UsageError
 from batchmod.journal.state import StateDir
 from batchmod.model.secret import Generation, Secret, Stage
@@ -37,7 +37,7 @@ async def listing(options: Options) -> None:
         key, updated = one.key, moment(one.updated_at, timespec="seconds")
         place = (key.account_id, key.region, key.instance_id, one.login)
         lines.append((*place, str(one.generation), one.stage.value, one.run_id, updated))
-    sys.stdout.write("\n".join(columns(lines, 1000)) + "\n" if known else "no secrets yet\n")
+    emit(["\n".join(columns(lines, 1000)) if known else "no secrets yet", "\n"])
 
 
 async def get(options: Options, instance_id: str, *, stage: str, reveal: bool) -> None:
@@ -51,7 +51,7 @@ async def get(options: Options, instance_id: str, *, stage: str, reveal: bool) -
         if len({one.key for one in found}) > 1:
             raise UsageError(f"{instance_id}: stored for {', '.join(str(one.key) for one in found)}; use export")
         secret = await store.reveal(found[-1].key, found[-1].generation)
-    sys.stdout.write(secret.reveal() + "\n")
+    emit([secret.reveal(), "\n"])
 
 
 async def export(options: Options, *, form: str, reveal: bool) -> None:
@@ -62,7 +62,7 @@ async def export(options: Options, *, form: str, reveal: bool) -> None:
         records: list[tuple[Generation, Secret]] = [
             (one, await store.reveal(one.key, one.generation)) for one in await store.all()
         ]
-    sys.stdout.write(EXPORTS[Format(form)](records))
+    emit([EXPORTS[Format(form)](records)])
 
 
 async def import_file(options: Options, path: Path, *, form: str | None) -> None:
@@ -115,5 +115,5 @@ def backup_to(options: Options, target: Path) -> None:
 
 
 def _may_show(*, reveal: bool) -> None:
-    if not reveal and os.isatty(sys.stdout.fileno()):
+    if not reveal and sys.stdout.isatty():
         raise UsageError("this would show passwords on the terminal: say --reveal, or send stdout elsewhere")

@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from batchmod.app.options import Options
-from batchmod.app.session import say
+from batchmod.app.speech import say
 from batchmod.model.events import Outcome
 from batchmod.model.notices import CallAnswered, Notice, RunOpened
 from batchmod.model.plan import Plan, PlannedRow
@@ -22,7 +22,8 @@ from batchmod.report.summary import summary
 
 
 def width() -> int:
-    return shutil.get_terminal_size((100, 24)).columns
+    """Of the terminal that reads; a file or a pipe gets wide lines."""
+    return shutil.get_terminal_size((100, 24)).columns if sys.stderr.isatty() and sys.stdout.isatty() else 200
 
 
 def show_plan(plan: Plan, options: Options, pace: str | None) -> None:

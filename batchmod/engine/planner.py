@@ -58,6 +58,7 @@ class Planner:
         is_current: Callable[[InstanceKey], Awaitable[bool]],
         changes: tuple[Change, ...],
         address: str | None,
+        login: bool,
         attempts: int,
         max_delay: float,
         clock: Clock,
@@ -67,6 +68,7 @@ class Planner:
         self._is_current = is_current
         self._changes = changes
         self._address = address
+        self._login = login
         self._attempts = attempts
         self._max_delay = max_delay
         self._clock = clock
@@ -90,7 +92,7 @@ class Planner:
         for target in targets:
             key = InstanceKey(account_id=self._account_ids[target.account], region=target.region, instance_id=target.id)
             try:
-                rows += rows_of(observed[key], self._changes, address=self._address, first=len(rows))
+                rows += rows_of(observed[key], self._changes, address=self._address, login=self._login, first=len(rows))
             except UsageError as error:
                 problems += error.problems
         if problems:

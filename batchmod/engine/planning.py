@@ -13,6 +13,7 @@ from batchmod.model.targets import Target
 from batchmod.model.templates import desired_name, render
 
 Change = AttributesChange | PasswordChange | TdeChange
+LOGIN_SINCE = 6  # AUTH with a login and a password; older engines know one password only
 SUBSCRIPTION = "PrePaid"
 NOT_FOUND = "InvalidInstanceId.NotFound"
 
@@ -61,13 +62,13 @@ class Judgement:
 
 
 def rows_of(
-    observed: Observed, changes: tuple[Change, ...], *, address: str | None, first: int
+    observed: Observed, changes: tuple[Change, ...], *, address: str | None, login: bool, first: int
 ) -> Iterator[PlannedRow]:
-    """One row per kind, in order, numbered from `first`. Raises UsageError for a name that breaks the vendor's rules."""
+    """One row per kind, in order, numbered from `first`; `login`: a password is proved by one. Raises UsageError for a name that breaks the vendor's rules."""
     target, instance = observed.target, observed.instance
     failed: str | None = None
     for seq, change in enumerate(changes, first):
-        verdict = _judge(observed, change)
+        verdict = _judge(observed, change, login=login, routed=address is not None)
         if failed is not None and verdict.phase in {Phase.PLANNED, Phase.FAILED}:
             verdict = Judgement(phase=Phase.NOT_STARTED, reason=f"{failed} did not end well on this instance")
         yield PlannedRow(
@@ -92,7 +93,7 @@ def rows_of(
             failed = change.kind.value
 
 
-def _judge(observed: Observed, change: Change) -> Judgement:
+def _judge(observed: Observed, change: Change, *, login: bool, routed: bool) -> Judgement:
     if observed.instance is None:
         reason = f"no such instance in {observed.target.region} ({observed.target.where})"
         return Judgement(phase=Phase.FAILED, code=NOT_FOUND, reason=reason)
@@ -105,9 +106,20 @@ def _judge(observed: Observed, change: Change) -> Judgement:
         case PasswordChange():
             if observed.password_is_current:
                 return Judgement(phase=Phase.UNCHANGED, reason="the chosen password is current")
-            return Judgement(phase=Phase.PLANNED)
+            unprovable = _unprovable(observed.instance, routed=routed) if login else None
+            return Judgement(phase=Phase.PLANNED if unprovable is None else Phase.SKIPPED, reason=unprovable)
         case TdeChange():
             return _tde(observed, observed.instance, change)
+
+
+def _unprovable(instance: Instance, *, routed: bool) -> str | None:
+    """Why a login could not prove a password of this instance: then nothing is sent to it."""
+    major = (instance.engine_version or "").partition(".")[0]
+    if major.isdecimal() and int(major) < LOGIN_SINCE:
+        return f"proof login needs engine {LOGIN_SINCE}.0 or newer, this is {instance.engine_version}"
+    if instance.address is None and not routed:
+        return "no address of the data plane is known: set proof.address"
+    return None
 
 
 def _attributes(observed: Observed, instance: Instance, change: AttributesChange) -> Judgement:

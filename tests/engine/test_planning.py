@@ -31,20 +31,22 @@ def changes(*entries: dict[str, Any]) -> Any:
 
 
 def plan(observed: Observed, *entries: dict[str, Any]) -> list[tuple[Kind, Phase]]:
-    return [(row.kind, row.verdict) for row in rows_of(observed, changes(*entries), address=None, first=0)]
+    return [(row.kind, row.verdict) for row in rows_of(observed, changes(*entries), address=None, login=False, first=0)]
 
 
 def test_only_what_differs_is_sent() -> None:
     """A name that is right already is not sent with the protection that is not."""
     wanted = changes({"attributes": {"name": "old-cart", "release_protection": True}})
-    (row,) = rows_of(OBSERVED, wanted, address=None, first=7)
+    (row,) = rows_of(OBSERVED, wanted, address=None, login=False, first=7)
     assert (dict(row.before), dict(row.after)) == ({"release_protection": False}, {"release_protection": True})
     assert (row.seq, row.wave, row.address, row.login) == (7, 1, "10.0.0.1:6379", "r-1")
 
 
 def test_templates_know_live_facts() -> None:
     """{zone} and {account_id} come from the instance and the account."""
-    (row,) = rows_of(OBSERVED, changes({"attributes": {"name": "{team}-{zone}-{account_id}"}}), address="h:1", first=0)
+    (row,) = rows_of(
+        OBSERVED, changes({"attributes": {"name": "{team}-{zone}-{account_id}"}}), address="h:1", login=False, first=0
+    )
     assert row.after == {"name": "pay-cn-hangzhou-h-1234567890123456"}
     assert row.address == "h:1"
 
@@ -63,7 +65,7 @@ def test_a_subscription_instance_has_no_release_protection() -> None:
     prepaid = replace(OBSERVED, instance=Seen(charge_type="PrePaid"), release_protection=None)
     assert plan(prepaid, {"attributes": {"release_protection": True}}) == [(Kind.ATTRIBUTES, Phase.SKIPPED)]
     both = changes({"attributes": {"name": "new", "release_protection": True}})
-    (row,) = rows_of(prepaid, both, address=None, first=0)
+    (row,) = rows_of(prepaid, both, address=None, login=False, first=0)
     assert row.after == {"name": "new"}
     assert "subscription" in (row.reason or "")
 
@@ -85,6 +87,23 @@ def test_a_password_that_is_current_already_is_unchanged() -> None:
     assert plan(OBSERVED, entry) == [(Kind.PASSWORD, Phase.PLANNED)]
 
 
+def test_what_a_login_could_not_prove_is_not_planned() -> None:
+    """An engine before 6.0, or no address: skipped with the reason, not sent and then unresolved."""
+    wanted = changes({"password": {"generate": {}}})
+
+    def verdict(instance: Seen, *, address: str | None = None, login: bool = True) -> Phase:
+        observed = replace(OBSERVED, instance=instance)
+        (row,) = rows_of(observed, wanted, address=address, login=login, first=0)
+        assert (row.reason is None) == (row.verdict is Phase.PLANNED)
+        return row.verdict
+
+    assert verdict(Seen(engine_version="5.0")) is Phase.SKIPPED
+    assert verdict(Seen(engine_version="5.0"), login=False) is Phase.PLANNED
+    assert verdict(Seen(engine_version="6.0")) is Phase.PLANNED
+    assert verdict(Seen(address=None)) is Phase.SKIPPED
+    assert verdict(Seen(address=None), address="127.0.0.1:6379") is Phase.PLANNED
+
+
 def test_a_missing_instance_fails_once() -> None:
     """Its first change failed, the later ones are not started."""
     gone = replace(OBSERVED, instance=None)
@@ -99,7 +118,7 @@ def test_a_missing_instance_fails_once() -> None:
 def test_a_read_that_was_refused_fails_its_kind() -> None:
     """With the service's code."""
     refused = replace(OBSERVED, refused={Kind.TDE: ("Forbidden.RAM", "no")})
-    (row,) = rows_of(refused, changes({"tde": {}}), address=None, first=0)
+    (row,) = rows_of(refused, changes({"tde": {}}), address=None, login=False, first=0)
     assert (row.verdict, row.error_code, row.reason) == (Phase.FAILED, "Forbidden.RAM", "no")
 
 

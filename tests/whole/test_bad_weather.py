@@ -7,20 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from whole_support import Bench, bench
+from whole_support import bench, reaches
 
 RENAME = {"attributes": {"name": "{region}-{id}"}}
 ROTATE = {"password": {"generate": {"length": 24}}}
 ENCRYPT: dict[str, Any] = {"tde": {}}
 LOGIN = {"password": "login"}
 MODIFY = "ModifyInstanceAttribute"
-
-
-async def reaches(b: Bench, api: str, count: int) -> None:
-    """Returns once the simulator has answered so many calls."""
-    async with asyncio.timeout(30):
-        while b.calls(api) < count:  # noqa: ASYNC110  the simulator has no event for it
-            await asyncio.sleep(0.01)
 
 
 async def test_a_wrong_secret_stops_at_once(tmp_path: Path) -> None:

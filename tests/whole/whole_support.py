@@ -45,6 +45,10 @@ class Bench:
     sim: Running
     environ: Mapping[str, str]
 
+    @property
+    def python(self) -> str:
+        return sys.executable
+
     def manifest(self, **sections: Any) -> Path:
         """Writes job.yaml; what is not said is fast and small."""
         body = {
@@ -70,6 +74,18 @@ class Bench:
     async def start_program(self, program: str, *arguments: str) -> asyncio.subprocess.Process:
         """A Python program of a test's own, with the operator's environment."""
         return await self._start("-c", program, *arguments, environ=None, stdout=asyncio.subprocess.PIPE)
+
+    async def start_shell(self, script: str) -> asyncio.subprocess.Process:
+        """A line of bash; $PYTHON is this interpreter."""
+        return await asyncio.create_subprocess_exec(
+            "bash",
+            "-c",
+            script,
+            cwd=self.folder,
+            env={**self.environ, "PYTHON": self.python},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
 
     async def _start(
         self, *arguments: str, environ: Mapping[str, str] | None, stdout: int
@@ -125,6 +141,13 @@ class Bench:
         for record in json.loads(result.out):
             found.setdefault(record["instance_id"], {})[record["stage"]] = record["password"]
         return found
+
+
+async def reaches(b: Bench, api: str, count: int) -> None:
+    """Returns once the simulator has answered so many calls."""
+    async with asyncio.timeout(30):
+        while b.calls(api) < count:  # noqa: ASYNC110  the simulator has no event for it
+            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
