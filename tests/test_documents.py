@@ -6,9 +6,9 @@ from pathlib import Path
 import click
 import pytest
 
-from batchmod.app.exits import MEANINGS
 from batchmod.cli import cli
 from batchmod.engine.machine import diagram
+from batchmod.model.exits import MEANINGS
 from batchmod.model.loading import load
 
 ROOT = Path(__file__).parents[1]

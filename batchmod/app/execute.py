@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from batchmod.app.context import make_context
-from batchmod.app.exits import REPORT, RESUMABLE, exit_code
 from batchmod.app.fleet import Fleet
 from batchmod.app.options import Options
+from batchmod.app.planned import failure_limit
 from batchmod.app.session import Session, again
 from batchmod.app.signals import Signals
 from batchmod.app.speech import say
@@ -20,7 +20,9 @@ from batchmod.engine.runner import run_all
 from batchmod.errors import JournalError, ReportError, StoreError
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.model.events import NO_DOUBT, StoppedBy
+from batchmod.model.exits import REPORT, RESUMABLE, exit_code
 from batchmod.model.manifest import Manifest
+from batchmod.model.notices import RunOpened
 from batchmod.model.plan import PlannedRow
 from batchmod.model.record import Mark, MarkType, RowState, Run
 from batchmod.model.secret import Secret
@@ -46,6 +48,19 @@ class Execution:
     clock: Clock
     chosen: Secret | None = None
     troubles: list[str] = field(default_factory=list)
+
+    def announce(self, *, resumed: bool) -> None:
+        """From here on the run is shown."""
+        known = list(self.session.journal.states(self.run.id))
+        opened = RunOpened(
+            run_id=self.run.id,
+            name=self.run.name,
+            resumed=resumed,
+            rows=len(known),
+            to_send=sum(state.is_open for _, state in known),
+            max_failures=failure_limit(self.manifest, [row for row, _ in known]),
+        )
+        self.watching.open(opened, known)
 
     async def apply(self) -> int:
         """The exit code; every row has ended or was left open by a stop, and the report is written."""

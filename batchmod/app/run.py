@@ -1,23 +1,19 @@
-"""`run`, `resume` and `abandon`: one execution each, begun in three ways."""
+"""`run`: a new run, or first an old one of the same name."""
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from batchmod.app.confirm import confirm
 from batchmod.app.execute import Execution
-from batchmod.app.exits import RESUMABLE
 from batchmod.app.fleet import open_fleet
 from batchmod.app.options import Options
-from batchmod.app.planned import failure_limit, make_plan, pace_line
+from batchmod.app.planned import make_plan, pace_line
 from batchmod.app.proofs import chosen_password, password_change
+from batchmod.app.resume import abandon, resume, unfinished_run
 from batchmod.app.session import (
-    Session,
     again,
     check_fence,
     check_report_dir,
-    find_run,
     hold,
     new_run_id,
     no_core_dumps,
@@ -33,11 +29,10 @@ from batchmod.engine.clock import Clock
 from batchmod.engine.halt import Halt
 from batchmod.errors import UsageError
 from batchmod.journal.sqlite import SqliteJournal
-from batchmod.model.events import Kind, Phase, StoppedBy
-from batchmod.model.loading import Loaded, load, restore
-from batchmod.model.notices import RunOpened
-from batchmod.model.record import Mark, MarkType, Run
-from batchmod.model.secret import Secret
+from batchmod.model.events import StoppedBy
+from batchmod.model.exits import RESUMABLE
+from batchmod.model.loading import Loaded, load
+from batchmod.model.record import Run
 
 
 async def run(manifest_path: Path, options: Options) -> int:
@@ -58,7 +53,7 @@ async def run(manifest_path: Path, options: Options) -> int:
 async def _continue(loaded: Loaded, options: Options) -> int | None:
     """The exit code of the run that was continued, or could not be closed; None when a new one may begin."""
     assert options.state is not None
-    unfinished = _unfinished(options.state, None, name=loaded.manifest.name)
+    unfinished = unfinished_run(options.state, None, name=loaded.manifest.name)
     if unfinished is None:
         return None
     if unfinished.stopped_by is StoppedBy.MAX_FAILURES:
@@ -113,7 +108,7 @@ async def _begin(loaded: Loaded, state: Path, options: Options) -> int:
                 clock=clock,
                 chosen=chosen,
             )
-            _announce(execution, resumed=False)
+            execution.announce(resumed=False)
             return await execution.apply()
 
 
@@ -125,131 +120,3 @@ def _refuse_unfinished(journal: SqliteJournal, name: str, state: Path, options: 
             f"run {run_id} of {name} is unfinished: `{again(f'resume {run_id}', state, options)}` continues it, "
             f"`{again(f'abandon {run_id}', state, options)}` settles what is in doubt and closes it"
         )
-
-
-async def resume(wanted: str | None, options: Options) -> int:
-    """Continues an unfinished run where it was left; the exit code."""
-    no_core_dumps()
-    state, clock = state_of(options, None), Clock()
-    run = _unfinished(state, wanted)
-    if run is None:
-        say(f"nothing to resume in {state}")
-        return 0
-    async with _taken_up(run, state, options, clock) as execution:
-        if execution is None:
-            say(f"nothing to resume: run {run.id} was closed meanwhile")
-            return 0
-        journal = execution.session.journal
-        execution.chosen = _chosen_again(execution, options)
-        if options.reset_budget:
-            await journal.mark(run.id, Mark(type=MarkType.BUDGET_RESET, at=clock.wall()))
-        await journal.mark(run.id, Mark(type=MarkType.RESUMED, at=clock.wall()))
-        execution.run = journal.run(run.id) or execution.run
-        execution.signals.sending = True
-        _announce(execution, resumed=True)
-        return await execution.apply()
-
-
-async def abandon(wanted: str, options: Options) -> int:
-    """Settles what is in doubt as far as looking can, sends nothing, and closes the run; the exit code."""
-    no_core_dumps()
-    state, clock = state_of(options, None), Clock()
-    run = _unfinished(state, wanted)
-    if run is None:
-        say(f"nothing to abandon: no unfinished run {wanted!r} in {state}")
-        return 0
-    async with _taken_up(run, state, options, clock) as execution:
-        if execution is None:
-            say(f"nothing to abandon: run {run.id} was closed meanwhile")
-            return 0
-        execution.halt.stop(StoppedBy.CONTROL)
-        execution.signals.sending = True
-        _announce(execution, resumed=True)
-        return await execution.close()
-
-
-def _unfinished(state: Path, wanted: str | None, *, name: str | None = None) -> Run | None:
-    """The unfinished run that is meant, of this name if one is given; None when there is none.
-
-    UsageError when several could be meant.
-    """
-    if wanted is None and not (state / "journal.db").exists():
-        return None
-    journal = SqliteJournal.read(state)
-    try:
-        unfinished = unfinished_runs(journal, name)
-        if wanted is not None:
-            found = find_run(journal, wanted)
-            return next((run for run in unfinished if run.id == found.id), None)
-    finally:
-        journal.close()
-    if len(unfinished) > 1:
-        raise UsageError(f"several runs are unfinished, name one: {', '.join(run.id for run in unfinished)}")
-    return unfinished[0] if unfinished else None
-
-
-@asynccontextmanager
-async def _taken_up(run: Run, state: Path, options: Options, clock: Clock) -> AsyncIterator[Execution | None]:
-    """The run as an execution; None when it was closed before the state directory was ours."""
-    manifest = restore(run.manifest)
-    reports = report_dir(options, manifest, Path(run.directory))
-    check_report_dir(reports)
-    halt, watching = Halt(), Watching(options)
-    with on_signals(halt, options.drain) as signals:
-        async with hold(options, state, manifest, run_id=run.id, clock=clock) as session:
-            known = session.journal.run(run.id)
-            if known is None or known.closed:
-                yield None
-                return
-            regions = [row.region for row, row_state in session.journal.states(run.id) if row_state.is_open]
-            loopback = endpoint_for("r-kvstore", regions[0] if regions else None, options.endpoint).loopback
-            check_fence(manifest, loopback=loopback)
-            async with open_fleet(manifest, regions, options, halt=halt, notify=watching.notify, clock=clock) as fleet:
-                _same_account(session, run, fleet.account_ids.values())
-                yield Execution(
-                    session=session,
-                    fleet=fleet,
-                    run=known,
-                    manifest=manifest,
-                    options=options,
-                    reports=reports,
-                    halt=halt,
-                    signals=signals,
-                    watching=watching,
-                    clock=clock,
-                )
-
-
-def _same_account(session: Session, run: Run, account_ids: Iterable[str]) -> None:
-    planned = {row.account_id for row, state in session.journal.states(run.id) if state.is_open}
-    if not planned <= set(account_ids):
-        raise UsageError(
-            f"run {run.id} belongs to account {', '.join(sorted(planned))}: these credentials are another's"
-        )
-
-
-def _announce(execution: Execution, *, resumed: bool) -> None:
-    known = list(execution.session.journal.states(execution.run.id))
-    opened = RunOpened(
-        run_id=execution.run.id,
-        name=execution.run.name,
-        resumed=resumed,
-        rows=len(known),
-        to_send=sum(state.is_open for _, state in known),
-        max_failures=failure_limit(execution.manifest, [row for row, _ in known]),
-    )
-    execution.watching.open(opened, known)
-
-
-def _chosen_again(execution: Execution, options: Options) -> Secret | None:
-    """The chosen password for rows that were not escrowed yet; the same as when the run began, or nothing is sent."""
-    store, rows = execution.session.store, execution.session.journal.states(execution.run.id)
-    if store is None or not any(row.kind is Kind.PASSWORD and state.phase is Phase.PLANNED for row, state in rows):
-        return None
-    change = password_change(execution.manifest)
-    chosen = chosen_password(change, options.environ, Path(execution.run.directory))
-    if chosen is not None and store.fingerprint(chosen) != execution.run.password_hmac:
-        raise UsageError(
-            "changes: password: not the password that this run began with: set that one, or abandon the run"
-        )
-    return chosen

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from batchmod.errors import JournalError, UsageError
+from batchmod.journal import dbfile
 
 APPLICATION: Final = 0x62617463  # "batc", in the file's header
 VERSION: Final = 1
@@ -37,8 +38,9 @@ def open_for_writing(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection
     """
     with ExitStack() as opened:
         try:
-            if not path.exists():
+            if not dbfile.is_there(path):
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))  # its side files take its mode
+            _require_whole(path)
             connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
             opened.callback(connection.close)
             _prepare(connection, path)
@@ -63,43 +65,74 @@ def close(path: Path, keeper: sqlite3.Connection) -> None:
 @contextmanager
 def reader(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection that can only read, on which a read transaction gives one moment's view; an empty journal when
-    there is no file. Creates nothing. Raises JournalError for what goes wrong inside the block.
+    none was ever made there. Creates nothing. Raises JournalError for what goes wrong inside the block.
     """
     try:
         with closing(_connect_reader(path)) as connection:
             yield connection
+    except OSError as error:
+        raise JournalError(f"{path}: the journal cannot be read: {error.strerror}") from error
     except sqlite3.Error as error:
-        raise JournalError(f"{path}: the journal cannot be read: {error}") from error
+        raise JournalError(f"{path}: the journal cannot be read: {dbfile.why(path, error)}") from error
 
 
 def check(path: Path) -> None:
-    """Raises UsageError when there is a file at `path` that is not a journal that this version can read."""
-    if not path.exists():
-        return
+    """Raises UsageError when what is at `path` is not a journal that this version can read, or is out of reach."""
     try:
         with closing(_connect_reader(path)) as connection:
             _recognise(connection, path)
+    except OSError as error:
+        raise UsageError(f"{path}: the journal cannot be opened: {error.strerror}") from error
     except sqlite3.Error as error:
         raise _refusal(path, error) from error
 
 
 def _connect_reader(path: Path) -> sqlite3.Connection:
-    if not path.exists():
-        empty = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        _create(empty)
-        return empty
+    """A connection to a whole journal: that of the file, or an empty one where none was made to the end."""
+    if not dbfile.is_there(path):
+        return _nothing()
+    _require_whole(path)
     # Without a write-ahead log nobody writes (see open_for_writing), and SQLite would have to create one to look.
-    mode = "mode=ro" if path.with_name(path.name + "-wal").exists() else "mode=ro&immutable=1"
+    if not dbfile.is_there(dbfile.log_of(path)):
+        return _look(path, "mode=ro&immutable=1")
+    try:
+        return _look(path, "mode=ro")
+    except sqlite3.OperationalError as error:
+        if not dbfile.is_out_of_reach(error) or dbfile.log_waits(path):
+            raise
+        return _look(path, "mode=ro&immutable=1")  # a read-only file system: nobody writes, and nothing waits
+
+
+def _look(path: Path, mode: str) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?{mode}"
-    return sqlite3.connect(uri, uri=True, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
+    with ExitStack() as opened:
+        connection = sqlite3.connect(uri, uri=True, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
+        opened.callback(connection.close)
+        if dbfile.is_blank(connection, path):
+            return _nothing()
+        opened.pop_all()
+    return connection
+
+
+def _nothing() -> sqlite3.Connection:
+    empty = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    _create(empty)
+    return empty
+
+
+def _require_whole(path: Path) -> None:
+    if dbfile.lost_its_log(path):
+        raise UsageError(
+            f"{path}: empty, while {dbfile.log_of(path).name} is not; restore both from a backup, or move both away"
+        )
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA fullfsync = ON")  # macOS: an fsync that reaches the disk
-    if _is_empty(connection):
+    if dbfile.is_blank(connection, path, clear=True):
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("BEGIN IMMEDIATE")
-        if _is_empty(connection):  # else another process made it while this one waited
+        if dbfile.is_blank(connection, path):  # else another process made it while this one waited
             _create(connection)
         connection.execute("COMMIT")
     _recognise(connection, path)
@@ -107,11 +140,6 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     if mode != "wal":
         raise UsageError(f"{path}: the file system does not support a write-ahead log; choose another with --state")
     connection.execute("PRAGMA synchronous = FULL")
-
-
-def _is_empty(connection: sqlite3.Connection) -> bool:
-    (objects,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    return bool(objects == 0)
 
 
 def _create(connection: sqlite3.Connection) -> None:
@@ -146,5 +174,5 @@ def _recognise(connection: sqlite3.Connection, path: Path) -> None:
 
 def _refusal(path: Path, error: sqlite3.Error) -> UsageError:
     if isinstance(error, sqlite3.OperationalError):  # locked, full, not writable: the file itself may be sound
-        return UsageError(f"{path}: the journal cannot be opened: {error}")
+        return UsageError(f"{path}: the journal cannot be opened: {dbfile.why(path, error)}")
     return UsageError(f"{path}: the journal is damaged ({error}); restore it from a backup, or move it away")

@@ -5,20 +5,9 @@ from pathlib import Path
 from typing import Final
 
 from batchmod.model.events import Outcome, StoppedBy
+from batchmod.model.exits import MEANINGS
 from batchmod.model.record import Run
 from batchmod.report.layout import columns, duration, moment, printable
-
-MEANING: Final[Mapping[int, str]] = {
-    0: "every row ended well",
-    1: "ended with failed rows or a stopped account",
-    2: "refused before anything was sent",
-    3: "stopped; it can be resumed",
-    4: "ended with unresolved rows: a human must look",
-    70: "a bug in batchmod; the journal has all that was done",
-    74: "a report could not be written; the journal is complete",
-    75: "held by another run",
-    130: "interrupted; it can be resumed",
-}
 
 
 def summary(
@@ -45,7 +34,7 @@ def summary(
     if run.stopped_by:
         lines.append(f"stopped by: {run.stopped_by}")
     if run.exit_code is not None:
-        lines.append(f"exit {run.exit_code}: {MEANING.get(run.exit_code, 'unknown')}")
+        lines.append(f"exit {run.exit_code}: {MEANINGS.get(run.exit_code, 'unknown')}")
     lines += [f"report: {path}" for path in paths]
     lines += [f"next: {hint}" for hint in (*_steps(run, counts, open_rows, resume), *hints)]
     return "\n".join(printable(line) for line in lines)

@@ -14,7 +14,7 @@ from batchmod.model.events import Kind, Outcome, Phase, StoppedBy
 from batchmod.model.plan import Plan, PlannedRow
 from batchmod.report.layout import cells, columns, cut, duration, printable
 from batchmod.report.plan_view import plan_json, plan_table
-from batchmod.report.summary import MEANING, runs_table, summary
+from batchmod.report.summary import runs_table, summary
 
 RUN = replace(a_run("r1"), finished_at=START + 125, exit_code=4)
 COUNTS = {Outcome.CHANGED: 7, Outcome.FAILED: 1, Outcome.UNRESOLVED: 2}
@@ -93,12 +93,12 @@ def test_a_quiet_summary_is_one_line() -> None:
     assert summary(replace(RUN, exit_code=None), {}, [], 0, quiet=True) == "rotate-prod r1: no rows; exit unknown"
 
 
-@pytest.mark.parametrize("code", sorted(MEANING))
+@pytest.mark.parametrize("code", sorted(MEANINGS))
 def test_every_exit_code_has_words(code: int) -> None:
     """The contract's codes, each with its own meaning."""
-    assert f"exit {code}: {MEANING[code]}" in summary(replace(RUN, exit_code=code), COUNTS, [], 0)
-    assert set(MEANING) == {0, 1, 2, 3, 4, 70, 74, 75, 130}
-    assert len(set(MEANING.values())) == len(MEANING)
+    assert f"exit {code}: {MEANINGS[code]}" in summary(replace(RUN, exit_code=code), COUNTS, [], 0)
+    assert set(MEANINGS) == {0, 1, 2, 3, 4, 70, 74, 75, 130}
+    assert len(set(MEANINGS.values())) == len(MEANINGS)
 
 
 def test_runs_are_listed_with_counts_and_state() -> None:

@@ -1,0 +1,137 @@
+"""Every command: its words, its flags, and the function that does it, imported when it is asked for."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import click
+
+from batchmod.app.options import Options
+from batchmod.cli.options import CLOUD, MANIFEST, RUNNING, TAKING_UP, run_to_end, shared
+from batchmod.cli.secrets import secrets
+from batchmod.errors import UsageError
+from batchmod.model.exits import MEANINGS
+
+EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in sorted(MEANINGS.items())) + "."
+
+
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="batchmod", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Changes whole fleets of ApsaraDB for Redis / Tair instances: names, passwords, release protection, TDE."""
+
+
+@cli.command()
+@shared("report_dir", "quiet", "verbose")
+def demo(options: Options) -> None:
+    """Run the main job against a simulator with a real Valkey."""
+    from batchmod.app.demo import demo  # noqa: PLC0415
+
+    run_to_end(demo(options))
+
+
+@cli.command()
+@click.argument("path", metavar="[FILE]", default="batchmod.yaml", type=click.Path(path_type=Path))
+def init(path: Path) -> None:
+    """Write a commented manifest, and its JSON Schema beside it."""
+    from batchmod.app.starting import init  # noqa: PLC0415
+
+    init(path)
+
+
+@cli.command()
+@MANIFEST
+def validate(manifest: Path) -> None:
+    """Check a manifest, without network."""
+    from batchmod.app.starting import validate  # noqa: PLC0415
+
+    validate(manifest)
+
+
+@cli.command()
+def schema() -> None:
+    """Print the JSON Schema of a manifest, for editors."""
+    from batchmod.app.starting import schema  # noqa: PLC0415
+
+    schema()
+
+
+@cli.command()
+@MANIFEST
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@shared(*CLOUD)
+def plan(manifest: Path, form: str, options: Options) -> None:
+    """Show what a run would change, and what is not eligible and why."""
+    from batchmod.app.show import plan  # noqa: PLC0415
+
+    run_to_end(plan(manifest, options, form=form))
+
+
+@cli.command()
+@MANIFEST
+@shared(*RUNNING)
+def run(manifest: Path, options: Options) -> None:
+    """Plan, confirm, apply, prove, report."""
+    from batchmod.app.run import run  # noqa: PLC0415
+
+    run_to_end(run(manifest, options))
+
+
+@cli.command()
+@click.argument("wanted", metavar="[RUN]", required=False)
+@shared(*TAKING_UP, "reset_budget")
+def resume(wanted: str | None, options: Options) -> None:
+    """Continue an unfinished run."""
+    from batchmod.app.resume import resume  # noqa: PLC0415
+
+    run_to_end(resume(wanted, options))
+
+
+@cli.command()
+@click.argument("wanted", metavar="RUN")
+@shared(*TAKING_UP)
+def abandon(wanted: str, options: Options) -> None:
+    """Settle what is in doubt, send nothing, and close a run."""
+    from batchmod.app.resume import abandon  # noqa: PLC0415
+
+    run_to_end(abandon(wanted, options))
+
+
+@cli.command()
+@shared("state")
+def runs(options: Options) -> None:
+    """List what ran."""
+    from batchmod.app.show import runs  # noqa: PLC0415
+
+    runs(options)
+
+
+@cli.command()
+@click.argument("wanted", metavar="RUN")
+@click.option("--format", "form", type=click.Choice(["csv", "json"]), help="Print it instead of writing the files.")
+@shared("state", "report_dir")
+def report(wanted: str, form: str | None, options: Options) -> None:
+    """Rebuild the report of a run from the journal."""
+    from batchmod.app.show import report  # noqa: PLC0415
+
+    report(wanted, options, form=form)
+
+
+@cli.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0: any free port.")
+@click.option("--instances", type=click.IntRange(min=1), default=20, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--faults", type=click.Path(path_type=Path), help="What goes wrong, and when.")
+@click.option("--speed", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True)
+def sim(**values: Any) -> None:
+    """Serve a simulated cloud on loopback until stopped."""
+    from batchmod.sim.errors import SimError  # noqa: PLC0415
+    from batchmod.sim.server import SimOptions, serve  # noqa: PLC0415
+
+    try:
+        asyncio.run(serve(SimOptions(**values)))
+    except SimError as error:
+        raise UsageError(str(error)) from error
+
+
+cli.add_command(secrets)

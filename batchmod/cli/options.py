@@ -1,0 +1,84 @@
+"""Shared options, declared once, and how a command begins and ends."""
+
+import asyncio
+import os
+import re
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from batchmod.app.options import Options
+from batchmod.model.exits import DONE
+
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+MANIFEST = click.argument("manifest", metavar="MANIFEST", type=click.Path(path_type=Path))
+
+
+class Duration(click.ParamType[float]):
+    """`30s`, `5m`: seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"(\d{1,9})(ms|s|m|h|d)", str(value))
+        if found is None:
+            self.fail(f"{value!r} is not a duration such as 30s or 5m", param, ctx)
+        return int(found[1]) * UNITS[found[2]]
+
+
+SHARED: dict[str, Callable[[Any], Any]] = {
+    "endpoint": click.option("--endpoint", metavar="URL", help="Serves every vendor API (also BATCHMOD_ENDPOINT)."),
+    "state": click.option(
+        "--state", metavar="DIR", type=click.Path(path_type=Path), help="State directory (also BATCHMOD_STATE)."
+    ),
+    "report_dir": click.option(
+        "--report-dir", metavar="DIR", type=click.Path(path_type=Path), help="Where reports are written."
+    ),
+    "yes": click.option("--yes", is_flag=True, help="Do not ask."),
+    "resume": click.option("--resume", is_flag=True, help="Continue an unfinished run of this name first."),
+    "reset_budget": click.option("--reset-budget", is_flag=True, help="Failures from before do not count any more."),
+    "accept_irreversible": click.option(
+        "--accept-irreversible", metavar="N", type=int, help="Agree to encrypt exactly N instances."
+    ),
+    "drain": click.option(
+        "--drain", metavar="TIME", type=Duration(), default="5m", show_default=True,
+        help="How long a stopped run may settle what is open.",
+    ),
+    "quiet": click.option("--quiet", is_flag=True, help="One line at the end."),
+    "verbose": click.option("-v", "--verbose", is_flag=True, help="Plain lines instead of the board, and one for each call."),
+}  # fmt: skip
+CLOUD = ("endpoint", "state", "verbose", "quiet")
+RUNNING = (*CLOUD, "report_dir", "yes", "resume", "accept_irreversible", "drain")
+TAKING_UP = (*CLOUD, "report_dir", "drain")
+
+
+def shared(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Gives a command the named shared options, as one `options` value."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        def run(**values: Any) -> Any:
+            given = {name: values.pop(name) for name in names}
+            given["verbose"] = bool(given.get("verbose")) and not given.get("quiet")
+            given["endpoint"] = given.get("endpoint") or os.environ.get("BATCHMOD_ENDPOINT") or None
+            return command(options=Options(environ=dict(os.environ), **given), **values)
+
+        run.__doc__, run.__name__ = command.__doc__, command.__name__
+        for name in reversed(names):
+            run = SHARED[name](run)
+        for parameter in getattr(command, "__click_params__", ()):
+            run.__dict__.setdefault("__click_params__", []).append(parameter)
+        return run
+
+    return decorate
+
+
+def end(code: int) -> NoReturn:
+    raise click.exceptions.Exit(code)
+
+
+def run_to_end(work: Coroutine[Any, Any, int | None]) -> NoReturn:
+    end(asyncio.run(work) or DONE)

@@ -1,0 +1,70 @@
+"""`batchmod secrets …`."""
+
+from pathlib import Path
+
+import click
+
+from batchmod.app.options import Options
+from batchmod.cli.options import run_to_end, shared
+
+
+@click.group("secrets")
+def secrets() -> None:
+    """The stored passwords."""
+
+
+@secrets.command("list")
+@shared("state")
+def secrets_list(options: Options) -> None:
+    """Show what is stored, without values."""
+    from batchmod.app.vault import listing  # noqa: PLC0415
+
+    run_to_end(listing(options))
+
+
+STAGES = click.Choice(["current", "pending", "previous", "candidate"])
+REVEAL = click.option("--reveal", is_flag=True, help="Show passwords on a terminal.")
+
+
+@secrets.command("get")
+@click.argument("instance")
+@click.option("--stage", type=STAGES, default="current", show_default=True)
+@REVEAL
+@shared("state")
+def secrets_get(instance: str, stage: str, reveal: bool, options: Options) -> None:
+    """Print one password."""
+    from batchmod.app.vault import get  # noqa: PLC0415
+
+    run_to_end(get(options, instance, stage=stage, reveal=reveal))
+
+
+@secrets.command("export")
+@click.option("--format", "form", type=click.Choice(["json", "csv"]), default="json", show_default=True)
+@REVEAL
+@shared("state")
+def secrets_export(form: str, reveal: bool, options: Options) -> None:
+    """Print every password."""
+    from batchmod.app.vault import export  # noqa: PLC0415
+
+    run_to_end(export(options, form=form, reveal=reveal))
+
+
+@secrets.command("import")
+@click.argument("path", metavar="FILE", type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--format", "form", type=click.Choice(["json", "csv"]), help="Default: by the file's ending, else json.")
+@shared("state")
+def secrets_import(path: Path, form: str | None, options: Options) -> None:
+    """Store every password of an export."""
+    from batchmod.app.vault import import_file  # noqa: PLC0415
+
+    run_to_end(import_file(options, path, form=form))
+
+
+@secrets.command("backup")
+@click.argument("target", metavar="FILE", type=click.Path(path_type=Path))
+@shared("state")
+def secrets_backup(target: Path, options: Options) -> None:
+    """Copy the store; values stay encrypted."""
+    from batchmod.app.vault import backup_to  # noqa: PLC0415
+
+    backup_to(options, target)

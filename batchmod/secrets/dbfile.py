@@ -1,0 +1,85 @@
+"""What lies where SQLite's file should be: nothing, the beginning of one, or a database; and why it cannot be had.
+
+Nothing here opens a file that SQLite may have open: closing it again would take SQLite's locks away.
+"""
+
+import os
+import sqlite3
+from contextlib import suppress
+from errno import EACCES, EISDIR
+from pathlib import Path
+from typing import Final
+
+_START: Final = b"SQLite format 3\0"
+_PAGE: Final = 4096  # bytes of the first page, as SQLite makes it
+_UNREADABLE: Final = 106  # bytes up to which SQLite does not know the beginning of its own first page
+_MARKS: Final = ("SELECT count(*) FROM sqlite_master", "PRAGMA application_id", "PRAGMA user_version")
+
+
+def is_there(path: Path) -> bool:
+    """False only when there is no such file. Raises OSError when that may not be known."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def log_of(path: Path) -> Path:
+    """The write-ahead log beside a database."""
+    return path.with_name(path.name + "-wal")
+
+
+def log_waits(path: Path) -> bool:
+    """There is something in the write-ahead log; it may be all that was ever written."""
+    with suppress(FileNotFoundError):
+        return log_of(path).stat().st_size > 0
+    return False
+
+
+def lost_its_log(path: Path) -> bool:
+    """The file is empty and its log is not: SQLite would take that for a new file, and throw the log away."""
+    return path.stat().st_size == 0 and log_waits(path)
+
+
+def is_blank(connection: sqlite3.Connection, path: Path, *, clear: bool = False) -> bool:
+    """Whether the creation of the file was cut short: no table in it and nobody's mark, or not even a whole page.
+
+    With `clear`, SQLite can begin anew in such a file.
+    """
+    try:
+        return not any(connection.execute(mark).fetchone()[0] for mark in _MARKS)
+    except sqlite3.DatabaseError as error:
+        if not _is_torn(path, error):
+            raise
+        if clear:
+            os.truncate(path, 0)
+        return True
+
+
+def _is_torn(path: Path, error: sqlite3.Error) -> bool:
+    """What SQLite refuses is a piece of its first page, or the zeros that a power cut leaves in the place of it."""
+    refused = error.sqlite_errorcode in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
+    if not refused or path.stat().st_size > _PAGE or log_waits(path):
+        return False
+    content = path.read_bytes()
+    return not any(content) or (len(content) <= _UNREADABLE and _START.startswith(content[: len(_START)]))
+
+
+def is_out_of_reach(error: sqlite3.Error) -> bool:
+    """SQLite could not open the file, or not make one that it needs beside it."""
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CANTOPEN
+
+
+def why(path: Path, error: sqlite3.Error) -> str:
+    """What is wrong in SQLite's words, or in the system's where SQLite only says that it cannot open something."""
+    if not is_out_of_reach(error):
+        return str(error)
+    for each in (path, log_of(path), path.with_name(path.name + "-shm")):
+        if each.is_dir():
+            return f"{each.name}: {os.strerror(EISDIR)}"
+        if is_there(each) and not os.access(each, os.R_OK):
+            return f"{each.name}: {os.strerror(EACCES)}"
+    if log_waits(path) and not os.access(path.parent, os.W_OK):
+        return f"{log_of(path).name} waits to be written back, and nothing can be written here: copy both files elsewhere"
+    return str(error)
