@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from journal_records import START, a_row, a_run
 
 from batchmod.model.events import Kind, Outcome, Phase, StoppedBy
+from batchmod.model.exits import MEANINGS
 from batchmod.model.plan import Plan, PlannedRow
 from batchmod.report.layout import cells, columns, cut, duration, printable
 from batchmod.report.plan_view import plan_json, plan_table
