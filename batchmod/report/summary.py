@@ -17,12 +17,11 @@ def summary(
     open_rows: int,
     *,
     resume: str | None = None,
-    hints: Sequence[str] = (),
     quiet: bool = False,
 ) -> str:
     """What came of the run, without a last line end: counts, the exit code in words, the reports, what to do next.
 
-    `resume` is the command that takes up what is open, `hints` are the caller's further steps. Quiet, it is one line.
+    `resume` is the command that takes up what is open. Quiet, it is one line.
     """
     if quiet:
         shown = ", ".join(f"{rows} {outcome}" for outcome, rows in _all(counts) if rows) or "no rows"
@@ -36,7 +35,7 @@ def summary(
     if run.exit_code is not None:
         lines.append(f"exit {run.exit_code}: {MEANINGS.get(run.exit_code, 'unknown')}")
     lines += [f"report: {path}" for path in paths]
-    lines += [f"next: {hint}" for hint in (*_steps(run, counts, open_rows, resume), *hints)]
+    lines += [f"next: {hint}" for hint in _steps(run, counts, open_rows, resume)]
     return "\n".join(printable(line) for line in lines)
 
 
@@ -87,7 +86,7 @@ def _steps(run: Run, counts: Mapping[Outcome, int], open_rows: int, resume: str 
 
 
 def _state(run: Run, open_rows: int) -> str:
-    if open_rows and not run.closed:
+    if not run.closed and (open_rows or run.finished_at is None):
         return "unfinished" + (f", stopped by {run.stopped_by}" if run.stopped_by else "")
     if run.closed and open_rows:
         return "abandoned"

@@ -57,12 +57,12 @@ def test_the_summary_says_what_came_of_it_and_what_is_next() -> None:
     """All six outcomes, the exit code in words, every report, each step that is left."""
     paths = [Path("reports/a.csv"), Path("reports/a.json")]
     run = replace(RUN, stopped_by=StoppedBy.SIGNAL, accounts_failed=(("eu", "InvalidAccessKeyId"),), exit_code=3)
-    assert summary(run, COUNTS, paths, 2, hints=["rotate again on monday"]).splitlines() == [
+    assert summary(run, COUNTS, paths, 2).splitlines() == [
         "rotate-prod r1: 10 rows, 2m 05s since it was started",
         "  7 changed · 0 unchanged · 0 skipped · 1 failed · 2 unresolved · 0 not_started",
         "account eu stopped: InvalidAccessKeyId",
         "stopped by: signal",
-        "exit 3: stopped; it can be resumed",
+        "exit 3: the run can be resumed",
         "report: reports/a.csv",
         "report: reports/a.json",
         "next: batchmod resume r1 (2 rows are open)",
@@ -71,14 +71,13 @@ def test_the_summary_says_what_came_of_it_and_what_is_next() -> None:
             "every password that may be live is in the secret store"
         ),
         "next: see error_code of the 1 failed rows; nothing was changed there",
-        "next: rotate again on monday",
     ]
 
 
 def test_a_run_that_went_well_has_nothing_next() -> None:
     """No step is invented."""
     text = summary(replace(RUN, exit_code=0), {Outcome.CHANGED: 3}, [], 0)
-    assert text.splitlines()[-1] == "exit 0: every row ended well"
+    assert text.splitlines()[-1] == f"exit 0: {MEANINGS[0]}"
 
 
 def test_a_closed_run_is_not_resumed() -> None:
@@ -126,6 +125,11 @@ def test_runs_are_listed_with_counts_and_state() -> None:
         ["r2", "rotate-prod", "2026-03-04T05:06:07Z", "10", "7", "1", "2", "2", "abandoned"],
     ]
     assert runs_table([], 80) == "no runs yet"
+
+
+def test_a_run_that_died_before_its_report_is_unfinished() -> None:
+    """Though no row is open."""
+    assert runs_table([(replace(RUN, finished_at=None, exit_code=None), COUNTS, 0)], 200).endswith("unfinished")
 
 
 def a_plan(rows: Sequence[PlannedRow]) -> Plan:
