@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from batchmod.app.options import Options
 from batchmod.cloud import changes
 from batchmod.cloud.client import KVSTORE_VERSION, STS_VERSION, Client, identity, open_session
+from batchmod.cloud.codes import advice
 from batchmod.cloud.credentials import AccessKey, from_environment
 from batchmod.cloud.endpoints import Product, endpoint_for, proxy_for
 from batchmod.cloud.inventory import Instance, Inventory
@@ -126,7 +127,7 @@ async def _who(client: Client, manifest: Manifest, clock: Clock) -> str:
         attempts = min(IDENTITY_ATTEMPTS, manifest.retry.attempts)
         found = await ask(lambda: identity(client), attempts=attempts, max_delay=manifest.retry.max_delay, clock=clock)
     except CallError as error:
-        raise UsageError(_advice(error)) from error
+        raise UsageError(_told(error)) from error
     if abs(found.skew) > SKEW:
         ahead = "ahead of" if found.skew > 0 else "behind"
         raise UsageError(
@@ -135,9 +136,12 @@ async def _who(client: Client, manifest: Manifest, clock: Clock) -> str:
     return found.account_id
 
 
-def _advice(error: CallError) -> str:
+def _told(error: CallError) -> str:
+    """What went wrong, and what to do about it."""
+    todo = advice(error.code)
+    tail = f". {todo}" if todo else ""
     if error.verdict is Verdict.NOT_SENT:
-        return f"the endpoint cannot be reached: {error}; check --endpoint, network and proxy"
+        return f"the endpoint cannot be reached: {error}{tail}"
     if error.verdict in {Verdict.ACCOUNT_STOP, Verdict.EXPIRED}:
-        return f"account {ACCOUNT}: the credentials are refused: {error}"
-    return f"account {ACCOUNT}: the service does not say who we are: {error}"
+        return f"account {ACCOUNT}: the credentials are refused: {error}{tail}"
+    return f"account {ACCOUNT}: the service does not say who we are: {error}{tail}"

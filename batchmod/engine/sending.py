@@ -8,7 +8,7 @@ from batchmod.engine.machine import Seen
 from batchmod.engine.retry import ASK_AGAIN, SEEN, SPENDS_A_TRY, look_again, pause_after
 from batchmod.engine.walk import Learnt, Walk
 from batchmod.errors import CallError, Verdict
-from batchmod.model.events import Kind, Phase
+from batchmod.model.events import Phase
 
 ARMING = {Phase.IN_DOUBT: Seen.CLEARED, Phase.ARMED: Seen.SAID_AGAIN, Phase.REARMED: Seen.SAID_AGAIN}  # else: ARMED
 LOOK_CAP = 30.0  # seconds between two looks at a row that has waited long
@@ -40,9 +40,9 @@ async def send(context: Context, walk: Walk) -> Learnt:
 
 
 def _held(context: Context, walk: Walk) -> str | None:
-    """Why an older change of another run stands in the way of this one; a password's was settled at its escrow."""
+    """Why an older change of another run stands in the way of this one."""
     older = context.leftovers.get((walk.row.key, walk.row.kind))
-    if older is None or walk.row.kind is Kind.PASSWORD:
+    if older is None:
         return None
     return held_by(older, walk.row, now=context.clock.wall(), fence=context.limits.fence)
 

@@ -1,6 +1,6 @@
 """What lies where SQLite's file should be: nothing, the beginning of one, or a database; and why it cannot be had.
 
-Nothing here opens a file that SQLite may have open: closing it again would take SQLite's locks away.
+No file is opened here but one that SQLite has refused: closing it again would take away the locks that this process has.
 """
 
 import os
@@ -39,7 +39,7 @@ def log_waits(path: Path) -> bool:
 
 def lost_its_log(path: Path) -> bool:
     """The file is empty and its log is not: SQLite would take that for a new file, and throw the log away."""
-    return path.stat().st_size == 0 and log_waits(path)
+    return log_waits(path) and path.stat().st_size == 0  # in this order: a creator fills the file before the log
 
 
 def is_blank(connection: sqlite3.Connection, path: Path, *, clear: bool = False) -> bool:
@@ -67,8 +67,9 @@ def _is_torn(path: Path, error: sqlite3.Error) -> bool:
 
 
 def is_out_of_reach(error: sqlite3.Error) -> bool:
-    """SQLite could not open the file, or not make one that it needs beside it."""
-    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CANTOPEN
+    """SQLite could not open the file, or not make those that it needs beside it."""
+    cannot_open = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CANTOPEN
+    return cannot_open or error.sqlite_errorcode == sqlite3.SQLITE_READONLY_DIRECTORY
 
 
 def why(path: Path, error: sqlite3.Error) -> str:
@@ -76,10 +77,11 @@ def why(path: Path, error: sqlite3.Error) -> str:
     if not is_out_of_reach(error):
         return str(error)
     for each in (path, log_of(path), path.with_name(path.name + "-shm")):
+        place = "" if each == path else f"{each.name}: "
         if each.is_dir():
-            return f"{each.name}: {os.strerror(EISDIR)}"
+            return place + os.strerror(EISDIR)
         if is_there(each) and not os.access(each, os.R_OK):
-            return f"{each.name}: {os.strerror(EACCES)}"
+            return place + os.strerror(EACCES)
     if log_waits(path) and not os.access(path.parent, os.W_OK):
-        return f"{log_of(path).name} waits to be written back, and nothing can be written here: copy both files elsewhere"
+        return f"{log_of(path).name} has to be written back, and nothing can be written here; copy both somewhere else"
     return str(error)

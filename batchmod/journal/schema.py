@@ -4,6 +4,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from errno import EACCES
 from pathlib import Path
 from typing import Final
 
@@ -41,6 +42,8 @@ def open_for_writing(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection
             if not dbfile.is_there(path):
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))  # its side files take its mode
             _require_whole(path)
+            if not os.access(path, os.R_OK | os.W_OK):  # SQLite would only tell when the first record is written
+                raise UsageError(f"{path}: the journal cannot be opened: {os.strerror(EACCES)}")
             connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
             opened.callback(connection.close)
             _prepare(connection, path)

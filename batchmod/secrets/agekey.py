@@ -12,6 +12,7 @@ import pyrage  # type: ignore[import-untyped]  # ships no types
 
 from batchmod.errors import StoreError, UsageError
 from batchmod.model.secret import Secret
+from batchmod.secrets.dbfile import is_there
 
 _KEY_START = "AGE-SECRET-KEY-1"
 _FINGERPRINT_LABEL = b"batchmod/fingerprint/1"  # another label gives another key
@@ -66,32 +67,40 @@ def checked_recipients(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def key_path(environ: Mapping[str, str]) -> Path:
-    """The key's file: $BATCHMOD_AGE_KEY, else age.key in $XDG_CONFIG_HOME/batchmod, else in ~/.config/batchmod."""
+    """The key's file: $BATCHMOD_AGE_KEY, else age.key in $XDG_CONFIG_HOME/batchmod, else in ~/.config/batchmod.
+
+    BATCHMOD_AGE_KEY may be relative to the current directory. The XDG Base Directory Specification has a relative
+    XDG_CONFIG_HOME ignored. UsageError without an absolute HOME: the key would lie somewhere else on each start.
+    """
     if named := environ.get("BATCHMOD_AGE_KEY"):
         return Path(named)
-    if base := environ.get("XDG_CONFIG_HOME"):
-        return Path(base, "batchmod", "age.key")
-    if home := environ.get("HOME"):
-        return Path(home, ".config", "batchmod", "age.key")
-    raise UsageError("neither BATCHMOD_AGE_KEY nor HOME is set: name the age key's file in BATCHMOD_AGE_KEY")
+    if (base := Path(environ.get("XDG_CONFIG_HOME", ""))).is_absolute():
+        return base / "batchmod" / "age.key"
+    if (home := Path(environ.get("HOME", ""))).is_absolute():
+        return home / ".config" / "batchmod" / "age.key"
+    raise UsageError("HOME is no absolute path: name the age key's file in BATCHMOD_AGE_KEY")
+
+
+def passing_key() -> AgeKey:
+    """A new key that is kept nowhere: for a store with nothing in it that a key could open."""
+    return AgeKey(pyrage.x25519.Identity.generate())
 
 
 def load_or_make(path: Path, *, may_make: bool) -> tuple[AgeKey, bool]:
     """The key in this file, and whether it was made just now: 0600, durable, in the format of age-keygen.
 
-    UsageError when it is missing and may not be made, not readable, not one age key, or open to other users.
+    UsageError when it is missing and may not or cannot be made, not readable, not one age key, or open to other users.
     """
-    made = False
     try:
-        if may_make and not path.exists():
-            made = _make(path)
+        made = may_make and not is_there(path) and _make(path)
         return _parse(_read(path), path), made
     except FileNotFoundError as error:
         raise UsageError(
             f"{path}: there is no age key; put it back from its backup, or name its file in BATCHMOD_AGE_KEY"
         ) from error
     except OSError as error:
-        raise UsageError(f"{path}: the age key cannot be read or made: {error.strerror}") from error
+        done = "read or made" if may_make else "read"
+        raise UsageError(f"{path}: the age key cannot be {done}: {error.strerror}") from error
 
 
 def _read(path: Path) -> str:
@@ -113,21 +122,30 @@ def _parse(text: str, path: Path) -> AgeKey:
 
 def _make(path: Path) -> bool:
     """A new key lies at `path`, whole or not at all; False when another process was quicker and its key stands."""
-    identity = pyrage.x25519.Identity.generate()
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(prefix=".age-", dir=path.parent)  # O_EXCL, 0600
     try:
-        with open(handle, "w", encoding="ascii") as file:  # noqa: PTH123  a handle, no path
-            file.write(f"# public key: {identity.to_public()}\n{identity}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileExistsError):
-            os.link(part, path)  # unlike a rename it never replaces
-            return True
-    finally:
-        os.unlink(part)  # noqa: PTH108  of the handle above
-        sync_directory(path.parent)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(prefix=".age-", dir=path.parent)  # O_EXCL, 0600
+        try:
+            _write(handle)
+            with suppress(FileExistsError):
+                os.link(part, path)  # unlike a rename it never replaces
+                return True
+        finally:
+            os.unlink(part)  # noqa: PTH108  of the handle above
+            sync_directory(path.parent)
+    except OSError as error:
+        raise UsageError(
+            f"{path}: the age key cannot be made there: {error.strerror}; name another file in BATCHMOD_AGE_KEY"
+        ) from error
     return False
+
+
+def _write(handle: int) -> None:
+    identity = pyrage.x25519.Identity.generate()
+    with open(handle, "w", encoding="ascii") as file:  # noqa: PTH123  a handle, no path
+        file.write(f"# public key: {identity.to_public()}\n{identity}\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def sync_directory(path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import ParamSpec, Self, TypeVar
 
 from batchmod.errors import StoreConflict, StoreError, UsageError
 from batchmod.model.secret import Generation, InstanceKey, Secret, Stage
-from batchmod.secrets.agekey import AgeKey, checked_recipients, key_path, load_or_make
+from batchmod.secrets.agekey import AgeKey, checked_recipients, key_path, load_or_make, passing_key
 from batchmod.secrets.schema import FILE
 from batchmod.secrets.store import at_stage, demotion, promotion
 from batchmod.secrets.table import Seal, Table
@@ -55,8 +55,9 @@ class EmbeddedStore:
         """The store of this directory, made when it is not there, with a key that opens every value.
 
         A missing key is made only while the store is empty; `say` is told where it lies. Each recipient that was ever
-        named reads every value, old ones too. Without `create` nothing is made or written, neither now nor later.
-        UsageError when the file or the key is missing, broken, or they do not belong together.
+        named reads every value, old ones too. Without `create` nothing is made or written, neither now nor later, and
+        a store without secrets needs no key. UsageError when directory or key is missing, a file is broken or out of
+        reach, or key and store do not belong together.
         """
         thread = ThreadPoolExecutor(1, thread_name_prefix="secrets")
         opening = partial(
@@ -145,7 +146,10 @@ def _open(
 ) -> tuple[Table, AgeKey, tuple[str, ...]]:
     table = Table(path, read_only=not create)
     try:
-        key, made = load_or_make(key_file, may_make=create and table.is_empty())
+        empty = table.is_empty()
+        if empty and not create:
+            return table, passing_key(), recipients
+        key, made = load_or_make(key_file, may_make=empty)
         if made:
             say(f"made the age key {key_file}: back this up, without it no password in {path} can be read")
         return table, key, _unlock(table, key, recipients, path, key_file, create=create)

@@ -6,9 +6,9 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from batchmod.errors import StoreConflict, StoreError, UsageError
+from batchmod.errors import StoreConflict, StoreError
 from batchmod.model.secret import Generation, InstanceKey, Stage
-from batchmod.secrets.schema import connect, create, require_sound
+from batchmod.secrets.schema import connect, connect_to_read, create, refusing, require_sound
 from batchmod.secrets.store import Moves, refuse_second_pending
 
 
@@ -28,21 +28,18 @@ class Table:
     def __init__(self, path: Path, *, read_only: bool) -> None:
         """The file is open and sound, made first if it may be. UsageError when it is broken, not ours or out of reach.
 
-        Read-only leaves no file behind that was not there, and every write is a StoreError.
+        Read-only leaves no file behind that was not there, and every write is a StoreError; a store that was never
+        made is empty.
         """
         self._path = path
-        if read_only and not path.exists():
-            raise UsageError(f"{path}: there is no secret store here")
-        try:
-            if not read_only:
-                create(path)
-            with ExitStack() as undo:
-                self._write = undo.enter_context(closing(connect(path, read_only=read_only)))
-                self._read = undo.enter_context(closing(connect(path, read_only=True)))
-                require_sound(self._read, path)
-                undo.pop_all()
-        except (sqlite3.Error, OSError) as error:
-            raise UsageError(f"{path}: the secret store cannot be opened: {error}") from error
+        if not read_only:
+            create(path)
+        with refusing(path), ExitStack() as undo:
+            writer = connect_to_read(path) if read_only else connect(path, read_only=False)
+            self._write = undo.enter_context(closing(writer))
+            self._read = undo.enter_context(closing(connect_to_read(path)))
+            require_sound(self._read, path)
+            undo.pop_all()
 
     def close(self) -> None:
         self._read.close()

@@ -72,11 +72,15 @@ def import_(text: str, form: Format, *, at: float) -> list[Record]:
 def backup(store_directory: Path, target: Path) -> None:
     """A consistent copy of the store is in `target`, 0600, durable, its values encrypted as they are.
 
-    Whole even while a run writes. UsageError when the target exists or the copy cannot be made; then none is left.
+    Whole even while a run writes. UsageError when the target exists, there is no store, or the copy cannot be made;
+    then none is left.
     """
     source = store_directory / FILE
-    if not source.exists():
-        raise UsageError(f"{source}: there is no secret store here")
+    with closing(connect(source, read_only=True)) as origin:
+        _copy(origin, target)
+
+
+def _copy(origin: sqlite3.Connection, target: Path) -> None:
     try:
         handle = os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as error:
@@ -84,7 +88,7 @@ def backup(store_directory: Path, target: Path) -> None:
     except OSError as error:
         raise UsageError(f"{target}: cannot be made: {error.strerror}") from error
     try:
-        with closing(connect(source, read_only=True)) as origin, closing(sqlite3.connect(target)) as copy:
+        with closing(sqlite3.connect(target)) as copy:
             origin.backup(copy)
             require_sound(copy, target)
         os.fsync(handle)

@@ -127,6 +127,7 @@ async def test_a_refusal_after_doubt_is_never_failed(desk: Desk) -> None:
     world = World(replies=[LOST, REFUSED])
     state = await desk.go(world, PASSWORD, level=Proof.SETTLED)
     assert state.phase is Phase.UNRESOLVED
+    assert "no evidence can be had" in (state.detail or "")
     assert await desk.stages(PASSWORD) == [("pending", "Passw0rd-a")]
 
 
@@ -407,3 +408,32 @@ async def test_after_a_row_that_ended_badly_the_next_on_its_instance_is_not_star
     context = desk.context(World(preflight_says="no route"), "b")
     await run_all(context, list(desk.journal.states("b")), ahead=1, watchers=[])
     assert phases(desk, "b") == [Phase.SKIPPED, Phase.CHANGED]
+
+
+async def test_the_disruption_budget_holds_at_every_moment(desk: Desk) -> None:
+    """`changing: 2`: never a third instance in change, and all of them in the end."""
+    rows = [row(instance=f"r-{seq}", seq=seq) for seq in range(8)]
+    await desk.begin("a", rows)
+    world = World(replies=[OK, BUSY, LOST, OK])
+    changing = Budget(2)
+    held: list[int] = []
+    world.before_send = lambda: held.append(changing.held)
+    context = replace(desk.context(world, "a"), changing=changing)
+    await run_all(context, list(desk.journal.states("a")), ahead=64, watchers=[])
+    assert phases(desk) == [Phase.CHANGED] * 8
+    assert max(held) == 2
+    assert changing.held == 0
+
+
+async def test_a_row_that_was_never_sent_has_no_request_id(desk: Desk) -> None:
+    """The error that stopped its account is told; the RequestId was another row's."""
+    rows = [row(instance=f"r-{seq}", seq=seq) for seq in range(2)]
+    await desk.begin("a", rows)
+    world = World(replies=[STOPPED])
+    await run_all(desk.context(world, "a"), list(desk.journal.states("a")), ahead=1, watchers=[])
+    told = [(state.phase, state.code, state.request_id) for _, state in desk.journal.states("a")]
+    assert told == [
+        (Phase.NOT_STARTED, "SignatureDoesNotMatch", "of another"),
+        (Phase.NOT_STARTED, "SignatureDoesNotMatch", None),
+    ]
+    assert len(world.sent) == 1
