@@ -154,3 +154,14 @@ async def test_no_route_or_a_door_that_is_open_skips_the_row(tmp_path: Path) -> 
         assert [row["outcome"] for row in b.report()["rows"]] == ["skipped", "skipped", "changed"]
         assert all(row["detail"] for row in b.report()["rows"][:2])
         assert b.modifying_calls() == 1
+
+
+async def test_a_service_that_wants_a_name_beside_protection_gets_the_present_one(tmp_path: Path) -> None:
+    """Two requests, both in the journal before they went out; the name stays."""
+    async with bench(tmp_path, instances=2, faults={"strict_protection": True}) as b:
+        manifest = b.manifest(targets=b.targets(2), changes=[{"attributes": {"release_protection": True}}])
+        result = await b.run("run", str(manifest), "--yes")
+        assert result.code == 0, result.err
+        assert [(row["outcome"], row["attempts"]) for row in b.report()["rows"]] == [("changed", 2)] * 2
+        assert b.truth("r-sim000000")["name"] == "sim-000000"
+        assert b.truth("r-sim000000")["release_protection"] is True
