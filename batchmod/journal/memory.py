@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from batchmod.errors import JournalError
 from batchmod.journal.store import (
     DOUBTFUL,
-    first_state,
     open_of,
     outcomes,
     refuse_gaps,
@@ -14,7 +13,7 @@ from batchmod.journal.store import (
 )
 from batchmod.model.events import Outcome, Phase
 from batchmod.model.plan import PlannedRow
-from batchmod.model.record import Mark, RowState, Run, Step
+from batchmod.model.record import Mark, RowState, Run, Step, first_state
 
 
 class MemoryJournal:

@@ -8,8 +8,8 @@ from errno import EACCES
 from pathlib import Path
 from typing import Final
 
+from batchmod import dbfile
 from batchmod.errors import JournalError, UsageError
-from batchmod.journal import dbfile
 
 APPLICATION: Final = 0x62617463  # "batc", in the file's header
 VERSION: Final = 1
@@ -44,6 +44,7 @@ def open_for_writing(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection
             _require_whole(path)
             if not os.access(path, os.R_OK | os.W_OK):  # SQLite would only tell when the first record is written
                 raise UsageError(f"{path}: the journal cannot be opened: {os.strerror(EACCES)}")
+            dbfile.clear_torn(path)
             connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
             opened.callback(connection.close)
             _prepare(connection, path)
@@ -132,7 +133,7 @@ def _require_whole(path: Path) -> None:
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA fullfsync = ON")  # macOS: an fsync that reaches the disk
-    if dbfile.is_blank(connection, path, clear=True):
+    if dbfile.is_blank(connection, path):
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("BEGIN IMMEDIATE")
         if dbfile.is_blank(connection, path):  # else another process made it while this one waited

@@ -13,11 +13,11 @@ from typing import Final
 from batchmod.errors import JournalError
 from batchmod.journal import schema
 from batchmod.journal.encoding import encode, mark_of, row_of, run_of, step_of
-from batchmod.journal.store import DOUBTFUL, first_state, open_of, outcomes, refuse_gaps, refuse_unknown
+from batchmod.journal.store import DOUBTFUL, open_of, outcomes, refuse_gaps, refuse_unknown
 from batchmod.journal.writer import Writer
 from batchmod.model.events import Outcome, Phase
 from batchmod.model.plan import PlannedRow
-from batchmod.model.record import Mark, RowState, Run, Step, fold
+from batchmod.model.record import Mark, RowState, Run, Step, first_state, fold
 
 FILE: Final = "journal.db"
 

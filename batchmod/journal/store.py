@@ -7,7 +7,17 @@ from typing import Final, Protocol
 from batchmod.errors import JournalError
 from batchmod.model.events import TERMINAL, Outcome, Phase, outcome_of
 from batchmod.model.plan import PlannedRow
-from batchmod.model.record import Mark, RowState, Run, Step
+from batchmod.model.record import Mark, RowState, Run, Step, first_state
+
+__all__ = [
+    "DOUBTFUL",
+    "Journal",
+    "first_state",
+    "open_of",
+    "outcomes",
+    "refuse_gaps",
+    "refuse_unknown",
+]
 
 DOUBTFUL: Final = frozenset(
     {
@@ -67,11 +77,6 @@ class Journal(Protocol):
 
     def close(self) -> None:
         """What was asked to be written is; later writes are refused. Closing twice is once."""
-
-
-def first_state(row: PlannedRow) -> RowState:
-    """What is known of a row before its first step: what the plan said."""
-    return RowState(phase=row.verdict, detail=row.reason, code=row.error_code)
 
 
 def outcomes(phases: Mapping[Phase, int]) -> Counter[Outcome]:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from batchmod.model.changes import NO_LITERAL
+from batchmod.model.rules import password_problem
 from batchmod.model.schema import keys_at
 from batchmod.model.suggest import did_you_mean
 from batchmod.model.yamltext import Document, Form, Node, Path, Problem
@@ -18,6 +19,8 @@ from batchmod.model.yamltext import Document, Form, Node, Path, Problem
 MOST = 200  # problems that are shown
 
 _SECRETIVE = re.compile("pass|pwd|secret|token|credential", re.IGNORECASE)
+_WORD = re.compile("[A-Za-z_]{1,20}")
+_PASSWORD_KEY = re.compile("(pass([_-]?word|wd|phrase)?|pwd)$", re.IGNORECASE)
 _SAID = {
     "missing": "is missing",
     "too_short": "must not be empty",
@@ -81,7 +84,7 @@ def show_path(path: Path) -> str:
     for depth, part in enumerate(path):
         if isinstance(part, int):
             shown += f"[{part}]"
-        elif _secretive(path[:depth]) and part not in keys_at(path[:depth]):
+        elif _secretive(path[:depth]) and part not in keys_at(path[:depth]) and not _is_plain(part):
             break
         else:
             shown += f".{part}" if re.fullmatch(r"[\w-]+", part) else f'["{part}"]'
@@ -108,6 +111,11 @@ def _secretive(path: Path) -> bool:
     return any(isinstance(part, str) and _SECRETIVE.search(part) for part in path)
 
 
+def _is_plain(key: str) -> bool:
+    """A mistyped key rather than a password that stands in its place: a word, of a kind that no password may be."""
+    return bool(_WORD.fullmatch(key) and password_problem(key))
+
+
 def _text(details: ErrorDetails, node: Node, path: Path) -> str:
     context: dict[str, Any] = details.get("ctx", {})
     match details["type"]:
@@ -127,11 +135,13 @@ def _text(details: ErrorDetails, node: Node, path: Path) -> str:
 
 
 def _unknown(path: Path) -> str:
+    """Where somebody would write a password, where they come from is told; anywhere else, which keys there are."""
     *section, key = path
     known = keys_at(tuple(section))
     if near := did_you_mean(str(key), known):
         return f"unknown key{near}"
-    return f"unknown key; {NO_LITERAL}" if _secretive(path) else f"unknown key; known here: {', '.join(known)}"
+    literal = _PASSWORD_KEY.search(str(key)) or (str(key).casefold() == "value" and _secretive(tuple(section)))
+    return f"unknown key; {NO_LITERAL}" if literal else f"unknown key; known here: {', '.join(known)}"
 
 
 def _found(node: Node, *, wanted: str, hidden: bool) -> str:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pyrage  # type: ignore[import-untyped]  # ships no types
 
+from batchmod.dbfile import is_there
 from batchmod.errors import StoreError, UsageError
 from batchmod.model.secret import Secret
-from batchmod.secrets.dbfile import is_there
 
 _KEY_START = "AGE-SECRET-KEY-1"
 _FINGERPRINT_LABEL = b"batchmod/fingerprint/1"  # another label gives another key
@@ -142,7 +142,7 @@ def _make(path: Path) -> bool:
 
 def _write(handle: int) -> None:
     identity = pyrage.x25519.Identity.generate()
-    with open(handle, "w", encoding="ascii") as file:  # noqa: PTH123  a handle, no path
+    with open(handle, "w", encoding="ascii") as file:
         file.write(f"# public key: {identity.to_public()}\n{identity}\n")
         file.flush()
         os.fsync(file.fileno())

@@ -7,8 +7,8 @@ from contextlib import ExitStack, closing, contextmanager
 from errno import EACCES
 from pathlib import Path
 
+from batchmod import dbfile
 from batchmod.errors import UsageError
-from batchmod.secrets import dbfile
 from batchmod.secrets.agekey import sync_directory
 
 FILE = "secrets.db"
@@ -131,7 +131,8 @@ def create(path: Path) -> None:
         _require_whole(path)
         if not os.access(path, os.R_OK | os.W_OK):  # SQLite would only tell when the first password is written
             raise PermissionError(EACCES, os.strerror(EACCES))
+        dbfile.clear_torn(path)
         with closing(sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)) as db:
-            if dbfile.is_blank(db, path, clear=True):
+            if dbfile.is_blank(db, path):
                 db.execute("PRAGMA journal_mode = WAL")
                 db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {_MARKS} COMMIT;")

@@ -12,9 +12,9 @@ from journal_records import START, a_row, a_run, a_step, finish, rows, walk
 from batchmod.errors import JournalError
 from batchmod.journal.memory import MemoryJournal
 from batchmod.journal.sqlite import SqliteJournal
-from batchmod.journal.store import DOUBTFUL, Journal, first_state
+from batchmod.journal.store import DOUBTFUL, Journal
 from batchmod.model.events import NO_DOUBT, TERMINAL, Kind, Outcome, Phase, Proof, StoppedBy
-from batchmod.model.record import Mark, MarkType, RowState, fold
+from batchmod.model.record import Mark, MarkType, RowState, first_state, fold
 
 RUN = a_run().id
 MAKERS: dict[str, Callable[[Path], Journal]] = {"memory": lambda _: MemoryJournal(), "sqlite": SqliteJournal.open}

@@ -88,7 +88,11 @@ CASES = {  # text, place and path, a part of the message
     "notify": (GOOD + "notify: []\n", "5:1: notify: ", "unknown key"),
     "waves": (GOOD + "rollout: {waves: [1]}\n", "5:11: rollout.waves: ", "known here: max_targets, max_failures"),
     "tls": (GOOD + "proof: {tls: auto}\n", "5:9: proof.tls: ", "unknown key"),
-    "max_age": (changes("- password: {generate: {}, max_age: 30d}"), "5:28: changes[0].password: ", "unknown key"),
+    "max_age": (
+        changes("- password: {generate: {}, max_age: 30d}"),
+        "5:28: changes[0].password.max_age: ",
+        "unknown key; known here: generate, env, file",
+    ),
     "rate auto": (GOOD + "limits: {rate: auto}\n", "5:16: limits.rate: ", "such as 200/60s"),
     "html": (GOOD + "report: {formats: [html]}\n", "5:20: report.formats[0]: ", "must be 'csv' or 'json'"),
     "other store": (GOOD + "secrets: {store: kms}\n", "5:18: secrets.store: ", "must be 'embedded'"),
@@ -246,7 +250,25 @@ CASES = {  # text, place and path, a part of the message
     "tde key": (changes("- tde: {key_id: 'a b'}"), "5:17: changes[0].tde.key_id: ", "is no key id"),
     # passwords
     "literal password": (changes("- password: hunter2"), "5:13: changes[0].password: ", NEVER),
-    "literal value": (changes("- password: {value: hunter2}"), "5:14: changes[0].password: ", NEVER),
+    "literal value": (changes("- password: {value: hunter2}"), "5:14: changes[0].password.value: ", NEVER),
+    "literal pwd": (changes("- password: {Pwd: hunter2}"), "5:14: changes[0].password.Pwd: ", NEVER),
+    "literal in a list": (changes("- password: [hunter2]"), "5:13: changes[0].password: ", NEVER),
+    "value elsewhere": (GOOD + "value: 1\n", "5:1: value: ", "unknown key; known here: version, name"),
+    "secret to come": (
+        changes("- password: {secret: reference}"),
+        "5:14: changes[0].password.secret: ",
+        "unknown key; known here: generate, env, file",
+    ),
+    "other key of a password": (
+        changes("- password: {password_length: 24}"),
+        "5:14: changes[0].password.password_length: ",
+        "unknown key; known here: generate, env, file",
+    ),
+    "other key of the secrets": (
+        GOOD + "secrets: {xyz: 1}\n",
+        "5:11: secrets.xyz: ",
+        "unknown key; known here: store, recipients",
+    ),
     "new_password": (changes("- new_password: hunter2"), "5:3: changes[0]: ", NEVER),
     "password as attribute": (
         changes("- attributes: {release_protection: true, new_password: a}"),
@@ -275,7 +297,11 @@ CASES = {  # text, place and path, a part of the message
         "5:33: changes[0].password.generate.length: ",
         "at most 32",
     ),
-    "misspelt place": (changes("- password: {genrate: {}}"), "5:14: changes[0].password: ", 'did you mean "generate"'),
+    "misspelt place": (
+        changes("- password: {genrate: {}}"),
+        "5:14: changes[0].password.genrate: ",
+        'did you mean "generate"',
+    ),
     "env that is none": (
         changes("- password: {env: $PASS}"),
         "5:19: changes[0].password.env: ",
@@ -389,6 +415,15 @@ LEAKS = [
 def test_no_message_holds_what_may_be_a_secret(tmp_path: Path, written: str) -> None:
     """However a password got into a manifest, it does not get into a message."""
     assert SECRET not in "\n".join(problems(tmp_path, changes(written)))
+
+
+@pytest.mark.parametrize(
+    "key", ["Sword_Fish", "swordfish-and-chips", "swordfish7", "a_word_of_21_letters_", "long" * 6]
+)
+def test_a_key_that_may_be_a_password_is_not_shown(tmp_path: Path, key: str) -> None:
+    """Under a password, only a mistyped key is repeated: a short word, of too few kinds of characters to be one."""
+    (line,) = problems(tmp_path, changes(f"- password: {{{key}: 1}}"))
+    assert line == "5:14: changes[0].password: unknown key; known here: generate, env, file"
 
 
 @pytest.mark.parametrize("number", ["0123456789", "12345678", "yes"])

@@ -30,17 +30,21 @@ def secret_line(path: Path) -> str:
         ({"BATCHMOD_AGE_KEY": "/k", "XDG_CONFIG_HOME": "/x", "HOME": "/h"}, "/k"),
         ({"XDG_CONFIG_HOME": "/x", "HOME": "/h"}, "/x/batchmod/age.key"),
         ({"XDG_CONFIG_HOME": "", "BATCHMOD_AGE_KEY": "", "HOME": "/h"}, "/h/.config/batchmod/age.key"),
+        ({"XDG_CONFIG_HOME": "x", "HOME": "/h"}, "/h/.config/batchmod/age.key"),
+        ({"XDG_CONFIG_HOME": "/x", "HOME": "h"}, "/x/batchmod/age.key"),
+        ({"BATCHMOD_AGE_KEY": "k", "HOME": "h"}, "k"),
     ],
 )
 def test_where_the_key_lies(environ: dict[str, str], expected: str) -> None:
-    """The named file, else the XDG place, else ~/.config."""
+    """The named file, else the XDG place, else ~/.config; a relative XDG place is ignored, as its specification says."""
     assert key_path(environ) == Path(expected)
 
 
-def test_no_place_for_the_key_is_a_clear_error() -> None:
-    """Without HOME the operator is told which variable to set."""
+@pytest.mark.parametrize("environ", [{}, {"HOME": ""}, {"HOME": "h"}, {"HOME": ".", "XDG_CONFIG_HOME": "x"}])
+def test_no_place_for_the_key_is_a_clear_error(environ: dict[str, str]) -> None:
+    """Without a HOME that is the same wherever batchmod is started, the operator is told which variable to set."""
     with pytest.raises(UsageError, match="BATCHMOD_AGE_KEY"):
-        key_path({})
+        key_path(environ)
 
 
 def test_a_made_key_is_private_and_stays_the_same(tmp_path: Path) -> None:
@@ -128,6 +132,24 @@ def test_a_key_out_of_reach_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="cannot be read or made"):
         load_or_make(tmp_path / "file" / "age.key", may_make=True)
+
+
+@pytest.mark.parametrize("home", ["/proc/nobody", "/dev/null", "{tmp_path}/nowhere"])
+def test_a_place_where_no_key_can_be_made_is_named(tmp_path: Path, home: str) -> None:
+    """The operator hears where, why, and which variable names another place; there is no backup to fetch."""
+    (tmp_path / "nowhere").symlink_to("no/such/place")
+    path = Path(home.format(tmp_path=tmp_path), ".config", "batchmod", "age.key")
+    with pytest.raises(UsageError, match=f"{path}: the age key cannot be .*made.*: [A-Z]") as caught:
+        load_or_make(path, may_make=True)
+    assert "backup" not in str(caught.value)
+
+
+def test_a_key_behind_a_circle_is_a_clear_error(tmp_path: Path) -> None:
+    """Neither missing nor made anew."""
+    (tmp_path / "age.key").symlink_to("age.key")
+    for may_make in (True, False):
+        with pytest.raises(UsageError, match=f"{tmp_path}/age.key: the age key cannot be read.*Too many levels"):
+            load_or_make(tmp_path / "age.key", may_make=may_make)
 
 
 def test_a_key_shows_its_public_half_only(tmp_path: Path) -> None:

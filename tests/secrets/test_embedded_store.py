@@ -142,7 +142,7 @@ async def test_reading_makes_nothing(place: Place) -> None:
     with pytest.raises(UsageError, match="no secret store"):
         place.open(create=False)
     assert list(place.home.iterdir()) == []
-    await place.open().close()
+    await place.fill()
     place.key.unlink()
     with pytest.raises(UsageError, match="no age key"):
         place.open(create=False)

@@ -5,9 +5,10 @@ No file is opened here but one that SQLite has refused: closing it again would t
 
 import os
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 from errno import EACCES, EISDIR
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Final
 
 _START: Final = b"SQLite format 3\0"
@@ -42,19 +43,28 @@ def lost_its_log(path: Path) -> bool:
     return log_waits(path) and path.stat().st_size == 0  # in this order: a creator fills the file before the log
 
 
-def is_blank(connection: sqlite3.Connection, path: Path, *, clear: bool = False) -> bool:
-    """Whether the creation of the file was cut short: no table in it and nobody's mark, or not even a whole page.
-
-    With `clear`, SQLite can begin anew in such a file.
-    """
+def is_blank(connection: sqlite3.Connection, path: Path) -> bool:
+    """Whether the creation of the file was cut short: no table in it and nobody's mark, or not even a whole page."""
     try:
         return not any(connection.execute(mark).fetchone()[0] for mark in _MARKS)
     except sqlite3.DatabaseError as error:
-        if not _is_torn(path, error):
-            raise
-        if clear:
-            os.truncate(path, 0)
-        return True
+        if _is_torn(path, error):
+            return True
+        raise
+
+
+def clear_torn(path: Path) -> None:
+    """A file that holds a piece of its first page is empty, for SQLite to begin anew; any other is as it was."""
+    if path.stat().st_size > _PAGE or log_waits(path):
+        return
+    torn = False
+    with closing(sqlite3.connect(path)) as connection:  # ended before anything is cut: it has seen what was there
+        try:
+            connection.execute(_MARKS[0])
+        except sqlite3.DatabaseError as error:
+            torn = _is_torn(path, error)
+    if torn:
+        os.truncate(path, 0)
 
 
 def _is_torn(path: Path, error: sqlite3.Error) -> bool:
@@ -73,15 +83,24 @@ def is_out_of_reach(error: sqlite3.Error) -> bool:
 
 
 def why(path: Path, error: sqlite3.Error) -> str:
-    """What is wrong in SQLite's words, or in the system's where SQLite only says that it cannot open something."""
-    if not is_out_of_reach(error):
+    """What is wrong in SQLite's words, or in the system's where SQLite only says that something did not work."""
+    if not is_out_of_reach(error) and error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_IOERR:
         return str(error)
     for each in (path, log_of(path), path.with_name(path.name + "-shm")):
-        place = "" if each == path else f"{each.name}: "
-        if each.is_dir():
-            return place + os.strerror(EISDIR)
-        if is_there(each) and not os.access(each, os.R_OK):
-            return place + os.strerror(EACCES)
-    if log_waits(path) and not os.access(path.parent, os.W_OK):
-        return f"{log_of(path).name} has to be written back, and nothing can be written here; copy both somewhere else"
+        if (problem := _problem(each)) is not None:
+            return problem if each == path else f"{each.name}: {problem}"
+    if log_waits(path):
+        return f"{log_of(path).name} has to be written back, and nothing can be made here for that; copy both elsewhere"
     return str(error)
+
+
+def _problem(path: Path) -> str | None:
+    """Why this file cannot be read; None when it can, or when it may be missing."""
+    try:
+        if S_ISDIR(path.stat().st_mode):
+            return os.strerror(EISDIR)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return error.strerror
+    return None if os.access(path, os.R_OK) else os.strerror(EACCES)
