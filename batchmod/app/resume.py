@@ -79,8 +79,6 @@ def unfinished_run(state: Path, wanted: str | None, *, name: str | None = None) 
 
     UsageError when several could be meant.
     """
-    if wanted is None and not (state / "journal.db").exists():
-        return None
     journal = SqliteJournal.read(state)
     try:
         unfinished = unfinished_runs(journal, name)

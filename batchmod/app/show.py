@@ -1,7 +1,7 @@
 """The commands that only read: `plan`, `runs`, `report`."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from batchmod.app.execute import write_report_files
@@ -23,7 +23,7 @@ from batchmod.report.plan_view import plan_json, plan_table
 from batchmod.report.rows import report_row
 from batchmod.report.summary import runs_table
 from batchmod.secrets.embedded import EmbeddedStore
-from batchmod.secrets.schema import FILE
+from batchmod.secrets.schema import NoStoreError
 
 
 async def plan(manifest_path: Path, options: Options, *, form: str) -> None:
@@ -48,8 +48,9 @@ async def _plan(loaded: Loaded, options: Options, state: Path, clock: Clock) -> 
     manifest = loaded.manifest
     chosen = chosen_password(password_change(manifest), options.environ, loaded.directory)
     store = None
-    if chosen is not None and (state / FILE).exists():
-        store = EmbeddedStore.open(state, environ=options.environ, say=say, create=False)
+    if chosen is not None:
+        with suppress(NoStoreError):  # then no password of it is current
+            store = EmbeddedStore.open(state, environ=options.environ, say=say, create=False)
     try:
         regions = [target.region for target in loaded.targets]
         async with open_fleet(manifest, regions, options, halt=Halt(), notify=lambda _: None, clock=clock) as fleet:
