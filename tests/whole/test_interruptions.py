@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -79,41 +80,55 @@ async def test_a_signal_while_planning_ends_it(tmp_path: Path, number: signal.Si
         assert "no runs" in (await b.run("runs")).out
 
 
-async def test_ctrl_c_at_the_prompt_leaves_at_once(tmp_path: Path) -> None:
-    """Nothing was sent, no run was opened; and only `yes` is a yes."""
+@pytest.mark.parametrize(("answer", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (b"y\n", 2), (b"yes\n", 0)])
+async def test_the_prompt(tmp_path: Path, answer: signal.Signals | bytes, code: int) -> None:
+    """Only `yes` is a yes; a signal leaves at once; else nothing was sent and no run was opened."""
     async with bench(tmp_path, instances=2) as b:
         manifest = b.manifest(targets=b.targets(2), changes=[RENAME])
-        for typed, code in ((b"\x03", 130), (b"y\n", 2), (b"yes\n", 0)):
-            pid, master = pty.fork()
-            if pid == 0:
-                os.chdir(tmp_path)
-                os.execve(b.python, [b.python, "-m", "batchmod", "run", str(manifest)], dict(b.environ))
-            shown = await answered(master, b"taken as yes: ", typed)
-            status = await asyncio.to_thread(os.waitpid, pid, 0)
-            os.close(master)
-            assert os.waitstatus_to_exitcode(status[1]) == code, shown.decode()
-            assert (b"nothing was sent" in shown) == (code != 0)
-            assert (b.modifying_calls() == 0) == (code != 0)
+        master, slave = pty.openpty()
+        process = await asyncio.create_subprocess_exec(
+            b.python, "-m", "batchmod", "run", str(manifest), cwd=tmp_path, env=b.environ,
+            stdin=slave, stdout=slave, stderr=slave,
+        )  # fmt: skip
+        os.close(slave)
 
-
-async def answered(master: int, question: bytes, answer: bytes) -> bytes:
-    """All that a terminal showed, with the answer typed when the question came."""
-
-    def talk() -> bytes:
-        shown, asked = b"", False
-        while True:
-            try:
-                piece = os.read(master, 65536)
-            except OSError:  # the other side is gone
-                return shown
-            if not piece:
-                return shown
-            shown += piece
-            if not asked and question in shown:
-                asked = True
+        def reply(_: bytes) -> None:
+            if isinstance(answer, bytes):
                 os.write(master, answer)
+            else:
+                process.send_signal(answer)
 
-    return await asyncio.wait_for(asyncio.to_thread(talk), 60)
+        shown = await answered(master, b"taken as yes: ", reply)
+        assert await process.wait() == code, shown.decode()
+        assert (b"nothing was sent" in shown) == (code != 0)
+        assert (b.modifying_calls() == 0) == (code != 0)
+        assert ("no runs" in (await b.run("runs")).out) == (code != 0)
+
+
+async def answered(master: int, question: bytes, answer: Callable[[bytes], None]) -> bytes:
+    """All that a terminal showed; the answer is given when the question came."""
+    shown, asked, gone = b"", False, asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def listen() -> None:
+        nonlocal shown, asked
+        try:
+            piece = os.read(master, 65536)
+        except OSError:  # the other side is gone
+            piece = b""
+        shown += piece
+        if not piece:
+            loop.remove_reader(master)
+            gone.set()
+        elif not asked and question in shown:
+            asked = True
+            answer(question)
+
+    loop.add_reader(master, listen)
+    async with asyncio.timeout(60):
+        await gone.wait()
+    os.close(master)
+    return shown
 
 
 async def test_a_reader_that_has_gone_does_not_stop_the_run(tmp_path: Path) -> None:
