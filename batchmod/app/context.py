@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
+from batchmod.app.chosen import password_change
 from batchmod.app.planned import failure_limit
-from batchmod.app.proofs import LOGINS, LoginProver, maker_of, password_change
+from batchmod.app.proofs import LOGINS, LoginProver, maker_of
 from batchmod.app.session import Session
 from batchmod.engine.accounts import Accounts
 from batchmod.engine.budget import Budget

@@ -1,7 +1,7 @@
 """A run from its first send to its report: the engine is driven, and what came of it is written down."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from batchmod.app.context import make_context
@@ -152,6 +152,7 @@ class Execution:
             rebuild = again(f"report {known.id}", self.session.state, self.options)
             say(f"batchmod: {error}\nthe journal is complete: `{rebuild}` writes the report again")
             code, paths = REPORT, []
+            finished = replace(finished, exit_code=REPORT)
         # Only now: a run that dies before its report is there is unfinished, and resume writes it.
         await self._mark(finished)
         if not open_rows and not self.run.closed:

@@ -138,10 +138,12 @@ async def _who(client: Client, manifest: Manifest, clock: Clock) -> str:
 
 def _told(error: CallError) -> str:
     """What went wrong, and what to do about it."""
-    todo = advice(error.code)
+    said, todo = str(error).rstrip("."), advice(error.code)
+    if error.verdict is Verdict.LOST:
+        return f"the endpoint does not answer as the service does: {said}. Check --endpoint, the network and the proxy."
     tail = f". {todo}" if todo else ""
     if error.verdict is Verdict.NOT_SENT:
-        return f"the endpoint cannot be reached: {error}{tail}"
+        return f"the endpoint cannot be reached: {said}{tail}"
     if error.verdict in {Verdict.ACCOUNT_STOP, Verdict.EXPIRED}:
-        return f"account {ACCOUNT}: the credentials are refused: {error}{tail}"
-    return f"account {ACCOUNT}: the service does not say who we are: {error}{tail}"
+        return f"account {ACCOUNT}: the credentials are refused: {said}{tail}"
+    return f"account {ACCOUNT}: the service does not say who we are: {said}{tail}"

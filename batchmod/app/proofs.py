@@ -1,16 +1,13 @@
 """The login proof as the engine wants it, and the new password as the manifest wants it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 from batchmod.engine.pacing import Pacer
-from batchmod.errors import UsageError
-from batchmod.model.manifest import Manifest, PasswordChange
+from batchmod.model.manifest import PasswordChange
 from batchmod.model.plan import PlannedRow
-from batchmod.model.rules import password_problem
 from batchmod.model.secret import Secret
 from batchmod.secrets.generate import generate
 from batchmod.secrets.login import Answer, control, prove
@@ -46,35 +43,6 @@ class LoginProver:
             return await work()
         finally:
             self.slots.release()
-
-
-def password_change(manifest: Manifest) -> PasswordChange | None:
-    return next((change for change in manifest.changes if isinstance(change, PasswordChange)), None)
-
-
-def chosen_password(change: PasswordChange | None, environ: Mapping[str, str], directory: Path) -> Secret | None:
-    """The password that the operator chose, None when each is generated. UsageError when it is missing or breaks a rule."""
-    if change is None or change.generate is not None:
-        return None
-    if change.env is not None:
-        where, text = f"environment variable {change.env}", environ.get(change.env, "")
-    else:
-        path = directory / (change.file or "")
-        where, text = str(path), _read(path)
-    if not text:
-        raise UsageError(f"changes: password: {where} is empty or not set")
-    problem = password_problem(text)
-    if problem is not None:
-        raise UsageError(f"changes: password: {where}: {problem}")
-    return Secret(text)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise UsageError(f"changes: password: {path}: {reason}") from error
 
 
 def maker_of(change: PasswordChange | None, chosen: Secret | None) -> Callable[[], Secret]:

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from batchmod.app.chosen import chosen_password, password_change
 from batchmod.app.execute import Execution
 from batchmod.app.fleet import open_fleet
 from batchmod.app.options import Options
-from batchmod.app.proofs import chosen_password, password_change
 from batchmod.app.session import (
     Session,
     check_fence,
@@ -138,7 +138,7 @@ def _chosen_again(execution: Execution, options: Options) -> Secret | None:
     if store is None or not any(row.kind is Kind.PASSWORD and state.phase is Phase.PLANNED for row, state in rows):
         return None
     change = password_change(execution.manifest)
-    chosen = chosen_password(change, options.environ, Path(execution.run.directory))
+    chosen = chosen_password(change, options.environ, Path(execution.run.directory), place=None)
     if chosen is not None and store.fingerprint(chosen) != execution.run.password_hmac:
         raise UsageError(
             "changes: password: not the password that this run began with: set that one, or abandon the run"

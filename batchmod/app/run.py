@@ -3,12 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
+from batchmod.app.chosen import chosen_password, password_change
 from batchmod.app.confirm import confirm
 from batchmod.app.execute import Execution
 from batchmod.app.fleet import open_fleet
 from batchmod.app.options import Options
 from batchmod.app.planned import make_plan, pace_line
-from batchmod.app.proofs import chosen_password, password_change
 from batchmod.app.resume import abandon, resume, unfinished_run
 from batchmod.app.session import (
     again,
@@ -71,14 +71,15 @@ async def _begin(loaded: Loaded, state: Path, options: Options) -> int:
     manifest, clock, halt, watching = loaded.manifest, Clock(), Halt(), Watching(options)
     run_id = new_run_id(clock)
     check_fence(manifest, loopback=endpoint_for("r-kvstore", loaded.targets[0].region, options.endpoint).loopback)
-    chosen = chosen_password(password_change(manifest), options.environ, loaded.directory)
+    chosen = chosen_password(password_change(manifest), options.environ, loaded.directory, place=loaded.password_place)
     reports = report_dir(options, manifest, loaded.directory)
     check_report_dir(reports)
     regions = [target.region for target in loaded.targets]
     with on_signals(halt, options.drain) as signals:
         async with (
-            hold(options, state, manifest, run_id=run_id, clock=clock) as session,
+            # The service first: credentials or a clock that are wrong leave nothing behind on this disk.
             open_fleet(manifest, regions, options, halt=halt, notify=watching.notify, clock=clock) as fleet,
+            hold(options, state, manifest, run_id=run_id, clock=clock) as session,
         ):
             _refuse_unfinished(session.journal, manifest.name, state, options)
             plan = await make_plan(loaded, fleet, session.store, chosen, clock)

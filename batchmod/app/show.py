@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from batchmod.app.chosen import chosen_password, password_change
 from batchmod.app.execute import write_report_files
 from batchmod.app.fleet import open_fleet
 from batchmod.app.options import Options
 from batchmod.app.planned import instances_to_change, make_plan, pace_line
-from batchmod.app.proofs import chosen_password, password_change
 from batchmod.app.session import check_fence, find_run, no_core_dumps, report_dir, state_of
 from batchmod.app.speech import emit, say
 from batchmod.app.watching import width
@@ -46,7 +46,7 @@ async def plan(manifest_path: Path, options: Options, *, form: str) -> None:
 
 async def _plan(loaded: Loaded, options: Options, state: Path, clock: Clock) -> Plan:
     manifest = loaded.manifest
-    chosen = chosen_password(password_change(manifest), options.environ, loaded.directory)
+    chosen = chosen_password(password_change(manifest), options.environ, loaded.directory, place=loaded.password_place)
     store = None
     if chosen is not None:
         with suppress(NoStoreError):  # then no password of it is current

@@ -1,8 +1,10 @@
 """`init`, `validate` and `schema`: how a manifest begins. No network code."""
 
 import json
+import os
 from pathlib import Path
 
+from batchmod.app.chosen import chosen_password, is_at_hand, password_change
 from batchmod.app.speech import emit, say
 from batchmod.errors import UsageError
 from batchmod.model.loading import load
@@ -35,7 +37,13 @@ def init(path: Path) -> None:
 
 
 def validate(manifest_path: Path) -> None:
-    """Says that the manifest is right. Raises UsageError with all that is wrong with it."""
+    """Says that the manifest is right. Raises UsageError with all that is wrong with it.
+
+    A chosen password is checked if it is at hand: a manifest may be validated where its secrets are not.
+    """
     loaded = load(manifest_path)
+    change = password_change(loaded.manifest)
+    if is_at_hand(change, os.environ, loaded.directory):
+        chosen_password(change, os.environ, loaded.directory, place=loaded.password_place)
     kinds = ", ".join(change.kind.value for change in loaded.manifest.changes)
     emit([f"{manifest_path}: {len(loaded.targets)} targets; {kinds}; valid\n"])

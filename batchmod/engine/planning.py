@@ -140,9 +140,9 @@ def _attributes(observed: Observed, instance: Instance, change: AttributesChange
         after["release_protection"] = change.release_protection
     if after:
         return Judgement(phase=Phase.PLANNED, before=before, after=after, reason=reason)
-    if reason is not None and change.name is None:
+    if reason is not None:
         return Judgement(phase=Phase.SKIPPED, reason=reason)
-    return Judgement(phase=Phase.UNCHANGED, reason=reason or "already so")
+    return Judgement(phase=Phase.UNCHANGED, reason="already so")
 
 
 def _tde(observed: Observed, instance: Instance, change: TdeChange) -> Judgement:

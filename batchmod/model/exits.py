@@ -8,7 +8,7 @@ REFUSED, BUG, REPORT, HELD, INTERRUPTED = 2, 70, 74, 75, 130
 RESUMABLE, UNRESOLVED, FAILED, DONE = 3, 4, 1, 0
 
 MEANINGS: Mapping[int, str] = {
-    DONE: "every row is as the manifest says, or was not eligible",
+    DONE: "no row failed and none is in doubt",
     FAILED: "rows failed, or an account was stopped",
     REFUSED: "refused before anything was sent",
     RESUMABLE: "the run can be resumed",

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from batchmod.errors import UsageError
 from batchmod.model.changelist import Change
+from batchmod.model.changes import PasswordChange
 from batchmod.model.fitting import templates_of, unfit
 from batchmod.model.manifest import Entry, FileEntry, Manifest
 from batchmod.model.problems import at_most, locate, problems_of, show, show_path
@@ -31,6 +32,7 @@ class Loaded:
     normalised: str  # JSON; two manifests that mean the same are equal in it
     directory: Path  # absolute; what relative paths in the manifest start from
     path: Path
+    password_place: str | None  # file:line:column: path.to.field of a chosen password, for what is wrong with it
 
 
 def load(path: Path) -> Loaded:
@@ -61,7 +63,18 @@ def load(path: Path) -> Loaded:
             normalised=normalised,
             directory=path.absolute().parent,
             path=path,
+            password_place=_password_place(manifest, document, path),
         )
+
+
+def _password_place(manifest: Manifest, document: Document, path: Path) -> str | None:
+    """Where the manifest says which password was chosen; None when it chooses none."""
+    for number, change in enumerate(manifest.changes):
+        if isinstance(change, PasswordChange) and change.generate is None:
+            key = "env" if change.env is not None else "file"
+            (line, column), _, _ = locate(document.root, ("changes", number, "password", key))
+            return f"{path}:{line}:{column}: changes[{number}].password.{key}"
+    return None
 
 
 def restore(normalised: str) -> Manifest:

@@ -71,6 +71,7 @@ def differences(planned: PlannedRow) -> str:
     return "; ".join(
         f"{'' if name == 'name' else name.replace('_', ' ') + ': '}{_shown(planned.before.get(name))} → {_shown(value)}"
         for name, value in planned.after.items()
+        if value != planned.before.get(name)
     )
 
 

@@ -64,6 +64,8 @@ def test_a_subscription_instance_has_no_release_protection() -> None:
     """Alone it is skipped with the reason; a name beside it is still changed."""
     prepaid = replace(OBSERVED, instance=Seen(charge_type="PrePaid"), release_protection=None)
     assert plan(prepaid, {"attributes": {"release_protection": True}}) == [(Kind.ATTRIBUTES, Phase.SKIPPED)]
+    named = {"attributes": {"name": "old-cart", "release_protection": True}}
+    assert plan(prepaid, named) == [(Kind.ATTRIBUTES, Phase.SKIPPED)]
     both = changes({"attributes": {"name": "new", "release_protection": True}})
     (row,) = rows_of(prepaid, both, address=None, login=False, first=0)
     assert row.after == {"name": "new"}

@@ -111,8 +111,8 @@ async def test_killed_in_the_middle_and_resumed(tmp_path: Path) -> None:
 async def test_the_first_signal_drains_and_the_run_can_be_resumed(tmp_path: Path) -> None:
     """SIGTERM: nothing new is sent, what is open settles, a report, exit 3; two at once: the second is told, 75."""
     faults = {"durations": {"password": 0.5}}
-    async with bench(tmp_path, instances=30, faults=faults) as b:
-        manifest = b.manifest(targets=b.targets(30), changes=[ROTATE], proof=LOGIN, limits={"rate": "5/1s"})
+    async with bench(tmp_path, instances=70, faults=faults) as b:
+        manifest = b.manifest(targets=b.targets(70), changes=[ROTATE], proof=LOGIN, limits={"rate": "4/1s"})
         process = await b.start("run", str(manifest), "--yes")
         await reaches(b, MODIFY, 5)
         second = await b.run("run", str(manifest), "--yes")
@@ -130,7 +130,7 @@ async def test_the_first_signal_drains_and_the_run_can_be_resumed(tmp_path: Path
         assert "unresolved" not in outcomes  # it had time to settle
         result = await b.run("resume")
         assert result.code == 0, result.err
-        assert b.outcomes() == {"changed": 30}
+        assert b.outcomes() == {"changed": 70}
 
 
 async def test_the_second_signal_leaves_at_once(tmp_path: Path) -> None:
@@ -213,6 +213,7 @@ async def test_a_report_that_cannot_be_written_is_rebuilt(tmp_path: Path) -> Non
         assert b.outcomes() == {"changed": 4}
         printed = json.loads((await b.run("report", run_id, "--format", "json")).out)
         assert printed == b.report()
+        assert printed["run"]["exit_code"] == 74
 
 
 async def test_busy_to_the_deadline_is_failed(tmp_path: Path) -> None:

@@ -181,3 +181,29 @@ async def test_commands_that_only_read_create_nothing(tmp_path: Path, command: s
         result = await b.run(command)
         assert result.code == 0, result.err
         assert b.files() == before
+
+
+async def test_a_chosen_password_that_breaks_a_rule_is_told_with_its_place(tmp_path: Path) -> None:
+    """By `validate` when it is at hand, by `plan` and `run` always; never shown."""
+    async with bench(tmp_path, instances=1) as b:
+        (tmp_path / "weak.txt").write_text("weak-one\n")
+        for change in ({"env": "WEAK"}, {"file": "weak.txt"}):
+            manifest = b.manifest(targets=b.targets(1), changes=[RENAME, {"password": change}])
+            (field,) = change
+            for command in ("validate", "plan", "run"):
+                result = await b.run(command, str(manifest), environ={"WEAK": "weak-one"})
+                refused(result, f"{manifest}:1:", f"changes[1].password.{field}: ")
+                assert "weak-one" not in result.err
+        manifest = b.manifest(targets=b.targets(1), changes=[{"password": {"env": "UNSET"}}])
+        assert (await b.run("validate", str(manifest))).code == 0
+        refused(await b.run("plan", str(manifest)), "changes[0].password.env: ", "UNSET")
+        nothing_sent(b)
+
+
+async def test_a_refusal_by_the_service_leaves_nothing_behind(tmp_path: Path) -> None:
+    """No state directory and no key for credentials that are wrong."""
+    async with bench(tmp_path, instances=1) as b:
+        manifest = b.manifest(targets=b.targets(1), changes=[ROTATE])
+        refused(await b.run("run", str(manifest), "--yes", environ={"ALIBABA_CLOUD_ACCESS_KEY_SECRET": "wrong"}))
+        assert not (tmp_path / ".batchmod").exists()
+        assert not (Path(os.environ["HOME"]) / ".config").exists()
