@@ -30,10 +30,10 @@ def confirm(plan: Plan, options: Options) -> None:
     for kind, count in counts.items():
         if count:
             say(f"  {count} instances: {WORDS[kind]}")
-    sys.stderr.write(f"Apply this to {instances_to_change(plan.rows)} instances? Only 'yes' is taken as yes: ")
-    sys.stderr.flush()
     try:
-        with at_once():
+        with at_once():  # before the question: whoever reads it may answer with a signal
+            sys.stderr.write(f"Apply this to {instances_to_change(plan.rows)} instances? Only 'yes' is taken as yes: ")
+            sys.stderr.flush()
             answer = sys.stdin.readline()
     except KeyboardInterrupt:
         say(f"\n{NOTHING_SENT}")
