@@ -270,10 +270,11 @@ async def test_addresses_that_are_refused(text: str) -> None:
 @pytest.mark.parametrize("act", [try_login, prove])
 async def test_an_ipv6_address_is_connected_to(act: Callable[..., Awaitable[LoginResult]]) -> None:
     """The brackets are ours, not the socket's."""
-    recorder = Recorder(b"+OK\r\n", b"+PONG\r\n")
     try:
-        async with recorder.listening("::1") as address:
-            await act(address, LOGIN, RIGHT, timeout=5)
-    except OSError:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:  # of the machine; one of ours is not caught
         pytest.skip("no IPv6 on this machine")
+    recorder = Recorder(b"+OK\r\n", b"+PONG\r\n")
+    async with recorder.listening("::1") as address:
+        await act(address, LOGIN, RIGHT, timeout=5)
     assert recorder.connections[0] == AUTH + PING
