@@ -3,11 +3,11 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Literal
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from batchmod.errors import UsageError
+from batchmod.model.hosts import DEFAULT_PORT, endpoint_problem, is_loopback, split_url
 from batchmod.model.secret import Secret
 
 Product = Literal["r-kvstore", "sts"]
@@ -24,9 +24,6 @@ CENTRAL = frozenset(
     """.split()  # noqa: SIM905  names read best so
 )
 _REGION = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
-_HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*|[0-9a-f:.]*:[0-9a-f:.]*")
-_DEFAULT_PORT = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,56 +62,26 @@ def proxy_for(endpoint: Endpoint, environ: Mapping[str, str]) -> Secret | None:
     name, value = _first(environ, f"{scheme}_proxy", "all_proxy")
     if not value:
         return None
-    parts = _split(value if "://" in value else f"http://{value}")
-    if parts is None or parts.scheme not in _DEFAULT_PORT:
+    parts = split_url(value if "://" in value else f"http://{value}")
+    if parts is None or parts.scheme not in DEFAULT_PORT:
         raise UsageError(f"{name}: not the URL of a proxy, http://[user:password@]host:port")
     return Secret(parts.geturl())
 
 
 def _own(override: str) -> Endpoint:
     """The operator's own endpoint. The text is repeated in no message: it may hold a password."""
-    parts = _split(override)
-    if parts is None or parts.scheme not in _DEFAULT_PORT:
-        raise UsageError("endpoint: not a URL of the form https://host[:port]")
-    if parts.username is not None or parts.password is not None:
-        raise UsageError(
-            "endpoint: a user or password does not belong into it; requests are signed with the access key"
-        )
-    if parts.path not in {"", "/"} or parts.query or parts.fragment:
-        raise UsageError("endpoint: ends after host and port; a path, query or fragment does not belong into it")
+    if problem := endpoint_problem(override):
+        raise UsageError(f"endpoint: {problem}")
+    parts = urlsplit(override)
     name = parts.hostname or ""
-    loopback = _is_loopback(name)
-    if parts.scheme == "http" and not loopback:
-        raise UsageError(
-            f"endpoint: plain http goes to this machine only, write https://{name}: passwords travel in it"
-        )
     host = f"[{name}]" if ":" in name else name
-    if parts.port is not None and parts.port != _DEFAULT_PORT[parts.scheme]:
+    if parts.port is not None and parts.port != DEFAULT_PORT[parts.scheme]:
         host = f"{host}:{parts.port}"
-    return Endpoint(url=f"{parts.scheme}://{host}/", host=host, loopback=loopback)
+    return Endpoint(url=f"{parts.scheme}://{host}/", host=host, loopback=is_loopback(name))
 
 
 def _at(host: str) -> Endpoint:
     return Endpoint(url=f"https://{host}/", host=host, loopback=False)
-
-
-def _split(url: str) -> SplitResult | None:
-    """The parts of a URL with a host that can be one and a port that is none or in range, else None."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return None
-    host = parts.hostname or ""
-    printable = url.isascii() and url.isprintable() and " " not in url
-    return parts if printable and _HOST.fullmatch(host) and port != 0 else None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _bypassed(endpoint: Endpoint, rules: str) -> bool:
@@ -123,7 +90,7 @@ def _bypassed(endpoint: Endpoint, rules: str) -> bool:
     if "*" in entries:
         return True
     parts = urlsplit(endpoint.url)
-    port = parts.port or _DEFAULT_PORT[parts.scheme]
+    port = parts.port or DEFAULT_PORT[parts.scheme]
     domains = [domain for entry in entries if (domain := entry.removeprefix("*").lstrip("."))]
     spelled = (f".{parts.hostname}", f".{parts.hostname}:{port}")
     return any(host.endswith(f".{domain}") for domain in domains for host in spelled)
