@@ -2,9 +2,18 @@
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer, PlainValidator, Strict, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    Strict,
+    WithJsonSchema,
+)
 
 from batchmod.model import rules
 from batchmod.model.values import (
@@ -19,7 +28,12 @@ from batchmod.model.values import (
     parse_share,
 )
 
-ACCOUNTS = ("default",)  # the one account there is: that of the credentials in the environment
+T = TypeVar("T")
+TEXT_LENGTH = 128
+NO_ACCESS_KEY = (
+    "a manifest never holds an access key: put it into a profile of the CLI and write profile: NAME, "
+    "or into the environment, which is the account default"
+)
 
 
 class Section(BaseModel):
@@ -57,8 +71,25 @@ def _share(value: object) -> Share:
     return parse_share(value if isinstance(value, int | str) and not isinstance(value, bool) else "")
 
 
-def account_problem(name: str) -> str | None:
-    return None if name in ACCOUNTS else f"is no account that is known here: {', '.join(ACCOUNTS)}"
+def _account_problem(name: str) -> str | None:
+    if rules.is_access_key(name):
+        return f"looks like an access key: {NO_ACCESS_KEY}"
+    if not re.fullmatch(rules.ACCOUNT, name):
+        return "is no name of an account: letters, digits, _ . and -, at most 63, and a letter or digit first"
+    return None
+
+
+def _text_problem(text: str) -> str | None:
+    if not text or len(text) > TEXT_LENGTH or not text.isprintable():
+        return f"must have 1 to {TEXT_LENGTH} characters that can be printed"
+    return None
+
+
+def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
+    for place, value in enumerate(values):
+        if value in values[:place]:
+            raise ValueError(f'names "{value}" twice')
+    return values
 
 
 def _path_problem(text: str) -> str | None:
@@ -84,9 +115,23 @@ ShareText = Annotated[Share, PlainValidator(_share), _as_text, WithJsonSchema(_S
 
 InstanceId = Annotated[str, _refused_by(rules.instance_id_problem), _schema(rules.INSTANCE_ID, "r-bp1zxszhcgatnx")]
 Region = Annotated[str, _refused_by(rules.region_problem), _schema(rules.REGION, "cn-hangzhou")]
-Account = Annotated[str, _refused_by(account_problem), WithJsonSchema({"type": "string", "enum": list(ACCOUNTS)})]
+Account = Annotated[
+    str,
+    _refused_by(_account_problem),
+    WithJsonSchema({"type": "string", "pattern": f"^{rules.ACCOUNT}$", "not": {"pattern": f"^({rules.ACCESS_KEY})$"}}),
+]
+Text = Annotated[
+    str,
+    _refused_by(_text_problem),
+    WithJsonSchema(
+        {"type": "string", "minLength": 1, "maxLength": TEXT_LENGTH, "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"}
+    ),
+]
 FilePath = Annotated[str, _refused_by(_path_problem), WithJsonSchema({"type": "string", "minLength": 1})]
 Listed = Strict(strict=False)  # a YAML list is a Python list, and kept as a tuple
+Several = Annotated[  # at least one, and nothing twice
+    tuple[T, ...], Listed, Field(min_length=1, json_schema_extra={"uniqueItems": True}), AfterValidator(_distinct)
+]
 
 
 def matches(pattern: str, problem: str, *examples: str) -> tuple[AfterValidator, WithJsonSchema]:

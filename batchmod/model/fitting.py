@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from batchmod.model import rules
 from batchmod.model.changelist import Change
 from batchmod.model.changes import AttributesChange, TdeChange
+from batchmod.model.problems import show_path
 from batchmod.model.suggest import did_you_mean
 from batchmod.model.targets import Target
 from batchmod.model.templates import EARLY, PLACEHOLDERS, placeholders, render
@@ -28,15 +29,20 @@ def templates_of(changes: Iterable[tuple[int, Change]]) -> Iterator[tuple[Path, 
                 continue
 
 
-def unfit(template: str, rule: Rule, targets: Sequence[Target]) -> Iterator[tuple[Target | None, str]]:
-    """What is wrong, and with which target; None: with the template, whatever the target."""
+def unfit(
+    template: str, rule: Rule, targets: Sequence[Target], *, more: bool = False
+) -> Iterator[tuple[Target | None, str]]:
+    """What is wrong, and with which target; None: with the template, whatever the target.
+
+    With `more`, other targets are to come, and a var that none of these has may be theirs.
+    """
     used = set(placeholders(template))
     variables = used - PLACEHOLDERS
     if not used:
         if problem := rule(render(template, {})):
             yield None, problem
         return
-    known = {name for target in targets for name in target.vars}
+    known = {name for target in targets for name in target.vars} | (variables if more else set())
     nobodys = sorted(variables - known)
     for name in nobodys:
         yield None, f"unknown placeholder {{{name}}}{did_you_mean(name, PLACEHOLDERS | known)}"
@@ -45,3 +51,13 @@ def unfit(template: str, rule: Rule, targets: Sequence[Target]) -> Iterator[tupl
             yield target, f'this target has no var "{lacking[0]}"'
         elif not nobodys and used <= {*EARLY, *target.vars} and (problem := rule(render(template, target.facts))):
             yield target, problem
+
+
+def misfits(changes: Iterable[Change], targets: Sequence[Target]) -> Iterator[str]:
+    """`where: id: path: what is wrong` of each of the targets, or `path: …` when it is so for all of them.
+
+    For targets whose vars are known since the service was asked: what `load` says of those that a manifest names.
+    """
+    for path, template, rule in templates_of(enumerate(changes)):
+        for target, problem in unfit(template, rule, targets):
+            yield f"{f'{target.where}: {target.id}: ' if target else ''}{show_path(path)}: {problem}"

@@ -3,23 +3,25 @@
 import gc
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from batchmod.errors import UsageError
-from batchmod.model.changelist import Change
+from batchmod.model.accounts import chain_problems, unknown_accounts
 from batchmod.model.changes import PasswordChange
 from batchmod.model.fitting import templates_of, unfit
-from batchmod.model.manifest import Entry, FileEntry, Manifest
+from batchmod.model.manifest import FileEntry, Manifest, SelectEntry, TargetEntry
 from batchmod.model.problems import at_most, locate, problems_of, show, show_path
+from batchmod.model.salvage import Sound, salvage, whole
+from batchmod.model.selectors import Selector
 from batchmod.model.settings import Defaults
-from batchmod.model.targets import Gathering, Target, without
-from batchmod.model.yamltext import Document, place_of, read_yaml
+from batchmod.model.targets import Exclusion, Gathering, Target
+from batchmod.model.yamltext import Document, Problem, place_of, read_yaml
+from batchmod.model.yamltext import Path as Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,12 +29,18 @@ class Loaded:
     """A manifest without a fault."""
 
     manifest: Manifest
-    targets: tuple[Target, ...]  # in the order written, without the excluded ones
+    targets: tuple[Target, ...]  # those that are named, in the order written, without the excluded ones
+    selectors: tuple[Selector, ...]  # in the order written; what they select is not known yet
+    exclusion: Exclusion
     digest: str  # hex SHA-256 of the normalised manifest and the targets
     normalised: str  # JSON; two manifests that mean the same are equal in it
     directory: Path  # absolute; what relative paths in the manifest start from
     path: Path
     password_place: str | None  # file:line:column: path.to.field of a chosen password, for what is wrong with it
+
+    def excluded(self, instance_id: str) -> bool:
+        """Whether the manifest leaves this instance out, selected or not."""
+        return self.exclusion.covers(instance_id)
 
 
 def load(path: Path) -> Loaded:
@@ -43,14 +51,16 @@ def load(path: Path) -> Loaded:
         manifest = None
         try:
             manifest = Manifest.model_validate(document.data)
-            sound = _whole(manifest)
+            sound = whole(manifest, document.data)
         except ValidationError as error:
             problems += problems_of(error, document)
-            sound = _salvage(document.data, error)
+            sound = salvage(document.data, error)
+        problems += _account_problems(sound, document)
         gathering = _gather(sound, document, path)
-        targets = without(gathering.targets, sound.exclude)
+        exclusion = Exclusion.of(sound.exclude)
+        targets = tuple(target for target in gathering.targets if not exclusion.covers(target.id))
         lines = [*show(problems, str(path)), *gathering.problems, *_unfit(sound, targets, document, path)]
-        if not lines and not targets:
+        if not lines and not targets and not gathering.selectors:
             (line, column), _, _ = locate(document.root, ("targets",))
             lines = [f"{path}:{line}:{column}: targets: nothing is left to change"]
         if lines or manifest is None:
@@ -59,6 +69,8 @@ def load(path: Path) -> Loaded:
         return Loaded(
             manifest=manifest,
             targets=targets,
+            selectors=tuple(gathering.selectors),
+            exclusion=exclusion,
             digest=_digest(normalised, targets),
             normalised=normalised,
             directory=path.absolute().parent,
@@ -107,58 +119,46 @@ def _read(path: Path) -> str:
         raise UsageError(f"{path}:{line}:{column}: is not UTF-8: {error.reason}") from error
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Sound:
-    """The parts of a manifest that are right, whatever else is wrong: so that all problems are told at once."""
-
-    defaults: Defaults | None
-    targets: Sequence[tuple[int, Entry]]
-    exclude: Sequence[str]
-    changes: Sequence[tuple[int, Change]]
+def _account_problems(sound: Sound, document: Document) -> Iterator[Problem]:
+    """Every account that the manifest itself names must be one; those in files are checked row by row."""
+    wrong = [*chain_problems(sound.accounts, sound.known), *unknown_accounts(_named(sound), sound.known)]
+    for path, problem in wrong:
+        place, _, shown = locate(document.root, path)
+        yield Problem(*place, shown, problem)
 
 
-def _whole(manifest: Manifest) -> _Sound:
-    return _Sound(
-        defaults=manifest.defaults,
-        targets=tuple(enumerate(manifest.targets)),
-        exclude=manifest.exclude,
-        changes=tuple(enumerate(manifest.changes)),
-    )
+def _named(sound: Sound) -> Iterator[tuple[Place, str]]:
+    if sound.defaults is not None:
+        yield ("defaults", "account"), sound.defaults.account
+    for place, entry in sound.targets:
+        match entry:
+            case SelectEntry() if entry.select.account is not None:
+                yield ("targets", place, "select", "account"), entry.select.account
+            case TargetEntry() if entry.account is not None:
+                yield ("targets", place, "account"), entry.account
+            case _:
+                continue
 
 
-def _salvage(data: Mapping[str, Any], error: ValidationError) -> _Sound:
-    wrong = {details["loc"][:2] for details in error.errors(include_url=False, include_input=False)}
-    sections = {loc[0] for loc in wrong}
-
-    def elements(section: str, adapter: TypeAdapter[Any]) -> list[tuple[int, Any]]:
-        raw = data.get(section)
-        listed = enumerate(raw if isinstance(raw, list) else ())
-        return [(place, adapter.validate_python(value)) for place, value in listed if (section, place) not in wrong]
-
-    return _Sound(
-        defaults=None if "defaults" in sections else Defaults.model_validate(data.get("defaults", {})),
-        targets=elements("targets", TypeAdapter(Entry)),
-        exclude=() if "exclude" in sections else data.get("exclude", ()),
-        changes=elements("changes", TypeAdapter(Change)),
-    )
-
-
-def _gather(sound: _Sound, document: Document, path: Path) -> Gathering:
-    gathering = Gathering(sound.defaults or Defaults(), regions=sound.defaults is not None)
+def _gather(sound: Sound, document: Document, path: Path) -> Gathering:
+    gathering = Gathering(sound.defaults or Defaults(), sound.known, regions=sound.defaults is not None)
     for place, entry in sound.targets:
         (line, column), _, shown = locate(document.root, ("targets", place))
         where = f"{path}:{line}:{column}"
         if isinstance(entry, FileEntry):
             gathering.add_file(entry, path.parent, where, show_path(shown))
+        elif isinstance(entry, SelectEntry):
+            gathering.add_selection(entry, where, show_path(shown))
         else:
             gathering.add(entry, where, show_path(shown))
     return gathering
 
 
-def _unfit(sound: _Sound, targets: Sequence[Target], document: Document, path: Path) -> Iterator[str]:
+def _unfit(sound: Sound, targets: Sequence[Target], document: Document, path: Path) -> Iterator[str]:
+    more = any(isinstance(entry, SelectEntry) for _, entry in sound.targets)
     for place, template, rule in templates_of(sound.changes):
         (line, column), _, _ = locate(document.root, place)
-        for target, problem in unfit(template, rule, targets):
+        for target, problem in unfit(template, rule, targets, more=more):
             where = f"{path}:{line}:{column}" if target is None else target.where
             yield f"{where}: {show_path(place)}: {problem}"
 

@@ -15,9 +15,12 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from batchmod.model.accounts import Accounts, ProfileAccount, RoleAccount
 from batchmod.model.changelist import Change, each_kind_once
 from batchmod.model.changes import AttributesChange, Generate, PasswordChange, TdeChange
+from batchmod.model.endpoints import Endpoints
 from batchmod.model.fields import Account, FilePath, InstanceId, Listed, Region, Section, matches
+from batchmod.model.selectors import SelectEntry
 from batchmod.model.settings import (
     FENCE,
     Defaults,
@@ -38,7 +41,10 @@ __all__ = [
     "Generate",
     "Manifest",
     "PasswordChange",
+    "ProfileAccount",
     "Rename",
+    "RoleAccount",
+    "SelectEntry",
     "TargetEntry",
     "TdeChange",
 ]
@@ -106,18 +112,28 @@ def _entry(value: object) -> object:
             return {"id": value}
         case dict() if "from" in value and len(value) > 1:
             raise ValueError("from stands alone: region and vars of its targets come from the file")
-        case dict() | TargetEntry() | FileEntry():
+        case dict() if "select" in value and len(value) > 1:
+            raise ValueError("select stands alone: account and regions of its targets stand below it")
+        case dict() | TargetEntry() | FileEntry() | SelectEntry():
             return value
         case _:
-            raise ValueError("must be an instance id as text, {id: …} or {from: file}")
+            raise ValueError("must be an instance id as text, {id: …}, {from: file} or {select: {…}}")
 
 
 def _entry_tag(value: Any) -> str:
-    return "\0file" if isinstance(value, FileEntry) or (isinstance(value, dict) and "from" in value) else "\0entry"
+    match value:
+        case FileEntry() | {"from": _}:
+            return "\0file"
+        case SelectEntry() | {"select": _}:
+            return "\0select"
+        case _:
+            return "\0entry"
 
 
 Entry = Annotated[
-    Annotated[TargetEntry, _OrId(), Tag("\0entry")] | Annotated[FileEntry, Tag("\0file")],
+    Annotated[TargetEntry, _OrId(), Tag("\0entry")]
+    | Annotated[FileEntry, Tag("\0file")]
+    | Annotated[SelectEntry, Tag("\0select")],
     Discriminator(_entry_tag),
     BeforeValidator(_entry),
 ]
@@ -137,6 +153,12 @@ class Manifest(Section):
         *matches(NAME, "must be a-z, 0-9 and -, at most 63, not beginning with -", "rotate-prod"),
         Field(description="The campaign; its runs and reports are named after it."),
     ]
+    accounts: Annotated[
+        Accounts, Field(description="Where the credentials of each account come from; default is always there.")
+    ] = Field(default_factory=dict)
+    endpoints: Annotated[
+        Endpoints, Field(description="For a region, or for sts: a URL; or, for a region, vpc: its host inside a VPC.")
+    ] = Field(default_factory=dict)
     defaults: Annotated[Defaults, Field(description="What a target has that says nothing else.")] = Defaults()
     targets: Annotated[tuple[Entry, ...], Listed, Field(min_length=1, description="The instances.")]
     exclude: Annotated[

@@ -1,6 +1,7 @@
 """What pydantic found wrong, in the words of the manifest and with the place in its text. Pure.
 
-No message holds a value that could be a secret: in and under a key about passwords, secrets or tokens none is shown.
+No message holds a value that could be a secret: in and under a key about passwords, secrets or tokens, and in an account,
+none is shown. Nor is a URL, which may have a password in it.
 """
 
 import re
@@ -11,7 +12,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from batchmod.model.changes import NO_LITERAL
-from batchmod.model.rules import password_problem
+from batchmod.model.fields import NO_ACCESS_KEY
+from batchmod.model.rules import is_access_key, password_problem, region_problem
 from batchmod.model.schema import keys_at
 from batchmod.model.suggest import did_you_mean
 from batchmod.model.yamltext import Document, Form, Node, Path, Problem
@@ -20,10 +22,13 @@ MOST = 200  # problems that are shown
 
 _SECRETIVE = re.compile("pass|pwd|secret|token|credential", re.IGNORECASE)
 _WORD = re.compile("[A-Za-z_]{1,20}")
+_ACCESS_KEY = re.compile("access[_-]?key|security[_-]?token|sts[_-]?token", re.IGNORECASE)
+_CREDENTIAL = re.compile("key|secret|token|credential|pass|pwd|^(id|ak|sk|value)$", re.IGNORECASE)  # in an account
 _PASSWORD_KEY = re.compile("(pass([_-]?word|wd|phrase)?|pwd)$", re.IGNORECASE)
 _SAID = {
     "missing": "is missing",
     "too_short": "must not be empty",
+    "too_long": "must be at most {max_length}: the service takes no more",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
 }
@@ -84,7 +89,7 @@ def show_path(path: Path) -> str:
     for depth, part in enumerate(path):
         if isinstance(part, int):
             shown += f"[{part}]"
-        elif _secretive(path[:depth]) and part not in keys_at(path[:depth]) and not _is_plain(part):
+        elif part not in keys_at(path[:depth]) and _may_be_secret(path[:depth], part):
             break
         else:
             shown += f".{part}" if re.fullmatch(r"[\w-]+", part) else f'["{part}"]'
@@ -108,7 +113,22 @@ def at_most(lines: list[str]) -> list[str]:
 
 
 def _secretive(path: Path) -> bool:
-    return any(isinstance(part, str) and _SECRETIVE.search(part) for part in path)
+    return _in_account(path) or any(isinstance(part, str) and _SECRETIVE.search(part) for part in path)
+
+
+def _in_account(path: Path) -> bool:
+    return path[:1] == ("accounts",) and len(path) > 1
+
+
+def _may_be_secret(section: Path, key: str) -> bool:
+    """Whether a key that nobody knows there could be what somebody meant to keep to himself."""
+    match section:
+        case ("accounts",):
+            return is_access_key(key)
+        case ("endpoints",):
+            return region_problem(key) is not None and not _is_plain(key)
+        case _:
+            return _secretive(section) and not _is_plain(key)
 
 
 def _is_plain(key: str) -> bool:
@@ -138,6 +158,8 @@ def _unknown(path: Path) -> str:
     """Where somebody would write a password, where they come from is told; anywhere else, which keys there are."""
     *section, key = path
     known = keys_at(tuple(section))
+    if _ACCESS_KEY.search(str(key)) or (_in_account(tuple(section)) and _CREDENTIAL.search(str(key))):
+        return f"unknown key; {NO_ACCESS_KEY}"
     if near := did_you_mean(str(key), known):
         return f"unknown key{near}"
     literal = _PASSWORD_KEY.search(str(key)) or (str(key).casefold() == "value" and _secretive(tuple(section)))

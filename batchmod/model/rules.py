@@ -20,6 +20,10 @@ INSTANCE_ID = r"[A-Za-z][A-Za-z0-9_-]{2,63}"  # joined with commas in a request,
 REGION = r"[a-z][a-z0-9]*(-[a-z0-9]+){1,6}"  # becomes part of a host name
 ROLE_ARN = r"acs:ram::[0-9]{10,20}:role/[A-Za-z0-9._-]{1,64}"
 KEY_ID = r"[A-Za-z0-9][A-Za-z0-9_/.:-]{0,127}"
+ACCOUNT = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"  # a name of the manifest's own, for people to read
+ACCESS_KEY = (
+    r"LTAI[A-Za-z0-9]{8,}|STS\.[A-Za-z0-9]{8,}|(?=.*[A-Z])(?=.*[a-z])(?=.*[0-9])[A-Za-z0-9]{30}"  # id or secret
+)
 
 
 def name_problem(name: str) -> str | None:
@@ -57,6 +61,11 @@ def region_problem(text: str) -> str | None:
 
 def role_arn_problem(text: str) -> str | None:
     return None if re.fullmatch(ROLE_ARN, text) else "is no role: written like acs:ram::1234567890123456:role/name"
+
+
+def is_access_key(text: str) -> bool:
+    """Whether it looks like the id or the secret of an access key: such a text is never shown."""
+    return re.fullmatch(ACCESS_KEY, text) is not None
 
 
 def key_id_problem(text: str) -> str | None:

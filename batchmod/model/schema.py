@@ -26,6 +26,14 @@ class _AsWritten(GenerateJsonSchema):
             case _:
                 return super().encode_default(dft)
 
+    def dict_schema(self, schema: Any) -> Schema:
+        """A key that does not fit the pattern of keys is refused; pydantic's schema overlooks it."""
+        written = super().dict_schema(schema)
+        for pattern, values in written.pop("patternProperties", {}).items():
+            written["propertyNames"] = {**written.get("propertyNames", {}), "pattern": pattern}
+            written["additionalProperties"] = values
+        return written
+
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002  an editor shows the key anyway
         return False
 
@@ -64,3 +72,5 @@ def _below(place: Schema, part: str | int) -> Iterator[Schema]:
             yield form["items"]
         elif part in form.get("properties", ()):
             yield form["properties"][part]
+        elif isinstance(form.get("additionalProperties"), dict):
+            yield form["additionalProperties"]

@@ -16,6 +16,7 @@ from batchmod.model.fields import (
     Region,
     Seconds,
     Section,
+    Several,
     ShareText,
 )
 from batchmod.model.suggest import did_you_mean
@@ -177,21 +178,10 @@ class Rollout(Section):
     ] = None
 
 
-def _once(formats: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(formats)) < len(formats):
-        raise ValueError("names a format twice")
-    return formats
-
-
 class ReportSettings(Section):
     """Where a report goes, and what it is written as."""
 
     dir: Annotated[FilePath | None, Field(description="The folder; without it: reports, in the current directory.")] = (
         None
     )
-    formats: Annotated[
-        tuple[Literal["csv", "json"], ...],
-        Listed,
-        Field(min_length=1, description="One file each."),
-        AfterValidator(_once),
-    ] = ("csv", "json")
+    formats: Annotated[Several[Literal["csv", "json"]], Field(description="One file each.")] = ("csv", "json")

@@ -6,10 +6,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from batchmod.errors import UsageError
-from batchmod.model.fields import account_problem
+from batchmod.model.accounts import account_problem
 from batchmod.model.fleetfile import COLUMNS, SUFFIXES, Row, read_rows
 from batchmod.model.manifest import FileEntry, TargetEntry
 from batchmod.model.rules import instance_id_problem, region_problem
+from batchmod.model.selectors import SelectEntry, Selector, selector_of
 from batchmod.model.settings import Defaults
 from batchmod.model.suggest import did_you_mean
 
@@ -34,11 +35,16 @@ class Target:
 
 @dataclass(slots=True)
 class Gathering:
-    """Collects targets and what is wrong with them. `regions` is off when a wrong default makes any region missing."""
+    """Collects targets and selectors, and what is wrong with them.
+
+    `accounts` are those that a file may name; None: any. `regions` is off when a wrong default makes any region missing.
+    """
 
     defaults: Defaults
+    accounts: frozenset[str] | None
     regions: bool = True
     targets: list[Target] = field(default_factory=list)
+    selectors: list[Selector] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     _seen: dict[str, str] = field(default_factory=dict)
 
@@ -48,6 +54,14 @@ class Gathering:
         if region is None:
             self._no_region(f"{where}: {path}.region")
         self._take(entry.id, region, entry.account, entry.vars, f"{where}", f"{where}: {path}")
+
+    def add_selection(self, entry: SelectEntry, where: str, path: str) -> None:
+        """Of an entry that says what its targets are."""
+        selector = selector_of(entry.select, self.defaults, where)
+        if selector is None:
+            self._no_region(f"{where}: {path}.select.regions")
+        else:
+            self.selectors.append(selector)
 
     def add_file(self, entry: FileEntry, directory: Path, where: str, path: str) -> None:
         """Of all rows of a file."""
@@ -67,7 +81,7 @@ class Gathering:
 
     def _row(self, row: Row, file: Path) -> None:
         cells = row.cells
-        problems = [f"{file}:{row.where(key)}: {key}: {problem}" for key, problem in _cell_problems(cells)]
+        problems = [f"{file}:{row.where(key)}: {key}: {problem}" for key, problem in self._wrong(cells)]
         self.problems += problems
         region = cells.get("region", self.defaults.region)
         if region is None:
@@ -92,25 +106,30 @@ class Gathering:
             account = account or self.defaults.account
             self.targets.append(Target(id=name, region=region, account=account, vars=variables, where=where))
 
+    def _wrong(self, cells: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+        if (name := cells.get("id")) is None:
+            yield "id", "is missing"
+        elif problem := instance_id_problem(name):
+            yield "id", problem
+        if "region" in cells and (problem := region_problem(cells["region"])):
+            yield "region", problem
+        if "account" in cells and (problem := account_problem(cells["account"], self.accounts)):
+            yield "account", problem
+        yield from ((key, "has a character that cannot be printed") for key in cells if not cells[key].isprintable())
 
-def _cell_problems(cells: Mapping[str, str]) -> Iterable[tuple[str, str]]:
-    if (name := cells.get("id")) is None:
-        yield "id", "is missing"
-    elif problem := instance_id_problem(name):
-        yield "id", problem
-    if "region" in cells and (problem := region_problem(cells["region"])):
-        yield "region", problem
-    if "account" in cells and (problem := account_problem(cells["account"])):
-        yield "account", problem
-    yield from ((key, "has a character that cannot be printed") for key in cells if not cells[key].isprintable())
 
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """The ids, and the patterns of ids, that are left out."""
 
-def without(targets: Sequence[Target], exclude: Sequence[str]) -> tuple[Target, ...]:
-    """The targets whose id matches none of the patterns, in their order."""
-    ids = {pattern for pattern in exclude if not set(pattern) & set("*?[")}
-    globs = [pattern for pattern in exclude if pattern not in ids]
-    return tuple(
-        target
-        for target in targets
-        if target.id not in ids and not any(fnmatchcase(target.id, pattern) for pattern in globs)
-    )
+    ids: frozenset[str]
+    globs: tuple[str, ...]
+
+    @classmethod
+    def of(cls, patterns: Sequence[str]) -> "Exclusion":
+        ids = frozenset(pattern for pattern in patterns if not set(pattern) & set("*?["))
+        return cls(ids, tuple(pattern for pattern in patterns if pattern not in ids))
+
+    def covers(self, instance_id: str) -> bool:
+        """Case matters."""
+        return instance_id in self.ids or any(fnmatchcase(instance_id, glob) for glob in self.globs)

@@ -64,7 +64,7 @@ CASES = {  # text, place and path, a part of the message
     "unknown and unlike": (
         GOOD + "xyz: 1\n",
         "5:1: xyz: ",
-        "unknown key; known here: version, name, defaults, targets",
+        "unknown key; known here: version, name, accounts, endpoints, defaults, targets",
     ),
     "missing": ("version: 1\n" + CHANGES + TARGETS, "1:1: name: ", "is missing"),
     "no version": ("name: x\n" + CHANGES + TARGETS, "1:1: version: ", "is missing"),
@@ -84,7 +84,6 @@ CASES = {  # text, place and path, a part of the message
     "section as a list": (GOOD + "limits: [1]\n", "5:9: limits: ", "must be a mapping, and this is a list"),
     "list as text": (GOOD + "exclude: r-1\n", "5:10: exclude: ", "must be a list, and this is text"),
     # what is not there yet
-    "accounts": (GOOD + "accounts: {}\n", "5:1: accounts: ", "unknown key"),
     "notify": (GOOD + "notify: []\n", "5:1: notify: ", "unknown key"),
     "waves": (GOOD + "rollout: {waves: [1]}\n", "5:11: rollout.waves: ", "known here: max_targets, max_failures"),
     "tls": (GOOD + "proof: {tls: auto}\n", "5:9: proof.tls: ", "unknown key"),
@@ -135,7 +134,6 @@ CASES = {  # text, place and path, a part of the message
     "id that is a number": (targets("- {id: 123}"), "5:8: targets[0].id: ", "put it in quotes"),
     "bare number": (targets("- 123"), "5:3: targets[0]: ", "must be an instance id as text"),
     "target without id": (targets("- region: cn-beijing"), "5:3: targets[0].id: ", "is missing"),
-    "select": (targets("- id: r-123\n  select: {}"), "6:3: targets[0].select: ", "unknown key"),
     "from beside region": (targets("- {from: a.csv, region: cn-beijing}"), "5:3: targets[0]: ", "from stands alone"),
     "from nowhere": (targets("- from: none.csv"), "5:3: targets[0].from: ", "No such file"),
     "from another kind": (
@@ -317,7 +315,7 @@ CASES = {  # text, place and path, a part of the message
         "5:24: secrets.recipients[0]: ",
         "a private key",
     ),
-    "format twice": (GOOD + "report: {formats: [csv, csv]}\n", "5:19: report.formats: ", "names a format twice"),
+    "format twice": (GOOD + "report: {formats: [csv, csv]}\n", "5:19: report.formats: ", 'names "csv" twice'),
     "no format": (GOOD + "report: {formats: []}\n", "5:19: report.formats: ", "must not be empty"),
 }
 

@@ -1,0 +1,58 @@
+"""What of a manifest can be read further when something in it is wrong, so that all problems are told at once. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from batchmod.model.accounts import AccountEntry, ProfileAccount, RoleAccount, known_accounts
+from batchmod.model.changelist import Change
+from batchmod.model.manifest import Entry, Manifest
+from batchmod.model.settings import Defaults
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sound:
+    """The parts of a manifest that are right, whatever else is wrong: so that all problems are told at once."""
+
+    accounts: Mapping[str, ProfileAccount | RoleAccount]
+    known: frozenset[str] | None  # names of accounts, right or wrong; None when nobody can tell
+    defaults: Defaults | None
+    targets: Sequence[tuple[int, Entry]]
+    exclude: Sequence[str]
+    changes: Sequence[tuple[int, Change]]
+
+
+def whole(manifest: Manifest, data: Mapping[str, Any]) -> Sound:
+    return Sound(
+        accounts=manifest.accounts,
+        known=known_accounts(data),
+        defaults=manifest.defaults,
+        targets=tuple(enumerate(manifest.targets)),
+        exclude=manifest.exclude,
+        changes=tuple(enumerate(manifest.changes)),
+    )
+
+
+def salvage(data: Mapping[str, Any], error: ValidationError) -> Sound:
+    wrong = {details["loc"][:2] for details in error.errors(include_url=False, include_input=False)}
+    sections = {loc[0] for loc in wrong}
+
+    def elements(section: str, adapter: TypeAdapter[Any]) -> list[tuple[int, Any]]:
+        raw = data.get(section)
+        listed = enumerate(raw if isinstance(raw, list) else ())
+        return [(place, adapter.validate_python(value)) for place, value in listed if (section, place) not in wrong]
+
+    account = TypeAdapter[ProfileAccount | RoleAccount](AccountEntry)
+    accounts = data.get("accounts", {}) if ("accounts",) not in wrong else {}
+    return Sound(
+        accounts={
+            name: account.validate_python(value) for name, value in accounts.items() if ("accounts", name) not in wrong
+        },
+        known=known_accounts(data),
+        defaults=None if "defaults" in sections else Defaults.model_validate(data.get("defaults", {})),
+        targets=elements("targets", TypeAdapter(Entry)),
+        exclude=() if "exclude" in sections else data.get("exclude", ()),
+        changes=elements("changes", TypeAdapter(Change)),
+    )
