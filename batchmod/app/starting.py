@@ -46,4 +46,5 @@ def validate(manifest_path: Path) -> None:
     if is_at_hand(change, os.environ, loaded.directory):
         chosen_password(change, os.environ, loaded.directory, place=loaded.password_place)
     kinds = ", ".join(change.kind.value for change in loaded.manifest.changes)
-    emit([f"{manifest_path}: {len(loaded.targets)} targets; {kinds}; valid\n"])
+    selectors = f", {len(loaded.selectors)} selectors" if loaded.selectors else ""
+    emit([f"{manifest_path}: {len(loaded.targets)} targets{selectors}; {kinds}; valid\n"])

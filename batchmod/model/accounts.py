@@ -33,7 +33,11 @@ class ProfileAccount(Section):
     profile: Annotated[
         Text,
         AfterValidator(_profile),
-        Field(description="A profile of the vendor CLI's config file.", examples=["prod"]),
+        Field(
+            description="A profile of the vendor CLI's config file.",
+            examples=["prod"],
+            json_schema_extra={"not": {"pattern": f"^({rules.ACCESS_KEY})$"}},
+        ),
     ]
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -71,6 +72,7 @@ def _share(value: object) -> Share:
     return parse_share(value if isinstance(value, int | str) and not isinstance(value, bool) else "")
 
 
+@lru_cache(maxsize=64)  # a manifest may name the same one in every target
 def _account_problem(name: str) -> str | None:
     if rules.is_access_key(name):
         return f"looks like an access key: {NO_ACCESS_KEY}"

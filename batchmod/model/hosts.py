@@ -18,6 +18,7 @@ VPC_REGIONS = frozenset(
 )
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*|[0-9a-f:.]*:[0-9a-f:.]*")
+_NETLOC = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*)(:[0-9]*)?")  # urlsplit overlooks what stands before or behind brackets
 
 
 def split_url(url: str) -> SplitResult | None:
@@ -27,9 +28,10 @@ def split_url(url: str) -> SplitResult | None:
         port = parts.port
     except ValueError:
         return None
-    host = parts.hostname or ""
     printable = url.isascii() and url.isprintable() and " " not in url
-    return parts if printable and _HOST.fullmatch(host) and port != 0 else None
+    named = parts.netloc.rpartition("@")[2].lower()
+    whole = _HOST.fullmatch(parts.hostname or "") and _NETLOC.fullmatch(named)
+    return parts if printable and whole and port != 0 else None
 
 
 def endpoint_problem(url: str) -> str | None:

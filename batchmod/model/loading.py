@@ -131,13 +131,10 @@ def _named(sound: Sound) -> Iterator[tuple[Place, str]]:
     if sound.defaults is not None:
         yield ("defaults", "account"), sound.defaults.account
     for place, entry in sound.targets:
-        match entry:
-            case SelectEntry() if entry.select.account is not None:
-                yield ("targets", place, "select", "account"), entry.select.account
-            case TargetEntry() if entry.account is not None:
-                yield ("targets", place, "account"), entry.account
-            case _:
-                continue
+        if isinstance(entry, TargetEntry) and entry.account is not None:
+            yield ("targets", place, "account"), entry.account
+        elif isinstance(entry, SelectEntry) and entry.select.account is not None:
+            yield ("targets", place, "select", "account"), entry.select.account
 
 
 def _gather(sound: Sound, document: Document, path: Path) -> Gathering:

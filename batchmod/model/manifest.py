@@ -121,13 +121,11 @@ def _entry(value: object) -> object:
 
 
 def _entry_tag(value: Any) -> str:
-    match value:
-        case FileEntry() | {"from": _}:
-            return "\0file"
-        case SelectEntry() | {"select": _}:
-            return "\0select"
-        case _:
-            return "\0entry"
+    if isinstance(value, FileEntry) or (isinstance(value, dict) and "from" in value):
+        return "\0file"
+    if isinstance(value, SelectEntry) or (isinstance(value, dict) and "select" in value):
+        return "\0select"
+    return "\0entry"
 
 
 Entry = Annotated[

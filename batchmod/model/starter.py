@@ -6,6 +6,11 @@ STARTER = """\
 version: 1
 name: my-campaign                      # a-z, 0-9 and -; runs and reports are named after it
 
+# accounts:                            # default is always there: the credentials in the environment
+#   prod: {profile: prod}              # a profile of the vendor CLI's config file; never an access key itself
+#   eu: {role_arn: "acs:ram::1234567890123456:role/redis-operator", via: prod}
+# endpoints: {cn-hangzhou: vpc}        # or a URL; of sts too
+
 defaults:
   region: cn-hangzhou                  # of targets that name none
 
@@ -15,6 +20,7 @@ targets:
     region: cn-shanghai
     vars: {team: pay}
   # - from: fleet.csv                  # or .jsonl: id, region, account; every other column is a var
+  # - select: {tags: {env: prod}}      # all that are so when the plan is made; their tags are vars
 
 # exclude: [r-bp1zzzzzzzzzzzzz, "r-bp1test*"]
 

@@ -132,4 +132,6 @@ class Exclusion:
 
     def covers(self, instance_id: str) -> bool:
         """Case matters."""
+        if not self.globs:
+            return instance_id in self.ids
         return instance_id in self.ids or any(fnmatchcase(instance_id, glob) for glob in self.globs)

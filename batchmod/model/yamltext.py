@@ -38,6 +38,9 @@ class Form(StrEnum):
     TAGGED = "tagged"
 
 
+_FORMS = {str(form): form for form in Form}
+
+
 @dataclass(slots=True)
 class Node:
     """A piece of a document. `items` are the elements of a list, or keys and values of a mapping in turn."""
@@ -147,7 +150,7 @@ def _node(event: yaml.NodeEvent) -> Node:
 def _form(value: str, implicit: tuple[bool, bool]) -> Form:
     tag = _RESOLVER.resolve(yaml.ScalarNode, value, implicit)  # type: ignore[no-untyped-call]  # the stubs leave it out
     name = tag.rpartition(":")[2]
-    return Form(name) if name in set(Form) else Form.TEXT  # a date is text: no key takes one
+    return _FORMS.get(name, Form.TEXT)  # a date is text: no key takes one
 
 
 _UNREAD = {

@@ -75,6 +75,8 @@ def test_an_override_serves_every_product(url: str, host: str, loopback: bool) -
         ("https://gateway..example", "https://host"),
         ("https://" + "a" * 64 + ".example", "https://host"),
         ("https://[::1", "https://host"),
+        ("https://hunter2[::1]", "https://host"),
+        ("https://[::1]hunter2", "https://host"),
         ("", "https://host"),
     ],
 )

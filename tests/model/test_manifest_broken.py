@@ -34,6 +34,12 @@ def targets(written: str) -> str:
     return HEAD + CHANGES + "targets:\n" + written
 
 
+def select(written: str) -> str:
+    return targets(f"- select: {{regions: [cn-x], {written}}}\n")
+
+
+ROLE = "acs:ram::1234567890123456:role/x"
+NO_KEY = "a manifest never holds an access key: put it into a profile of the CLI"
 NEVER = "a manifest never holds a password: write env: VARIABLE, file: path or generate"
 CASES = {  # text, place and path, a part of the message
     # the text
@@ -144,7 +150,186 @@ CASES = {  # text, place and path, a part of the message
     "from with NUL": (targets('- from: "a\\0.csv"'), "5:9: targets[0].from: ", "is no path"),
     "no region": (targets("- r-123"), "5:3: targets[0].region: ", "there is no defaults.region"),
     "region with a slash": (GOOD + "defaults: {region: evil.example/x}\n", "5:20: defaults.region: ", "is no region"),
+    # accounts
     "other account": (GOOD + "defaults: {account: prod}\n", "5:21: defaults.account: ", "known here: default"),
+    "account of a target": (
+        HEAD + CHANGES + "accounts: {prod: {profile: a}}\ntargets:\n- {id: r-123, region: cn-x, account: prd}\n",
+        "6:38: targets[0].account: ",
+        'is no account that is known here; did you mean "prod"',
+    ),
+    "account of a selector": (select("account: defalt"), "5:38: targets[0].select.account: ", 'did you mean "default"'),
+    "account that is no name": (GOOD + "defaults: {account: 'a b'}\n", "5:21: defaults.account: ", "is no name of an"),
+    "many accounts": (
+        GOOD + f"accounts: {{{', '.join(f'a{number}: {{profile: x}}' for number in range(12))}}}\n"
+        "defaults: {account: zzz}\n",
+        "6:21: defaults.account: ",
+        "known here: a0, a1, a10, a11, a2, a3, a4, a5, …",
+    ),
+    "accounts as a list": (GOOD + "accounts: [prod]\n", "5:11: accounts: ", "must be a mapping, and this is a list"),
+    "account as text": (GOOD + "accounts: {prod: prod}\n", "5:18: accounts.prod: ", "must be a mapping with profile"),
+    "account of nothing": (GOOD + "accounts: {prod: {}}\n", "5:18: accounts.prod: ", "needs profile: NAME, or"),
+    "account left empty": (GOOD + "accounts:\n  prod:\n", "6:8: accounts.prod: ", "must be a mapping with profile"),
+    "account with a space": (GOOD + "accounts: {a b: {profile: x}}\n", '5:12: accounts["a b"]: ', "is no name of an"),
+    "account that is long": (GOOD + f"accounts: {{{'a' * 64}: {{profile: x}}}}\n", "5:12: ", "at most 63"),
+    "both forms": (
+        GOOD + f"accounts: {{prod: {{profile: x, role_arn: '{ROLE}'}}}}\n",
+        "5:18: accounts.prod: ",
+        "and not both",
+    ),
+    "via beside a profile": (GOOD + "accounts: {a: {profile: x, via: b}}\n", "5:15: accounts.a: ", "and not both"),
+    "via alone": (GOOD + "accounts: {prod: {via: default}}\n", "5:18: accounts.prod.role_arn: ", "is missing"),
+    "misspelt profile": (GOOD + "accounts: {p: {profil: x}}\n", "5:16: accounts.p.profil: ", 'did you mean "profile"'),
+    "misspelt role": (GOOD + "accounts: {p: {role: x}}\n", "5:16: accounts.p.role: ", 'did you mean "role_arn"'),
+    "role that is none": (GOOD + "accounts: {p: {role_arn: x}}\n", "5:26: accounts.p.role_arn: ", "is no role"),
+    "profile that is a number": (
+        GOOD + "accounts: {p: {profile: 7}}\n",
+        "5:25: accounts.p.profile: ",
+        "put it in quotes",
+    ),
+    "profile of nothing": (GOOD + "accounts: {p: {profile: ''}}\n", "5:25: accounts.p.profile: ", "1 to 128"),
+    "profile that steers the terminal": (
+        GOOD + 'accounts: {p: {profile: "a\\e"}}\n',
+        "5:25: accounts.p.profile: ",
+        "can be printed",
+    ),
+    "via nobody": (
+        GOOD + f"accounts: {{prod: {{profile: x}}, eu: {{role_arn: '{ROLE}', via: prd}}}}\n",
+        "5:88: accounts.eu.via: ",
+        'did you mean "prod"',
+    ),
+    "via itself": (
+        GOOD + f"accounts: {{eu: {{role_arn: '{ROLE}', via: eu}}}}\n",
+        "5:68: accounts.eu.via: ",
+        "goes in a circle, eu → eu: a chain begins with a profile",
+    ),
+    "default via default": (
+        GOOD + f"accounts: {{default: {{role_arn: '{ROLE}'}}}}\n",
+        "5:21: accounts.default.via: ",
+        "goes in a circle, default → default",
+    ),
+    "circle behind a chain": (
+        GOOD
+        + f"accounts:\n  a: {{role_arn: '{ROLE}', via: b}}\n  b: {{role_arn: '{ROLE}', via: c}}\n"
+        + f"  c: {{role_arn: '{ROLE}', via: b}}\n",
+        "7:58: accounts.b.via: ",
+        "goes in a circle, b → c → b",
+    ),
+    "access key in an account": (
+        GOOD + "accounts: {p: {profile: x, access_key_id: a, sk: b}}\n",
+        "5:28: accounts.p.access_key_id: ",
+        NO_KEY,
+    ),
+    "secret key in an account": (GOOD + "accounts: {p: {profile: x, sk: b}}\n", "5:28: accounts.p.sk: ", NO_KEY),
+    "access key as accounts": (
+        GOOD + "accounts: {access_key_id: a, access_key_secret: b}\n",
+        "5:49: accounts.access_key_secret: ",
+        NO_KEY,
+    ),
+    "access key at the top": (GOOD + "AccessKeyId: a\n", "5:1: AccessKeyId: ", NO_KEY),
+    "access key as a profile": (
+        GOOD + "accounts: {p: {profile: LTAI5tHunter2Sword}}\n",
+        "5:25: accounts.p.profile: ",
+        f"looks like an access key: {NO_KEY}",
+    ),
+    "access key as a name": (GOOD + "accounts: {LTAI5tHunter2: {profile: x}}\n", "5:12: accounts: ", NO_KEY),
+    # endpoints
+    "endpoints as text": (GOOD + "endpoints: vpc\n", "5:12: endpoints: ", "must be a mapping, and this is text"),
+    "endpoint of no region": (GOOD + "endpoints: {hangzhou: vpc}\n", "5:13: endpoints.hangzhou: ", "is no region"),
+    "endpoint that is a path": (
+        GOOD + "endpoints: {cn-x: 'https://h/path'}\n",
+        "5:19: endpoints.cn-x: ",
+        "ends after host and port",
+    ),
+    "endpoint in the open": (
+        GOOD + "endpoints: {cn-x: 'http://host.example'}\n",
+        "5:19: endpoints.cn-x: ",
+        "plain http goes to this machine only, write https://host.example",
+    ),
+    "endpoint with a password": (
+        GOOD + "endpoints: {sts: 'https://u:p@h'}\n",
+        "5:18: endpoints.sts: ",
+        "a user or password",
+    ),
+    "endpoint without scheme": (GOOD + "endpoints: {sts: host}\n", "5:18: endpoints.sts: ", "https://host[:port]"),
+    "sts inside a VPC": (GOOD + "endpoints: {sts: vpc}\n", "5:18: endpoints.sts: ", "https://sts-vpc.cn-hangzhou"),
+    "region without a VPC host": (
+        GOOD + "endpoints: {cn-nowhere: vpc}\n",
+        "5:25: endpoints.cn-nowhere: ",
+        "no host inside a VPC is known for this region: write its URL",
+    ),
+    # selectors
+    "select beside id": (targets("- id: r-123\n  select: {}"), "5:3: targets[0]: ", "select stands alone"),
+    "select beside from": (targets("- {select: {}, from: a.csv}"), "5:3: targets[0]: ", "stands alone"),
+    "misspelt select": (targets("- {selct: {}}"), "5:4: targets[0].selct: ", 'did you mean "select"'),
+    "select everything": (targets("- select: {}"), "5:11: targets[0].select: ", "says nothing: regions: [cn-hangzhou]"),
+    "select nothing": (targets("- select:"), "5:10: targets[0].select: ", "must be a mapping, and nothing stands here"),
+    "select or not": (targets("- select: {allow_empty: true}"), "5:11: targets[0].select: ", "says nothing"),
+    "select anywhere": (
+        targets("- select: {tags: {env: prod}}"),
+        "5:3: targets[0].select.regions: ",
+        "is missing, and there is no defaults.region",
+    ),
+    "misspelt selection": (select("tag: {a: b}"), "5:29: targets[0].select.tag: ", 'did you mean "tags"'),
+    "regions as text": (targets("- select: {regions: cn-x}"), "5:21: targets[0].select.regions: ", "must be a list"),
+    "no regions": (targets("- select: {regions: []}"), "5:21: targets[0].select.regions: ", "must not be empty"),
+    "region twice": (
+        targets("- select: {regions: [cn-x, cn-y, cn-x]}"),
+        "5:21: targets[0].select.regions: ",
+        'names "cn-x" twice',
+    ),
+    "region that is none": (
+        targets("- select: {regions: [hangzhou]}"),
+        "5:22: targets[0].select.regions[0]: ",
+        "is no region",
+    ),
+    "no tags": (select("tags: {}"), "5:35: targets[0].select.tags: ", "must not be empty"),
+    "tags left empty": (select("tags: "), "5:35: targets[0].select.tags: ", "must be a mapping, and nothing"),
+    "tags as a list": (select("tags: [env]"), "5:35: targets[0].select.tags: ", "must be a mapping"),
+    "six tags": (
+        select("tags: {a: b, c: d, e: f, g: h, i: j, k: l}"),
+        "5:35: targets[0].select.tags: ",
+        "must be at most 5: the service takes no more",
+    ),
+    "tag that is a number": (select("tags: {a: 1}"), "5:39: targets[0].select.tags.a: ", "put it in quotes"),
+    "tag without a value": (select("tags: {a: ''}"), "5:39: targets[0].select.tags.a: ", "1 to 128 characters"),
+    "version without quotes": (
+        select("engine_versions: [6.0]"),
+        "5:47: targets[0].select.engine_versions[0]: ",
+        'YAML reads "6.0" as a number; put it in quotes',
+    ),
+    "version without a point": (
+        select("engine_versions: ['7']"),
+        "5:47: targets[0].select.engine_versions[0]: ",
+        'written like "6.0"',
+    ),
+    "misspelt edition": (
+        select("editions: [community]"),
+        "5:40: targets[0].select.editions[0]: ",
+        "must be 'Community' or 'Enterprise'; did you mean \"Community\"",
+    ),
+    "misspelt architecture": (
+        select("architectures: [clusters]"),
+        "5:45: targets[0].select.architectures[0]: ",
+        'did you mean "cluster"',
+    ),
+    "misspelt charge type": (
+        select("charge_types: [Prepaid]"),
+        "5:44: targets[0].select.charge_types[0]: ",
+        'did you mean "PrePaid"',
+    ),
+    "status of two words": (select("statuses: [A B]"), "5:40: targets[0].select.statuses[0]: ", "is no status"),
+    "VPC with a comma": (select("vpcs: ['a,b']"), "5:36: targets[0].select.vpcs[0]: ", "is no id of a VPC"),
+    "group with a space": (
+        select("resource_groups: [a b]"),
+        "5:47: targets[0].select.resource_groups[0]: ",
+        "is no id of a resource group",
+    ),
+    "name pattern of nothing": (select("names: ['']"), "5:37: targets[0].select.names[0]: ", "1 to 128 characters"),
+    "empty as text": (
+        select("allow_empty: 'yes'"),
+        "5:42: targets[0].select.allow_empty: ",
+        "must be true or false",
+    ),
     "twice": (
         HEAD + "defaults: {region: cn-beijing}\n" + CHANGES + "targets:\n- r-123\n- id: r-123\n",
         "7:3: targets[1]: ",
@@ -383,6 +568,37 @@ def test_flow_and_block_style_have_the_same_faults(tmp_path: Path, flow: str, bl
     assert {line.split(":")[0] for line in other} > {"6"}
 
 
+def test_faults_of_accounts_and_selectors_are_told_with_the_others(tmp_path: Path) -> None:
+    """In one list: the manifest's own in the order of its text, then those of files; none hides another."""
+    (tmp_path / "fleet.csv").write_text("id,region,account\nr-200,cn-x,prd\nr-300,cn-x,broken\nr-400,cn-x,nobody\n")
+    told = problems(
+        tmp_path,
+        "version: 1\nname: x\nchanges: [{tde: {key: a}}]\n"
+        f"accounts: {{prod: {{profile: x}}, broken: {{profile: 7}}, eu: {{role_arn: '{ROLE}', via: prd}}}}\n"
+        "endpoints: {sts: vpc}\ndefaults: {account: defalt}\n"
+        "targets: [{id: r-100, region: cn-x, account: prd}, {select: {account: eux, tags: {a: b}}}, {from: fleet.csv}]\n",
+    )
+    assert [line.split(": ")[1] for line in told] == [
+        "changes[0].tde.key",
+        "accounts.broken.profile",
+        "accounts.eu.via",
+        "endpoints.sts",
+        "defaults.account",
+        "targets[0].account",
+        "targets[1].select.account",
+        "targets[1].select.regions",
+        "account",
+        "account",
+    ], told
+    assert "known here: broken, default, eu, prod" in told[-1]
+
+
+def test_broken_accounts_are_no_fault_of_those_who_name_them(tmp_path: Path) -> None:
+    """When nobody can tell which accounts there are, only that is said."""
+    (line,) = problems(tmp_path, GOOD + "accounts: [prod]\ndefaults: {account: prod}\n")
+    assert line.startswith("5:11: accounts: ")
+
+
 SECRET = "Hunter2Swordfish"
 LEAKS = [
     f"- password: {SECRET}",
@@ -413,6 +629,38 @@ LEAKS = [
 def test_no_message_holds_what_may_be_a_secret(tmp_path: Path, written: str) -> None:
     """However a password got into a manifest, it does not get into a message."""
     assert SECRET not in "\n".join(problems(tmp_path, changes(written)))
+
+
+KEY_SECRET = "q7Hunter2Swordfish0123456789ab"  # 30 characters, as the secret of an access key has
+KEY_LEAKS = [
+    f"accounts: {KEY_SECRET}",
+    f"accounts: [{KEY_SECRET}]",
+    f"accounts: {{{KEY_SECRET}}}",
+    f"accounts: {{{KEY_SECRET}: {{}}}}",
+    f"accounts: {{prod: {KEY_SECRET}}}",
+    f"accounts: {{prod: [{KEY_SECRET}]}}",
+    f"accounts: {{prod: {{{KEY_SECRET}}}}}",
+    f"accounts: {{prod: {{profile: {KEY_SECRET}}}}}",
+    f"accounts: {{prod: {{profile: {{{KEY_SECRET}: x}}}}}}",
+    f"accounts: {{prod: {{role_arn: {KEY_SECRET}, via: {KEY_SECRET}}}}}",
+    f"accounts: {{prod: {{role_arn: '{ROLE}', via: '{KEY_SECRET}!'}}}}",
+    f"accounts: {{prod: {{profile: x, access_key_secret: {KEY_SECRET}}}}}",
+    f"accounts: {{prod: {{profile: x, profil: {KEY_SECRET}}}}}",
+    f"accounts: {{access_key_secret: {KEY_SECRET}}}",
+    f"access_key_secret: {KEY_SECRET}",
+    f"defaults: {{account: {KEY_SECRET}}}",
+    f"endpoints: {{sts: 'https://user:{KEY_SECRET}@host'}}",
+    f"endpoints: {{sts: 'https://host/?token={KEY_SECRET}'}}",
+    f"endpoints: {{'https://user:{KEY_SECRET}@host': vpc}}",
+    f"endpoints: {{'https://user:{KEY_SECRET}@host': [1]}}",
+    f"endpoints: 'https://user:{KEY_SECRET}@host'",
+]
+
+
+@pytest.mark.parametrize("written", KEY_LEAKS)
+def test_no_message_holds_an_access_key(tmp_path: Path, written: str) -> None:
+    """However one got into a manifest, or a password into a URL."""
+    assert KEY_SECRET not in "\n".join(problems(tmp_path, f"{GOOD}{written}\n"))
 
 
 @pytest.mark.parametrize(

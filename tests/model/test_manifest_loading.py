@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from batchmod.errors import UsageError
 from batchmod.model.events import Kind, Proof
 from batchmod.model.loading import Loaded, load, restore
-from batchmod.model.manifest import AttributesChange, PasswordChange, Rename, TdeChange
+from batchmod.model.manifest import AttributesChange, PasswordChange, ProfileAccount, Rename, RoleAccount, TdeChange
 from batchmod.model.schema import json_schema
 from batchmod.model.starter import STARTER
 from batchmod.model.values import Rate
@@ -26,8 +26,26 @@ GOOD = "version: 1\nname: x\nchanges: [{tde: {}}]\ntargets: [{id: r-123, region:
 FULL = """
 version: 1
 name: rotate-prod
-defaults: {account: default, region: cn-hangzhou}
-targets: [r-001, {id: r-002, region: cn-shanghai, vars: {team: pay}}]
+accounts: {prod: {profile: prod}, eu: {role_arn: "acs:ram::1234567890123456:role/redis-operator", via: prod}}
+endpoints: {cn-hangzhou: vpc, cn-nowhere: "https://redis.example:8443", sts: "http://127.0.0.1:8080"}
+defaults: {account: prod, region: cn-hangzhou}
+targets:
+- r-001
+- {id: r-002, region: cn-shanghai, account: default, vars: {team: pay}}
+- select:
+    account: eu
+    regions: [cn-hangzhou, cn-beijing]
+    tags: {env: prod, "team name": 支付}
+    resource_groups: [rg-acfmxazb4ph6aiy]
+    vpcs: [vpc-bp1nme44gek34slfc]
+    engine_versions: ["6.0", "7.0"]
+    editions: [Community, Enterprise]
+    architectures: [cluster, standard, rwsplit]
+    charge_types: [PrePaid, PostPaid]
+    statuses: [Normal, Changing]
+    names: ["cache-*", "缓存[0-9]"]
+    allow_empty: yes
+- select: {tags: {env: test}}
 exclude: [r-009, "r-test*"]
 changes:
 - tde: {key_id: "key-{id}", role_arn: "acs:ram::{account_id}:role/x", algorithm: AES-CTR-256}
@@ -66,6 +84,16 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         PasswordChange(env="NEW_PASSWORD"),
     )
     assert [change.kind for change in manifest.changes] == [Kind.TDE, Kind.ATTRIBUTES, Kind.PASSWORD]
+    assert manifest.accounts == {
+        "prod": ProfileAccount(profile="prod"),
+        "eu": RoleAccount(role_arn="acs:ram::1234567890123456:role/redis-operator", via="prod"),
+    }
+    assert manifest.endpoints == {
+        "cn-hangzhou": "vpc",
+        "cn-nowhere": "https://redis.example:8443",
+        "sts": "http://127.0.0.1:8080",
+    }
+    assert (manifest.defaults.account, manifest.defaults.region) == ("prod", "cn-hangzhou")
     assert manifest.secrets.recipients[0].startswith("age1")
     proof = manifest.proof
     assert (proof.password, proof.timeout, proof.address) == (Proof.LOGIN, 0.25, "127.0.0.1:6379")
@@ -85,6 +113,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
 def test_the_defaults_are_those_promised(tmp_path: Path) -> None:
     """Nothing written: the values that the manual states."""
     manifest = loaded(tmp_path, GOOD).manifest
+    assert (manifest.accounts, manifest.endpoints, manifest.defaults.account) == ({}, {}, "default")
     assert manifest.proof.password is Proof.SETTLED
     assert (manifest.proof.timeout, manifest.proof.rate, manifest.proof.address) == (
         5.0,
@@ -125,6 +154,7 @@ SAME = [
     GOOD.replace("name: x", "# a comment\nname:   'x'"),
     GOOD + "retry: {fence: 960s, max_delay: 1m}\nlimits: {rate: 200/1m}\n",
     "targets: [{region: cn-hangzhou, id: r-123}]\n" + GOOD.rsplit("targets", maxsplit=1)[0],
+    GOOD + "accounts: {}\nendpoints: {}\ndefaults: {account: default}\n",
 ]
 OTHER = [
     GOOD.replace("name: x", "name: y"),
@@ -133,6 +163,9 @@ OTHER = [
     GOOD.replace("region: cn-hangzhou", "region: cn-hangzhou, vars: {a: b}"),
     GOOD.replace("tde: {}", "tde: {key_id: k}"),
     GOOD + "rollout: {max_failures: 1}\n",
+    GOOD + "accounts: {prod: {profile: a}}\n",
+    GOOD + "endpoints: {cn-hangzhou: vpc}\n",
+    GOOD.replace("hangzhou}]", "hangzhou}, {select: {regions: [cn-x]}}]"),
 ]
 
 
@@ -188,7 +221,7 @@ plain = st.recursive(
     max_leaves=8,
 )
 KEYS = [
-    "version", "name", "defaults", "targets", "exclude", "changes", "secrets", "proof", "limits", "timeouts", "retry",
+    "version", "name", "accounts", "endpoints", "defaults", "targets", "exclude", "changes", "secrets", "proof", "limits", "timeouts", "retry",
     "rollout", "report",
 ]  # fmt: skip
 
@@ -243,9 +276,20 @@ def test_the_starter_is_valid_without_its_comment_signs(tmp_path: Path) -> None:
     text = "\n".join(["version: 1", *lines]).replace("version: 1\nversion: 1", "version: 1")
     (tmp_path / "fleet.csv").write_text("id,region,team\nr-bp1cccccccccccccc,cn-beijing,shop\n")
     text = text.replace("- r-bp1aaaaaaaaaaaaa ", "- {id: r-bp1aaaaaaaaaaaaa, vars: {team: web}} ")
-    manifest = loaded(tmp_path, text).manifest
+    found = loaded(tmp_path, text)
+    manifest = found.manifest
+    assert len(found.selectors) == 1
     assert [change.kind for change in manifest.changes] == [Kind.ATTRIBUTES, Kind.PASSWORD, Kind.TDE]
-    assert manifest.model_fields_set >= {"secrets", "limits", "timeouts", "retry", "report", "exclude"}
+    assert manifest.model_fields_set >= {
+        "accounts",
+        "endpoints",
+        "secrets",
+        "limits",
+        "timeouts",
+        "retry",
+        "report",
+        "exclude",
+    }
 
 
 def test_the_schema_is_a_schema() -> None:
@@ -275,6 +319,65 @@ def test_the_schema_takes_all_that_is_written() -> None:
     SCHEMA.validate(yaml.safe_load(FULL))
 
 
+ROLE = "acs:ram::1234567890123456:role/x"
+SELECTIONS = [
+    "regions: [cn-x]",
+    "account: default, regions: [cn-x], allow_empty: no",
+    "regions: [cn-x], tags: {a: b, c: d, e: f, g: h, i: j}",
+    "regions: [cn-x], engine_versions: ['6.0'], statuses: [SSLModifying], names: ['*']",
+]
+NO_SELECTIONS = [
+    "",
+    "allow_empty: true",
+    "regions: []",
+    "regions: cn-x",
+    "regions: [cn-x, cn-x]",
+    "regions: [cn-x], tags: {}",
+    "regions: [cn-x], tags: ",
+    "regions: [cn-x], tags: {a: ''}",
+    'regions: [cn-x], tags: {"a\\e": b}',
+    "regions: [cn-x], tags: {a: b, c: d, e: f, g: h, i: j, k: l}",
+    "regions: [cn-x], engine_versions: [6.0]",
+    "regions: [cn-x], engine_versions: ['6']",
+    "regions: [cn-x], editions: [community]",
+    "regions: [cn-x], architectures: [sharded]",
+    "regions: [cn-x], charge_types: [Free]",
+    "regions: [cn-x], statuses: [Not Normal]",
+    "regions: [cn-x], names: ['']",
+    "regions: [cn-x], vpcs: ['a,b']",
+    "regions: [cn-x], resource_groups: []",
+    "regions: [cn-x], allow_empty: 1",
+    "regions: [cn-x], id: r-123",
+]
+URL_PIECES = [
+    "https", "http", "HTTPS", "ftp", "://", ":/", "localhost", "127.0.0.1", "127.1", "[::1]", "[fe80::1]", "redis.example",
+    "r_1-a.b", "-x", ".", ":", ":443", ":0", ":65535", ":65536", ":0080", "/", "?", "#", "a", "@", " ",
+]  # fmt: skip
+
+
+def selecting(written: str) -> str:
+    return GOOD.replace("hangzhou}]", f"hangzhou}}, {{select: {{{written}}}}}]")
+
+
+@pytest.mark.parametrize("written", SELECTIONS)
+def test_every_selection_is_known_to_editors(tmp_path: Path, written: str) -> None:
+    """What loads, the schema takes."""
+    assert len(loaded(tmp_path, selecting(written)).selectors) == 1
+    SCHEMA.validate(yaml.safe_load(selecting(written)))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(["https://", "http://"]) | st.just(""),
+    st.lists(st.sampled_from(URL_PIECES), max_size=5).map("".join),
+    st.sampled_from(["cn-hangzhou", "cn-nowhere", "sts"]),
+)
+def test_an_editor_takes_the_endpoints_that_load_takes(tmp_path: Path, scheme: str, rest: str, place: str) -> None:
+    """URL by URL the same verdict."""
+    text = json.dumps(yaml.safe_load(GOOD) | {"endpoints": {place: scheme + rest}})
+    assert SCHEMA.is_valid(json.loads(text)) == isinstance(attempt(tmp_path, text), Loaded)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -295,6 +398,24 @@ def test_the_schema_takes_all_that_is_written() -> None:
         GOOD.replace("id: r-123", "id: 'r 123'"),
         GOOD.replace("version: 1", "version: 2"),
         GOOD.replace("name: x", "name: X"),
+        GOOD + "accounts: []\n",
+        GOOD + "accounts: {a b: {profile: x}}\n",
+        GOOD + "accounts: {LTAI5tHunter2: {profile: x}}\n",
+        GOOD + "accounts: {prod: prod}\n",
+        GOOD + "accounts: {prod: {}}\n",
+        GOOD + "accounts: {prod: {via: default}}\n",
+        GOOD + "accounts: {prod: {profile: x, via: default}}\n",
+        GOOD + f"accounts: {{prod: {{profile: x, role_arn: '{ROLE}'}}}}\n",
+        GOOD + "accounts: {prod: {profile: ''}}\n",
+        GOOD + "accounts: {prod: {profile: LTAI5tHunter2}}\n",
+        GOOD + "accounts: {prod: {role_arn: x}}\n",
+        GOOD + f"accounts: {{prod: {{role_arn: '{ROLE}', via: 'a b'}}}}\n",
+        GOOD + "accounts: {prod: {access_key_id: x}}\n",
+        GOOD + "endpoints: {hangzhou: vpc}\n",
+        GOOD + "endpoints: {sts: vpc}\n",
+        GOOD + "endpoints: {cn-nowhere: vpc}\n",
+        GOOD + "endpoints: {cn-x: 7}\n",
+        *(selecting(written) for written in NO_SELECTIONS),
     ],
 )
 def test_the_schema_refuses_what_load_refuses(tmp_path: Path, text: str) -> None:
