@@ -21,7 +21,7 @@ class Verdict(StrEnum):
     REFUSED = "refused"  # the service said no; this attempt changed nothing
     FORBIDDEN = "forbidden"  # refused for a permission; five in a row stop the account
     GONE = "gone"  # refused because there is no such instance
-    EXPIRED = "expired"  # the security token has expired: one from the environment stops its account
+    EXPIRED = "expired"  # the security token has expired: one that cannot be renewed stops its account
     ACCOUNT_STOP = "account stop"  # credential or signature: nothing of this account can succeed
     NOT_SENT = "not sent"  # provably never left this machine
     LOST = "lost"  # no usable answer: a write may or may not have been applied

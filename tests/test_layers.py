@@ -24,6 +24,7 @@ LAYER = {
 HOMES = {
     "aiohttp": {"cloud", "sim"},
     "yarl": {"cloud", "sim"},
+    "alibabacloud_credentials": {"cloud"},
     "asyncio_throttle": {"engine"},
     "yaml": {"model", "sim"},
     "pydantic": {"model"},

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from batchmod.app.options import Options
 from batchmod.cloud import changes
-from batchmod.cloud.client import KVSTORE_VERSION, STS_VERSION, Client, identity, open_session
+from batchmod.cloud.chain import ChainKeys
+from batchmod.cloud.client import KVSTORE_VERSION, STS_VERSION, Client, open_session
 from batchmod.cloud.codes import advice
-from batchmod.cloud.credentials import AccessKey, from_environment
 from batchmod.cloud.endpoints import Product, endpoint_for, proxy_for
 from batchmod.cloud.inventory import Instance, Inventory
+from batchmod.cloud.sts import identity
 from batchmod.engine.asking import ask
 from batchmod.engine.clock import Clock
 from batchmod.engine.halt import Halt
@@ -68,13 +69,13 @@ class _Maker:
     ) -> None:
         self._manifest = manifest
         self._options = options
-        self._key = from_environment(options.environ)
+        self._keys = ChainKeys(options.environ)
         self._slots = asyncio.Semaphore(manifest.limits.connections)
         self._halt = halt
         self._notify = notify
         self._clock = clock
 
-    async def client(self, stack: AsyncExitStack, lane: Lane | None, key: AccessKey | None = None) -> Client:
+    async def client(self, stack: AsyncExitStack, lane: Lane | None) -> Client:
         product: Product = "sts" if lane is None else "r-kvstore"
         endpoint = endpoint_for(product, lane.region if lane else None, self._options.endpoint)
         limits, timeouts = self._manifest.limits, self._manifest.timeouts
@@ -85,7 +86,7 @@ class _Maker:
         return Client(
             lane=lane,
             account=ACCOUNT,
-            key=key or self._key,
+            keys=self._keys,
             endpoint=endpoint,
             session=session,
             pace=pace,
@@ -142,6 +143,8 @@ def _told(error: CallError) -> str:
     if error.verdict is Verdict.LOST:
         return f"the endpoint does not answer as the service does: {said}. Check --endpoint, the network and the proxy."
     tail = f". {todo}" if todo else ""
+    if error.code == "NoCredentials":
+        return f"account {ACCOUNT}: {said}"
     if error.verdict is Verdict.NOT_SENT:
         return f"the endpoint cannot be reached: {said}{tail}"
     if error.verdict in {Verdict.ACCOUNT_STOP, Verdict.EXPIRED}:

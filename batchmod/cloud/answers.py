@@ -6,7 +6,7 @@ a wrong signature answers with the text that it signed, parameters and all.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from html import unescape
@@ -20,14 +20,18 @@ from batchmod.model.secret import Secret
 CODE_LIMIT: Final = 100  # characters
 MESSAGE_LIMIT: Final = 500
 WITHHELD: Final = "(withheld)"
+SECRET_FIELDS: Final = frozenset({"AccessKeySecret", "SecurityToken"})  # of a reply, as AssumeRole has them
 RETRY_AFTER: Final = "x-acs-retry-after"  # milliseconds; a positive integer or nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """A call that was answered 200 with a RequestId. Times are seconds since the epoch."""
+    """A call that was answered 200 with a RequestId. Times are seconds since the epoch.
 
-    body: Mapping[str, Any]
+    The texts of SECRET_FIELDS are Secrets, at whatever depth; the rest of the body is not shown either.
+    """
+
+    body: Mapping[str, Any] = field(repr=False)
     request_id: str
     date: float | None  # the service's clock, to the second
     received: float  # ours, at the same moment
@@ -67,10 +71,14 @@ def own_error(code: str, message: str, *, status: int | None = None) -> CallErro
 def _object(content: bytes | None) -> Mapping[str, Any]:
     """The JSON object that the reply is; empty when it is none, which no caller takes for an answer."""
     try:
-        body = json.loads(content or b"")
+        body = json.loads(content or b"", object_hook=_guarded)
     except (ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}
+
+
+def _guarded(fields: dict[str, Any]) -> dict[str, Any]:
+    return {n: Secret(v) if n in SECRET_FIELDS and isinstance(v, str) else v for n, v in fields.items()}
 
 
 def _first(body: Mapping[str, Any], *names: str) -> str | None:

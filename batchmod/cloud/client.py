@@ -7,14 +7,13 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 import aiohttp
 from yarl import URL
 
-from batchmod.cloud.answers import Reply, own_error, read
-from batchmod.cloud.credentials import AccessKey
+from batchmod.cloud.answers import Reply, read
+from batchmod.cloud.credentials import AccessKey, Keys
 from batchmod.cloud.endpoints import Endpoint
 from batchmod.cloud.faults import FOREIGN, translated
 from batchmod.cloud.signing import signed_headers
@@ -45,9 +44,11 @@ class Pace(Protocol):
 
 
 class Client:
-    """Calls of one account in one region, or of STS when it has no lane. `key` may be replaced between two calls.
+    """Calls of one account in one region, or of STS when it has no lane.
 
     `account` is the name that the manifest has for it. The session comes from open_session and stays the caller's.
+    A call holds its connection slot while it waits for its key: whatever `keys` ask of their own must not wait for a
+    slot of the same semaphore.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Client:
         *,
         lane: Lane | None,
         account: str,
-        key: AccessKey,
+        keys: Keys,
         endpoint: Endpoint,
         session: aiohttp.ClientSession,
         pace: Pace,
@@ -68,7 +69,7 @@ class Client:
     ) -> None:
         self.lane = lane
         self.account = account
-        self.key = key
+        self._keys = keys
         self._host = endpoint.host
         self._url = URL(endpoint.url, encoded=True)
         self._session = session
@@ -83,15 +84,30 @@ class Client:
     async def call(self, api: str, params: Mapping[str, Param], *, before: Before | None = None) -> Reply:
         """The reply to one request, sent at most once, signed with a new nonce and date after its turn has come.
 
-        Parameters that are None are left out. `before` is awaited with the turn in hand: when it or the turn raises,
-        nothing was sent, and that is what is raised. Else raises CallError alone, which holds no parameter, URL or
-        header. A cancelled call may have been sent.
+        Parameters that are None are left out. `before` is awaited with the turn in hand, then the key is asked for: when
+        the turn, `before` or the key raises, nothing was sent, and that is what is raised. Else raises CallError alone,
+        which holds no parameter, URL or header. A cancelled call may have been sent.
+
+        A request that was refused because its token had expired is sent once more, with a turn, `before`, key, nonce and
+        date of its own, if the keys can be renewed. What comes then is the answer.
         """
+        used, answer = await self._attempt(api, params, before)
+        if isinstance(answer, CallError) and answer.verdict is Verdict.EXPIRED and await self._keys.renew(used):
+            _, answer = await self._attempt(api, params, before)
+        if isinstance(answer, CallError):
+            raise answer
+        return answer
+
+    async def _attempt(
+        self, api: str, params: Mapping[str, Param], before: Before | None
+    ) -> tuple[AccessKey, Reply | CallError]:
+        """One turn: what came back, and for which key."""
         async with self._pace.turn(api):
             if before is not None:
                 await before()
+            key = await self._keys.key()
             began = self._monotonic()
-            answer = await self._exchange(api, params)
+            answer = await self._exchange(api, params, key)
             seconds = self._monotonic() - began
             error = answer if isinstance(answer, CallError) else None
             self._pace.answered(api, error)
@@ -99,17 +115,14 @@ class Client:
             throttled = error is not None and error.verdict is Verdict.SLOW_DOWN
             code = error.code if error else None
             self._notify(CallAnswered(lane=self.lane, api=api, code=code, throttled=throttled, seconds=seconds))
-        if isinstance(answer, CallError):
-            raise answer
-        return answer
+        return key, answer
 
-    async def _exchange(self, api: str, params: Mapping[str, Param]) -> Reply | CallError:
+    async def _exchange(self, api: str, params: Mapping[str, Param], key: AccessKey) -> Reply | CallError:
         """Sends one request and reads its answer.
 
         An error is returned, not raised: raised here it would be chained to aiohttp's, and that one carries the
         request's headers, with the security token, and the proxy's password.
         """
-        key = self.key
         headers, body = signed_headers(
             host=self._host,
             action=api,
@@ -139,27 +152,6 @@ class Client:
         return read(
             status=response.status, headers=response.headers, content=content, received=received, secrets=hidden
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """Whom a key belongs to, and how far our clock is ahead of the service's: seconds, good to about one."""
-
-    account_id: str
-    arn: str
-    skew: float
-
-
-async def identity(client: Client) -> Identity:
-    """What STS says of the client's key (GetCallerIdentity, version 2015-04-01, which needs no permission).
-
-    Raises CallError; a reply without account or date is unreadable.
-    """
-    reply = await client.call("GetCallerIdentity", {})
-    account_id, arn = reply.body.get("AccountId"), reply.body.get("Arn")
-    if not account_id or not isinstance(account_id, str | int) or not isinstance(arn, str) or reply.date is None:
-        raise own_error("UnreadableReply", "an identity without account, name or date")
-    return Identity(account_id=str(account_id), arn=arn, skew=reply.received - reply.date)
 
 
 def open_session(*, connect: float, read: float, connections: int) -> aiohttp.ClientSession:

@@ -2,8 +2,8 @@
 
 The service's codes are matched by their text, in order, the first pattern that fits (`*` stands for anything); the
 HTTP status is asked only about a code that no pattern knows, for the same code comes with different ones. Source:
-the error tables of the two operations and of their siblings, the gateway's documentation, and what the vendor's
-Terraform provider has met. docs/errors.md is held equal to this file.
+the error tables of the two operations, of their siblings and of AssumeRole, the gateway's documentation, and what the
+vendor's Terraform provider has met. docs/errors.md is held equal to this file.
 """
 
 from collections.abc import Mapping
@@ -26,6 +26,10 @@ _NO, _GONE, _LOST = Verdict.REFUSED, Verdict.GONE, Verdict.LOST
 
 _CREDENTIAL = "Check the access key: it is unknown, disabled or of another account."
 _TOKEN = "Get a new security token that belongs to this access key."  # noqa: S105  advice, no token
+_PERMISSION = (
+    "Allow the RAM user or role this API on this instance; for AssumeRole: sts:AssumeRole on the role, whose trust policy "
+    "must name the caller, which cannot be a root account."
+)
 _SIGNATURE = "Check the access key secret for missing or extra characters; a proxy may also have changed the request."
 _OURS = "The endpoint does not serve this API in this form; check --endpoint, and report it if that is right."
 _MISSING = "Check id, account and region: the instance is released, or lives elsewhere."
@@ -53,13 +57,21 @@ SERVICE: Final[tuple[Rule, ...]] = (
     ),
     Rule("IncorrectEngineVersion", _NO, "Upgrade the instance: its engine version cannot do it."),
     Rule("InvalidEngineVersion.Format", _NO, "Upgrade the instance: its engine version cannot do it."),
+    Rule("EntityNotExist.Role*", _STOP, "Check the ARN of the role: there is no such role in that account."),
+    Rule("InvalidParameter.RoleArn", _STOP, "Check the ARN of the role: acs:ram::<account id>:role/<name>."),
+    Rule("InvalidParameter.RoleSessionName", _STOP, _OURS),
+    Rule("InvalidParameter.DurationSeconds", _STOP, "Let the role's sessions last for an hour or longer."),
+    Rule(
+        "InvalidRegionId*", _NO, "Check the region: the endpoint does not serve it; `endpoints` may name another one."
+    ),
     Rule("MissingParameter", _NO, "The service wants a parameter that the change does not have; the message names it."),
     Rule("InvalidParameter", _NO, "The service does not accept a value of this change; the message names it."),
     Rule("Forbidden*", Verdict.FORBIDDEN, "Allow the RAM user or role this API on this instance."),
     Rule("Forbedden*", Verdict.FORBIDDEN, "Allow the RAM user or role this API on this instance."),
-    Rule("NoPermission*", Verdict.FORBIDDEN, "Allow the RAM user or role this API on this instance."),
+    Rule("NoPermission*", Verdict.FORBIDDEN, _PERMISSION),
     Rule("InvalidSecurityToken.Expired", Verdict.EXPIRED, _TOKEN),
     Rule("InvalidSecurityToken*", _STOP, _TOKEN),
+    Rule("MissingSecurityToken", _STOP, _TOKEN),
     Rule("InvalidAccessKeyId*", _STOP, _CREDENTIAL),
     Rule("SignatureDoesNotMatch", _STOP, _SIGNATURE),
     Rule("IncompleteSignature*", _STOP, _SIGNATURE),
@@ -84,6 +96,12 @@ OWN: Final[Mapping[str, Rule]] = {
         Rule("TlsFailed", Verdict.NOT_SENT, "Check the endpoint's certificate and what stands between."),
         Rule("ProxyRefused", Verdict.NOT_SENT, "Check the proxy's user, password and rules, or set NO_PROXY."),
         Rule("InvalidUrl", Verdict.NOT_SENT, "Check --endpoint."),
+        Rule("NoCredentials", _STOP, "Give the account a key in one of the places that the message names."),
+        Rule(
+            "CredentialsUnreachable",
+            Verdict.NOT_SENT,
+            "Check the network to where the key comes from; the message names it.",
+        ),
         Rule("ReadTimeout", _LOST, "Raise `timeouts.read` if this is frequent. " + _SERVER),
         Rule("ConnectionLost", _LOST, _SERVER),
         Rule("UnreadableReply", _LOST, "Look for a proxy that answers for the service. " + _SERVER),

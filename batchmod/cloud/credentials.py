@@ -1,7 +1,8 @@
-"""The key that requests are signed with. No I/O: the environment is a parameter."""
+"""The key that requests are signed with, and what gives one. No I/O: the environment is a parameter."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from batchmod.errors import UsageError
 from batchmod.model.secret import Secret
@@ -34,18 +35,43 @@ class AccessKey:
             )
 
 
+class Keys(Protocol):
+    """Gives the key of one account to all who sign for it, and a new one when it has expired."""
+
+    async def key(self) -> AccessKey:
+        """A key that is valid for a while yet. Raises CallError when there is none; then nothing was sent."""
+
+    async def renew(self, refused: AccessKey) -> bool:
+        """Told that the service called the token of `refused` expired; True when `key` now gives another one.
+
+        There is one refresh for each expiry however many callers tell of it. False when the same key would come again.
+        Raises CallError when a refresh is due and fails: the request that was refused has changed nothing.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class FixedKeys:
+    """One key for ever."""
+
+    fixed: AccessKey
+
+    async def key(self) -> AccessKey:
+        return self.fixed
+
+    async def renew(self, refused: AccessKey) -> bool:  # noqa: ARG002  as Keys has it
+        """Never: there is no other one."""
+        return False
+
+
 def from_environment(environ: Mapping[str, str]) -> AccessKey:
     """The key that the vendor's own variables hold; an empty variable counts as missing.
 
-    Raises UsageError naming every variable that must be set.
+    Raises UsageError, naming the part, for a key that lacks one or cannot be one.
     """
-    missing = [name for name in (ID_VARIABLE, SECRET_VARIABLE) if not environ.get(name)]
-    if missing:
-        raise UsageError(f"no credentials: set {' and '.join(missing)} (and {TOKEN_VARIABLE} for a temporary key)")
     token = environ.get(TOKEN_VARIABLE)
     return AccessKey(
-        id=environ[ID_VARIABLE],
-        secret=Secret(environ[SECRET_VARIABLE]),
+        id=environ.get(ID_VARIABLE, ""),
+        secret=Secret(environ.get(SECRET_VARIABLE, "")),
         token=Secret(token) if token else None,
     )
 

@@ -33,6 +33,7 @@ APIS = (
     "DescribeInstanceTDEStatus",
     "DescribeEncryptionKey",
     "GetCallerIdentity",
+    "AssumeRole",
 )
 PASSWORD_PROOFS = (Proof.ACCEPTED, Proof.SETTLED, Proof.LOGIN)
 _RECIPIENT = r"age1[02-9ac-hj-np-z]{58}"

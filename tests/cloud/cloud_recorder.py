@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from batchmod.cloud.client import Client, open_session
-from batchmod.cloud.credentials import AccessKey
+from batchmod.cloud.credentials import AccessKey, FixedKeys, Keys
 from batchmod.cloud.endpoints import endpoint_for
 from batchmod.errors import CallError
 from batchmod.model.notices import Notice
@@ -66,6 +66,23 @@ class OpenPace:
         self.errors.append(error)
 
 
+class Ring:
+    """A list of keys: the next one from when the one at hand is called expired. `told` has what was."""
+
+    def __init__(self, *keys: AccessKey) -> None:
+        self._left = list(keys)
+        self.told: list[AccessKey] = []
+
+    async def key(self) -> AccessKey:
+        return self._left[0]
+
+    async def renew(self, refused: AccessKey) -> bool:
+        self.told.append(refused)
+        if self._left[0] == refused and len(self._left) > 1:
+            del self._left[0]
+        return self._left[0] != refused
+
+
 @dataclass(slots=True, kw_only=True)
 class Bench:
     """A client, and all that it did."""
@@ -102,8 +119,16 @@ async def bench(answer: Answer, *, key: AccessKey = KEY, lane: Lane | None = LAN
 
 @asynccontextmanager
 async def client_of(
-    url: str, *, key: AccessKey = KEY, lane: Lane | None = LANE, connect: float = 5.0, read: float = 5.0, **more: Any
+    url: str,
+    *,
+    key: AccessKey = KEY,
+    keys: Keys | None = None,
+    lane: Lane | None = LANE,
+    connect: float = 5.0,
+    read: float = 5.0,
+    **more: Any,
 ) -> AsyncIterator[tuple[Client, OpenPace, list[Notice]]]:
+    """A client with `keys`, or with a key for ever."""
     pace, notices = OpenPace(), list[Notice]()
     endpoint = endpoint_for("r-kvstore", None, url)
     async with open_session(connect=connect, read=read, connections=4) as session:
@@ -111,7 +136,7 @@ async def client_of(
             Client(
                 lane=lane,
                 account="prod",
-                key=key,
+                keys=keys or FixedKeys(key),
                 endpoint=endpoint,
                 session=session,
                 pace=pace,

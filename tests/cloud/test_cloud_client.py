@@ -9,9 +9,21 @@ from types import SimpleNamespace
 import pytest
 from aiohttp import web
 from alibabacloud_tea_openapi.utils import Utils
-from cloud_recorder import KEY, LANE, REQUEST_ID, Asked, bench, client_of, no, ok, raw_server, request_head_and_body
+from cloud_recorder import (
+    KEY,
+    LANE,
+    REQUEST_ID,
+    Asked,
+    Ring,
+    bench,
+    client_of,
+    no,
+    ok,
+    raw_server,
+    request_head_and_body,
+)
 
-from batchmod.cloud.client import REPLY_LIMIT, STS_VERSION, Identity, Param, identity
+from batchmod.cloud.client import REPLY_LIMIT, Param
 from batchmod.cloud.credentials import AccessKey
 from batchmod.cloud.signing import ALGORITHM
 from batchmod.errors import CallError, Verdict
@@ -67,9 +79,10 @@ async def test_each_call_has_its_own_nonce_date_and_key() -> None:
     """A call is signed for itself: nonce and date are asked for anew, and the key is the one of that moment."""
     clock = itertools.count(1772600767, 100)
     nonces = (f"{n:032x}" for n in itertools.count())
-    async with bench(lambda _: ok(), wall=lambda: float(next(clock)), nonce=lambda: next(nonces)) as b:
+    keys = Ring(KEY, TEMPORARY)
+    async with bench(lambda _: ok(), keys=keys, wall=lambda: float(next(clock)), nonce=lambda: next(nonces)) as b:
         await b.client.call("A", {})
-        b.client.key = TEMPORARY
+        await keys.renew(KEY)
         await b.client.call("A", {})
     first, second = (one.headers for one in b.asked)
     assert (first["x-acs-signature-nonce"], second["x-acs-signature-nonce"]) == ("0" * 32, f"{1:032x}")
@@ -349,32 +362,3 @@ async def test_a_cancelled_call_leaves_its_turn() -> None:
         done.set()
     assert task.cancelled()
     assert (pace.log, notices) == ([("enter", "A"), ("leave", "A")], [])
-
-
-async def test_identity_tells_account_and_skew() -> None:
-    """STS is asked in its own version; the skew is our clock less the service's."""
-    date = {"Date": "Wed, 04 Mar 2026 05:06:07 GMT"}
-    arn = "acs:ram::1234567890123456:user/op"
-    body = {"AccountId": "1234567890123456", "Arn": arn, "RequestId": "R"}
-    async with bench(
-        lambda _: web.json_response(body, headers=date), lane=None, version=STS_VERSION, wall=lambda: 1772600797.0
-    ) as b:
-        assert await identity(b.client) == Identity(account_id="1234567890123456", arn=arn, skew=30.0)
-    (asked,) = b.asked
-    assert (asked.api, asked.headers["x-acs-version"]) == ("GetCallerIdentity", "2015-04-01")
-
-
-@pytest.mark.parametrize(
-    ("body", "date"),
-    [
-        ({"Arn": "a"}, "Wed, 04 Mar 2026 05:06:07 GMT"),
-        ({"AccountId": "1"}, "Wed, 04 Mar 2026 05:06:07 GMT"),
-        ({"AccountId": ["1"], "Arn": "a"}, "Wed, 04 Mar 2026 05:06:07 GMT"),
-        ({"AccountId": "1", "Arn": "a"}, "broken"),
-    ],
-)
-async def test_half_an_identity_is_none(body: dict[str, object], date: str) -> None:
-    """Without account, name and date nobody is known, and no skew is guessed."""
-    async with bench(lambda _: web.json_response(body | {"RequestId": "R"}, headers={"Date": date}), lane=None) as b:
-        with pytest.raises(CallError, match="UnreadableReply"):
-            await identity(b.client)
