@@ -3,11 +3,12 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from types import MappingProxyType
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from batchmod.errors import UsageError
-from batchmod.model.hosts import DEFAULT_PORT, endpoint_problem, is_loopback, split_url
+from batchmod.model.hosts import DEFAULT_PORT, VPC_REGIONS, endpoint_problem, is_loopback, split_url
 from batchmod.model.secret import Secret
 
 Product = Literal["r-kvstore", "sts"]
@@ -23,6 +24,8 @@ CENTRAL = frozenset(
     cn-zhangbei cn-zhangbei-na61-b01 cn-zhangjiakou-na62-a01 cn-zhengzhou-nebula-1 eu-west-1-oxs rus-west-1-pop
     """.split()  # noqa: SIM905  names read best so
 )
+VPC: Final = "vpc"
+NONE: Final[Mapping[str, str]] = MappingProxyType({})
 _REGION = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -35,18 +38,28 @@ class Endpoint:
     loopback: bool
 
 
-def endpoint_for(product: Product, region: str | None, override: str | None) -> Endpoint:
-    """The endpoint of a product; `override` serves every product, STS has one host for all regions.
+def endpoint_for(
+    product: Product, region: str | None, override: str | None, endpoints: Mapping[str, str] = NONE
+) -> Endpoint:
+    """The endpoint of a product in a region; STS has one host for all of them.
 
-    Raises UsageError for an override that is not `https://host[:port]` (plain http to loopback), or a region that
-    cannot be one.
+    `override` serves everything. Else `endpoints` may name one for a region, or for `sts`: a URL, or for a region VPC,
+    the word for its host inside a VPC. Else it is the vendor's public host.
+
+    Raises UsageError, which says whose endpoint it is, for one that is not `https://host[:port]` (plain http to
+    loopback), a region that cannot be one, or one that has no host inside a VPC.
     """
     if override is not None:
-        return _own(override)
+        return _own("endpoint", override)
     if product == "sts":
-        return _at("sts.aliyuncs.com")
+        return _own("endpoints.sts", endpoints["sts"]) if "sts" in endpoints else _at("sts.aliyuncs.com")
     if not region or not _REGION.fullmatch(region):
         raise UsageError(f"region {region!r}: not the name of a region, such as cn-hangzhou")
+    named = endpoints.get(region)
+    if named == VPC:
+        return _inside(region)
+    if named is not None:
+        return _own(f"endpoints.{region}", named)
     return _at("r-kvstore.aliyuncs.com" if region in CENTRAL else f"r-kvstore.{region}.aliyuncs.com")
 
 
@@ -68,16 +81,24 @@ def proxy_for(endpoint: Endpoint, environ: Mapping[str, str]) -> Secret | None:
     return Secret(parts.geturl())
 
 
-def _own(override: str) -> Endpoint:
+def _own(where: str, url: str) -> Endpoint:
     """The operator's own endpoint. The text is repeated in no message: it may hold a password."""
-    if problem := endpoint_problem(override):
-        raise UsageError(f"endpoint: {problem}")
-    parts = urlsplit(override)
+    if problem := endpoint_problem(url):
+        raise UsageError(f"{where}: {problem}")
+    parts = urlsplit(url)
     name = parts.hostname or ""
     host = f"[{name}]" if ":" in name else name
     if parts.port is not None and parts.port != DEFAULT_PORT[parts.scheme]:
         host = f"{host}:{parts.port}"
     return Endpoint(url=f"{parts.scheme}://{host}/", host=host, loopback=is_loopback(name))
+
+
+def _inside(region: str) -> Endpoint:
+    if region not in VPC_REGIONS:
+        raise UsageError(
+            f"endpoints.{region}: no host inside a VPC is known there: write its URL, or leave it out for the public one"
+        )
+    return _at(f"r-kvstore-vpc.{region}.aliyuncs.com")
 
 
 def _at(host: str) -> Endpoint:

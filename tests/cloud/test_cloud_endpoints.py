@@ -2,8 +2,9 @@ import pytest
 from alibabacloud_r_kvstore20150101.client import Client as Vendor
 from alibabacloud_tea_openapi.utils_models import Config
 
-from batchmod.cloud.endpoints import CENTRAL, endpoint_for, proxy_for
+from batchmod.cloud.endpoints import CENTRAL, Product, endpoint_for, proxy_for
 from batchmod.errors import UsageError
+from batchmod.model.hosts import VPC_REGIONS
 
 REGIONAL = ["cn-beijing", "cn-shanghai", "cn-shenzhen", "ap-southeast-1", "us-east-1", "eu-central-1", "cn-hongkong"]
 CLOUD = endpoint_for("r-kvstore", "cn-shanghai", None)
@@ -85,6 +86,49 @@ def test_an_override_that_is_unsafe_or_broken_is_refused_with_the_reason(url: st
     with pytest.raises(UsageError, match=why) as caught:
         endpoint_for("r-kvstore", "cn-hangzhou", url)
     assert "hunter2" not in str(caught.value)
+
+
+def test_an_endpoint_of_the_manifest_is_for_its_region_or_sts_alone() -> None:
+    """A URL under a region's name serves that region, one under sts serves STS, and the others stay as they are."""
+    named = {"cn-beijing": "https://gate.example:8443", "sts": "https://sts-vpc.cn-hangzhou.aliyuncs.com"}
+    assert endpoint_for("r-kvstore", "cn-beijing", None, named).url == "https://gate.example:8443/"
+    assert endpoint_for("sts", None, None, named).host == "sts-vpc.cn-hangzhou.aliyuncs.com"
+    assert endpoint_for("r-kvstore", "cn-hangzhou", None, named).host == "r-kvstore.aliyuncs.com"
+    assert endpoint_for("sts", None, None, {"cn-beijing": "https://gate.example"}).host == "sts.aliyuncs.com"
+
+
+@pytest.mark.parametrize("product", ["r-kvstore", "sts"])
+def test_an_override_goes_before_what_the_manifest_names(product: Product) -> None:
+    """--endpoint serves everything, whatever stands in the manifest, broken or not."""
+    named = {"cn-hangzhou": "ftp://broken", "sts": "ftp://broken"}
+    assert endpoint_for(product, "cn-hangzhou", "http://127.0.0.1:1", named).host == "127.0.0.1:1"
+
+
+@pytest.mark.parametrize("region", sorted(VPC_REGIONS))
+def test_the_word_vpc_is_the_regions_host_inside_a_vpc(region: str) -> None:
+    """Also for a region that the central host serves outside."""
+    endpoint = endpoint_for("r-kvstore", region, None, {region: "vpc"})
+    assert endpoint.url == f"https://r-kvstore-vpc.{region}.aliyuncs.com/"
+    assert not endpoint.loopback
+
+
+def test_a_region_without_a_host_inside_a_vpc_is_refused_with_what_to_do() -> None:
+    """No name is guessed."""
+    with pytest.raises(UsageError, match=r"^endpoints\.cn-wuhan: .*write its URL"):
+        endpoint_for("r-kvstore", "cn-wuhan", None, {"cn-wuhan": "vpc"})
+
+
+@pytest.mark.parametrize(
+    ("product", "where"), [("r-kvstore", r"endpoints\.cn-hangzhou"), ("sts", r"endpoints\.sts")], ids=["region", "sts"]
+)
+@pytest.mark.parametrize("url", ["http://gateway.example", "https://me:hunter2@gateway.example", "VPC", ""])
+def test_a_broken_endpoint_of_the_manifest_is_refused_by_its_name(product: Product, where: str, url: str) -> None:
+    """The key in the manifest is named, the text is not repeated; `vpc` is a word of regions alone."""
+    with pytest.raises(UsageError, match=f"^{where}: ") as caught:
+        endpoint_for(product, "cn-hangzhou", None, {"cn-hangzhou": url, "sts": url})
+    assert "hunter2" not in str(caught.value)
+    with pytest.raises(UsageError, match=r"^endpoints\.sts: "):
+        endpoint_for("sts", None, None, {"sts": "vpc"})
 
 
 @pytest.mark.parametrize("region", [None, "", "CN-Hangzhou", "evil.example/", "cn_hangzhou", "-cn", "a" * 64])
