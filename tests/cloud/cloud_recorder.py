@@ -1,6 +1,7 @@
 """A cloud on loopback that answers what a test tells it and remembers what it was asked; and a pace that never waits."""
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ class Asked:
     body: bytes
 
 
-Answer = Callable[[Asked], web.StreamResponse]
+Answer = Callable[[Asked], web.StreamResponse | Awaitable[web.StreamResponse]]
 
 
 def ok(**body: Any) -> web.Response:
@@ -108,7 +109,8 @@ async def bench(answer: Answer, *, key: AccessKey = KEY, lane: Lane | None = LAN
         api = request.headers.get("x-acs-action", "")
         one = Asked(api=api, form=form, headers=dict(request.headers), target=request.path_qs, body=body)
         asked.append(one)
-        return answer(one)
+        said = answer(one)
+        return said if isinstance(said, web.StreamResponse) else await said
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", serve)
@@ -126,12 +128,13 @@ async def client_of(
     lane: Lane | None = LANE,
     connect: float = 5.0,
     read: float = 5.0,
+    connections: int = 4,
     **more: Any,
 ) -> AsyncIterator[tuple[Client, OpenPace, list[Notice]]]:
     """A client with `keys`, or with a key for ever."""
     pace, notices = OpenPace(), list[Notice]()
     endpoint = endpoint_for("r-kvstore", None, url)
-    async with open_session(connect=connect, read=read, connections=4) as session:
+    async with open_session(connect=connect, read=read, connections=connections) as session:
         yield (
             Client(
                 lane=lane,
@@ -162,6 +165,13 @@ async def raw_server(
 
     async with await asyncio.start_server(connected, "127.0.0.1", 0, **more) as server:
         yield server.sockets[0].getsockname()[1]
+
+
+def seen_by_people(error: BaseException) -> str:
+    """All that a log or a debugger would print of an error and of what it is chained to."""
+    chain = [one for one in (error.__cause__, error.__context__) if one is not None]
+    own = "".join(traceback.format_exception(error)) + repr(error) + repr(vars(error)) + repr(error.args)
+    return own + "".join(seen_by_people(one) for one in chain)
 
 
 async def request_head_and_body(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:

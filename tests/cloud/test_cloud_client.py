@@ -2,7 +2,6 @@ import asyncio
 import gzip
 import itertools
 import logging
-import traceback
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 
@@ -21,6 +20,7 @@ from cloud_recorder import (
     ok,
     raw_server,
     request_head_and_body,
+    seen_by_people,
 )
 
 from batchmod.cloud.client import REPLY_LIMIT, Param
@@ -336,13 +336,6 @@ async def test_no_secret_of_the_request_is_in_an_error_or_a_log(
     text = seen_by_people(caught.value) + repr(b.notices) + caplog.text
     for secret in (CANARY, "uW8%2Bnsrp", "CAIS+token", "CAIS%2Btoken", "S3cret"):
         assert secret not in text
-
-
-def seen_by_people(error: BaseException) -> str:
-    """All that a log or a debugger would print of an error and of what it is chained to."""
-    chain = [one for one in (error.__cause__, error.__context__) if one is not None]
-    own = "".join(traceback.format_exception(error)) + repr(error) + repr(vars(error)) + repr(error.args)
-    return own + "".join(seen_by_people(one) for one in chain)
 
 
 async def test_a_cancelled_call_leaves_its_turn() -> None:

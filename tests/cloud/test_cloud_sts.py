@@ -1,10 +1,12 @@
 import pytest
 from aiohttp import web
-from cloud_recorder import bench
+from cloud_recorder import bench, ok, seen_by_people
 
 from batchmod.cloud.client import STS_VERSION
-from batchmod.cloud.sts import Identity, identity
+from batchmod.cloud.credentials import AccessKey
+from batchmod.cloud.sts import Identity, assume_role, identity
 from batchmod.errors import CallError
+from batchmod.model.secret import Secret
 
 
 async def test_identity_tells_account_and_skew() -> None:
@@ -34,3 +36,57 @@ async def test_half_an_identity_is_none(body: dict[str, object], date: str) -> N
     async with bench(lambda _: web.json_response(body | {"RequestId": "R"}, headers={"Date": date}), lane=None) as b:
         with pytest.raises(CallError, match="UnreadableReply"):
             await identity(b.client)
+
+
+WHOLE: dict[str, object] = {
+    "AccessKeyId": "STS.example",
+    "AccessKeySecret": "S3cret",
+    "SecurityToken": "CAIS+token",
+    "Expiration": "2026-03-04T06:06:07Z",
+}
+
+
+async def test_a_role_gives_a_temporary_key_and_its_end() -> None:
+    """What is asked for is in the form; what comes is a key with a token, and an end in seconds since the epoch."""
+    async with bench(lambda _: ok(Credentials=WHOLE), lane=None) as b:
+        key, end = await assume_role(b.client, "acs:ram::1:role/op", "batchmod", 1800)
+    assert key == AccessKey(id="STS.example", secret=Secret("S3cret"), token=Secret("CAIS+token"))
+    assert end == 1772604367.0
+    assert b.asked[0].form == {
+        "RoleArn": "acs:ram::1:role/op",
+        "RoleSessionName": "batchmod",
+        "DurationSeconds": "1800",
+    }
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        None,
+        "STS.example",
+        *(WHOLE | {name: broken} for name in WHOLE for broken in (None, "", 7, ["x"])),
+        WHOLE | {"AccessKeySecret": "S3cret\n"},
+        WHOLE | {"Expiration": "2026-03-04T06:06:07"},
+        WHOLE | {"Expiration": "soon"},
+    ],
+)
+async def test_half_a_role_is_none(found: object) -> None:
+    """A reply without a whole key and a time that means one moment is unreadable, and nothing of it is told."""
+    async with bench(lambda _: ok(Credentials=found), lane=None) as b:
+        with pytest.raises(CallError, match="UnreadableReply") as caught:
+            await assume_role(b.client, "acs:ram::1:role/op", "batchmod", 1800)
+    assert "S3cret" not in seen_by_people(caught.value)
+
+
+async def test_a_reply_shows_no_secret() -> None:
+    """Its secret fields are Secrets at whatever depth, and its repr has no body at all."""
+    async with bench(lambda _: ok(Credentials=WHOLE, Name="orders"), lane=None) as b:
+        reply = await b.client.call("AssumeRole", {})
+    assert reply.body["Credentials"] | {"Expiration": ""} == {
+        "AccessKeyId": "STS.example",
+        "AccessKeySecret": Secret("S3cret"),
+        "SecurityToken": Secret("CAIS+token"),
+        "Expiration": "",
+    }
+    assert "S3cret" not in repr(reply) + repr(reply.body)
+    assert "orders" not in repr(reply)
