@@ -24,6 +24,7 @@ _PASSED_ON: Final = {
     "environment_sts_region": "ALIBABA_CLOUD_STS_REGION",
     "environment_enable_vpc": "ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED",
 }
+LOGGERS: Final = ("credentials", "alibabacloud-tea", "urllib3.connectionpool")  # answers, headers, URLs with a token
 _STATUS: Final = re.compile(r"(?i)http_?code\W{1,2}(\d{3})\b")
 _CODE: Final = re.compile(r'"Code"\s*:\s*"([A-Z][A-Za-z.]{1,80})"')
 
@@ -44,7 +45,7 @@ def load(environ: Mapping[str, str]) -> ModuleType:
 
     for name in [name for name in vars(auth_util) if name.startswith("environment_")]:
         setattr(auth_util, name, environ.get(_PASSED_ON.get(name, ""), ""))
-    for name in ("credentials", "alibabacloud-tea"):
+    for name in LOGGERS:
         logging.getLogger(name).disabled = True
     ecs_ram_role.BackgroundScheduler = _NoScheduler
     module: ModuleType = provider
