@@ -67,13 +67,18 @@ class PlacedKeys:
             await self._required(found)
         return self._found is not None and self._found.key != refused
 
+    @property
+    def _key(self) -> AccessKey | None:
+        return self._found.key if self._found else None
+
     async def _required(self, found: _Found | None) -> None:
         """There is something else than `found`, which is of no use."""
+        old = found.key if found else None
         if self._final is not None:
             raise again(self._final)
         work: Callable[[], Awaitable[None]] = self._look if found is None else self._open
         try:
-            await self._once.run(work, needed=lambda: self._found is found)
+            await self._once.run(work, needed=lambda: self._key is old)
         except CallError as error:
             if error.verdict is Verdict.ACCOUNT_STOP:
                 self._final = error
@@ -101,9 +106,11 @@ class PlacedKeys:
     async def _ask(self) -> None:
         """The place was asked again, and the key is what it has, or the one at hand when it has none."""
         assert self._found is not None  # found, and asked again
-        old = self._found
-        key = await asyncio.to_thread(old.source)
-        self._found = replace(old, key=old.key if isinstance(key, Unanswered) else key, asked=self._monotonic())
+        key = await asyncio.to_thread(self._found.source)
+        found = replace(self._found, asked=self._monotonic())  # it may be dead by now
+        if not isinstance(key, Unanswered) and key != found.key:
+            found = replace(found, key=key, dead=False)
+        self._found = found
 
 
 class ChainKeys(PlacedKeys):

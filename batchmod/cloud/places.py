@@ -122,7 +122,7 @@ def _metadata(environ: Mapping[str, str]) -> Place:
             partial(
                 load(environ).EcsRamRoleCredentialsProvider,
                 role_name=environ.get("ALIBABA_CLOUD_ECS_METADATA", ""),
-                async_update_enabled=False,  # no thread that asks every minute
+                async_update_enabled=False,  # asked ahead by who needs it, in no other thread
             )
         ),
     )

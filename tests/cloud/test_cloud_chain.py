@@ -116,7 +116,6 @@ async def test_a_named_profile_goes_before_the_environment(environ: dict[str, st
     """The manifest said whose key it is; variables of somebody else do not count, nor do they fill gaps."""
     config(own_home, plain("prod", 2), plain("empty") | {"access_key_secret": ""}, plain("half") | {"mode": "StsToken"})
     environ |= OWN | {TOKEN_VARIABLE: "CAIS+own", "ALIBABA_CLOUD_PROFILE": "other"}
-    os.environ.update(environ)
     assert await ProfileKeys("prod", environ).key() == fixed(2)
     for name in ("empty", "half"):
         assert "incomplete" in (await refusal(ProfileKeys(name, environ))).message
@@ -293,6 +292,30 @@ async def test_a_place_that_fails_later_is_no_error(environ: dict[str, str]) -> 
     assert len(made.asked) == 2
 
 
+async def test_a_look_ahead_keeps_nobody_waiting_and_hides_no_expiry(environ: dict[str, str]) -> None:
+    """While one call asks the place again the others sign with the key at hand; whoever is told meanwhile that it has
+    expired waits, and opens the place anew when that look brought nothing.
+    """
+    ticks = Ticks()
+    async with source(life=600) as made:
+        keys = ChainKeys(environ | {URI: made.url}, monotonic=ticks)
+        await keys.key()
+        ticks.now += ASK_EVERY
+        made.gate.clear()
+        made.arrived.clear()
+        broken = iter([web.Response(status=500)])
+        made.instead = lambda: next(broken, web.json_response(given(7)))
+        async with asyncio.TaskGroup() as group, asyncio.timeout(10):
+            ahead = group.create_task(keys.key())
+            await made.arrived.wait()
+            assert await keys.key() == temporary(1)
+            renewal = group.create_task(keys.renew(temporary(1)))
+            await asyncio.sleep(0)
+            made.gate.set()
+        assert (ahead.result(), renewal.result()) == (temporary(1), True)
+        assert await keys.key() == temporary(7)
+
+
 async def test_fifty_callers_make_one_look(environ: dict[str, str]) -> None:
     """Whoever waits has what the one look found."""
     async with source() as made:
@@ -323,6 +346,16 @@ async def test_a_key_for_ever_cannot_be_renewed(environ: dict[str, str], own_hom
     assert await asyncio.gather(*(keys.renew(key) for _ in range(20))) == [False] * 20
     assert not await keys.renew(key)
     assert await keys.key() == key
+
+
+async def test_a_service_that_has_no_other_key_is_asked_for_one_once(environ: dict[str, str]) -> None:
+    """Twenty are told no, and the next too, from one request."""
+    async with source(instead=lambda: web.json_response(given(1))) as made:
+        keys = ChainKeys(environ | {URI: made.url})
+        await keys.key()
+        assert await asyncio.gather(*(keys.renew(temporary(1)) for _ in range(20))) == [False] * 20
+        assert not await keys.renew(temporary(1))
+    assert len(made.asked) == 2
 
 
 async def test_a_profile_that_was_written_anew_is_read_anew(environ: dict[str, str], own_home: Path) -> None:

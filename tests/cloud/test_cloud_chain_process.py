@@ -53,6 +53,23 @@ async def test_the_vendors_package_is_loaded_only_where_the_environment_has_no_k
     assert (await python(SHOW, os.environ))[:2] == (0, "LTAI1 S3cret1 None\nTrue\n")
 
 
+async def test_a_gap_in_a_profile_is_not_filled_from_the_environment(own_home: Path) -> None:
+    """The vendor's package would take a key that it read there on import: perhaps another account's."""
+    config(own_home, {"name": "prod", "mode": "AK", "access_key_id": "", "access_key_secret": ""})
+    own = {"ALIBABA_CLOUD_ACCESS_KEY_ID": "LTAIown", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "S3cretOwn"}
+    program = SHOW.replace("ChainKeys(", "ProfileKeys('prod', ").replace("ChainKeys", "ProfileKeys")
+    code, out, _ = await python(program, {**os.environ, **own})
+    assert code == 0
+    assert "config.json: incomplete or unusable. " in out
+
+
+async def test_the_region_of_sts_is_passed_on(pod: dict[str, str], trusted: tuple[Path, ssl.SSLContext]) -> None:
+    """What the environment says of STS counts for the vendor's providers as for its own tools."""
+    async with tunnel(trusted[1], lambda _: b"{}") as (proxy, tunnels, _):
+        await python(SHOW, pod | {"HTTPS_PROXY": proxy, "ALIBABA_CLOUD_STS_REGION": "cn-beijing"})
+    assert tunnels[0].startswith(b"CONNECT sts.cn-beijing.aliyuncs.com:443 ")
+
+
 async def test_a_pods_token_is_changed_for_a_key(pod: dict[str, str], trusted: tuple[Path, ssl.SSLContext]) -> None:
     """The vendor's package asks STS over TLS; neither the pod's token nor the key is seen in any log."""
     answer = json.dumps({"Credentials": given(1)}).encode()

@@ -35,6 +35,8 @@ KNOWN = {
         "InvalidAction.NotFound",
         "InvalidProtocol.NeedSsl",
         "UnsupportedHTTPMethod",
+        "InvalidRegionId",
+        "InvalidRegionId.NotFound",
     ],
     Verdict.FORBIDDEN: ["Forbidden", "Forbidden.RAM", "Forbidden.NotSupportRAM", "Forbedden.RAM", "NoPermission"],
     Verdict.GONE: [
@@ -54,6 +56,12 @@ KNOWN = {
         "InvalidSignatureMethod",
         "InvalidTimeStamp.Expired",
         "InvalidTimeStamp.Format",
+        "MissingSecurityToken",
+        "EntityNotExist.Role",
+        "EntityNotExist.RoleArn",
+        "InvalidParameter.RoleArn",
+        "InvalidParameter.RoleSessionName",
+        "InvalidParameter.DurationSeconds",
     ],
     Verdict.LOST: ["ServiceUnavailable", "InternalError", "SignatureNonceUsed"],
 }

@@ -73,9 +73,16 @@ class Source:
     life: float = 3600
     instead: Callable[[], web.Response] | None = None
     asked: list[str] = field(default_factory=list)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
 
     async def answer(self, request: web.Request) -> web.Response:
         self.asked.append(f"{request.method} {request.path}")
+        self.arrived.set()
+        await self.gate.wait()
         if self.instead is not None:
             return self.instead()
         return web.json_response(given(len(self.asked), life=self.life))
