@@ -1,19 +1,20 @@
 """The cloud itself: instances that live through their tasks, and the book of all calls. No HTTP; the clock is a parameter."""
 
 import heapq
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import count
 from typing import Any, Protocol
 
-from batchmod.sim.errors import Refusal, instance_not_found, task_exists
+from batchmod.sim.book import Book, CallRecord
+from batchmod.sim.errors import refused
 from batchmod.sim.faults import chosen
-from batchmod.sim.instances import ACCOUNT_ID, Change, Instance, Task
+from batchmod.sim.fleet import Lanes
+from batchmod.sim.instances import Change, Instance, Task
+from batchmod.sim.keyring import Keyring
+from batchmod.sim.ram import Ram
 from batchmod.sim.scenario import Scenario
-
-REMEMBERED_CALLS = 10_000
 
 
 class Plane(Protocol):
@@ -26,36 +27,27 @@ class Plane(Protocol):
         """Nothing logs in to this instance any more."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallRecord:
-    """One call. `code` is the cloud's own verdict, whether or not the client learnt it; None: it was not carried out."""
-
-    at: float  # seconds since the epoch, the cloud's clock
-    api: str
-    instance: str | None  # its id
-    code: str | None
-    fault: str | None
-
-
 class FakeCloud:
     """Everything that is due by the clock has happened once `advance` returns; every question asks for that first."""
-
-    account_id = ACCOUNT_ID
 
     def __init__(
         self,
         instances: Mapping[str, Instance],
         *,
         scenario: Scenario,
+        keyring: Keyring,
         clock: Callable[[], float],
         speed: float = 1.0,
         seed: int = 0,
         plane: Plane | None = None,
     ) -> None:
         self.instances = dict(instances)
+        self.lanes = Lanes(instances.values())
         self.scenario = scenario
-        self.calls: deque[CallRecord] = deque(maxlen=REMEMBERED_CALLS)
-        self.counts: dict[str, Counter[str]] = {}
+        self.keyring = keyring
+        self.ram = Ram(scenario.roles, scenario.policies)
+        self.endpoints: dict[str, str] = {}  # host:port by region, where a region has one of its own
+        self._book = Book()
         self._clock = clock
         self._speed = speed
         self._plane = plane
@@ -75,6 +67,16 @@ class FakeCloud:
             if instance.vanish_after is not None:
                 self.schedule(now + instance.vanish_after / self._speed, partial(self._vanish, instance))
 
+    @property
+    def account_id(self) -> str:
+        """The main account's."""
+        return self.scenario.main_account
+
+    @property
+    def regions(self) -> list[str]:
+        """Those of the fault file, and whatever others instances are in."""
+        return sorted({*self.scenario.regions, *self.lanes.regions})
+
     def now(self) -> float:
         return self._clock()
 
@@ -93,21 +95,23 @@ class FakeCloud:
         """Raises InvalidInstanceId.NotFound."""
         self.advance()
         if instance_id not in self.instances:
-            raise instance_not_found()
+            raise refused("InvalidInstanceId.NotFound")
         return self.instances[instance_id]
 
     def status(self, instance: Instance) -> str:
         return instance.status_at(self.now())
 
     def start(self, instance: Instance, change: Change, *, seconds: float, status: str) -> None:
-        """A task holds the instance from now on and will have made the change. Raises TaskExists while another runs,
-        IncorrectDBInstanceState when the instance is not Normal for another reason.
+        """A task holds the instance from now on and will have made the change. Raises IncorrectDBInstanceLockMode for a
+        locked instance, TaskExists while another task runs, IncorrectDBInstanceState when it is not Normal otherwise.
         """
         self.advance()
+        if instance.locked:
+            raise refused("IncorrectDBInstanceLockMode")
         if instance.task is not None:
-            raise task_exists()
+            raise refused("TaskExists")
         if instance.status != "Normal":
-            raise Refusal(403, "IncorrectDBInstanceState", "Current DB instance state does not support this operation.")
+            raise refused("IncorrectDBInstanceState")
         shows = self.now() + self.scenario.lag / self._speed
         self._hold(instance, Task(shows=shows, ends=shows + seconds / self._speed, status=status, change=change))
         self.advance()
@@ -136,12 +140,20 @@ class FakeCloud:
 
     def _vanish(self, instance: Instance) -> None:
         del self.instances[instance.id]
+        self.lanes.remove(instance)
         if self._plane:
             self._plane.dismiss(instance)
 
-    def record(self, api: str, instance_id: str | None, *, code: str | None, fault: str | None = None) -> None:
-        self.calls.append(CallRecord(at=self.now(), api=api, instance=instance_id, code=code, fault=fault))
-        self.counts.setdefault(api, Counter())[code or fault or "lost"] += 1
+    def record(
+        self, api: str, instance_id: str | None, *, account: str | None, code: str | None, fault: str | None = None
+    ) -> None:
+        self._book.write(
+            CallRecord(at=self.now(), api=api, account=account, instance=instance_id, code=code, fault=fault)
+        )
+
+    @property
+    def calls(self) -> deque[CallRecord]:
+        return self._book.calls
 
     @property
     def passwords(self) -> dict[str, str]:
@@ -150,19 +162,21 @@ class FakeCloud:
         return {each.id: each.password for each in self.instances.values()}
 
     def state(self) -> dict[str, Any]:
-        """The truth, without a password: instances by id, and how often each API was answered how."""
+        """The truth, without a password: instances by id, and how often each API was answered how, to whom."""
         self.advance()
         return {
             "instances": {each.id: self._truth(each) for each in self.instances.values()},
-            "calls": {api: dict(counted) for api, counted in sorted(self.counts.items())},
+            "calls": self._book.counted(),
+            "calls_by_account": self._book.counted_by_account(),
         }
 
     def recent_calls(self) -> list[dict[str, Any]]:
-        return [asdict(each) for each in self.calls]
+        return self._book.recent()
 
     def _truth(self, each: Instance) -> dict[str, Any]:
         return {
             "name": each.name,
+            "account": each.account,
             "region": each.region,
             "status": self.status(each),
             "release_protection": each.release_protection,

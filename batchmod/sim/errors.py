@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from batchmod.sim.codes import CODES
+
 
 class SimError(Exception):
     """The simulator cannot start: a broken fault file, an option out of range, no Valkey. The message is for a person."""
@@ -27,24 +29,24 @@ class Refusal(Exception):
         self.access_denied = access_denied
 
 
+def refused(
+    code: str,
+    message: str | None = None,
+    *,
+    retry_after: int | None = None,
+    access_denied: Mapping[str, str] | None = None,
+) -> Refusal:
+    """A code of the table with its documented status, and its words unless others are given."""
+    status, words = CODES[code]
+    return Refusal(status, code, message or words, retry_after=retry_after, access_denied=access_denied)
+
+
 def missing(parameter: str) -> Refusal:
-    return Refusal(
-        400, "MissingParameter", f"The input parameter {parameter} that is mandatory for this request is not supplied."
+    return refused(
+        "MissingParameter", f"The input parameter {parameter} that is mandatory for this request is not supplied."
     )
 
 
 def invalid(parameter: str, code: str = "InvalidParameter") -> Refusal:
     """The vendor's words for a value that fits no rule; they name the parameter, never the value."""
-    return Refusal(400, code, f'The Specified parameter "{parameter}" is not valid.')
-
-
-def task_exists() -> Refusal:
-    return Refusal(400, "TaskExists", "Specified task have existed.")
-
-
-def instance_not_found() -> Refusal:
-    return Refusal(404, "InvalidInstanceId.NotFound", "The specified instance is not found.")
-
-
-def tde_not_supported() -> Refusal:
-    return Refusal(400, "InstanceType.NotSupport", "The instance type does not support this operation.")
+    return refused(code, f'The Specified parameter "{parameter}" is not valid.')

@@ -3,11 +3,14 @@
 import re
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from batchmod.sim.errors import SimError
+from batchmod.sim.instancefile import read_instance
 from batchmod.sim.operations import OPERATIONS
+from batchmod.sim.policyfile import Tenants, read_accounts, read_policy, read_regions, read_roles
 from batchmod.sim.reading import Node, load
 from batchmod.sim.scenario import (
     DEFAULT_QUOTAS,
@@ -24,7 +27,6 @@ from batchmod.sim.scenario import (
     Script,
 )
 
-MAX_PORT = 65535
 DETAILS: Mapping[FaultKind, frozenset[str]] = {  # what may be said of a fault beyond its kind
     FaultKind.THROTTLE: frozenset({"code", "status", "retry_after"}),
     FaultKind.REFUSE: frozenset({"code", "status", "message"}),
@@ -61,8 +63,29 @@ def load_scenario(path: Path) -> Scenario:
 
 def parse(text: str, source: str) -> Scenario:
     """The scenario of a text; `source` is its name in complaints. Raises SimError."""
-    places = load(text, source).fields(READERS)
-    return Scenario(**{key: READERS[key](place) for key, place in places.items()})
+    places = load(text, source).fields({*READERS, *TENANT_KEYS})
+    values = {key: READERS[key](place) for key, place in places.items() if key in READERS}
+    return Scenario(**values, **_tenants(places))
+
+
+def _tenants(places: Mapping[str, Node]) -> dict[str, Any]:
+    """What refers to accounts, once it is known which there are."""
+    tenants = Tenants(accounts=read_accounts(places.get("accounts")))
+    main = next(iter(tenants.accounts.values()))
+    if "revoke_key_after" in places and main.revoke_key_after is not None:
+        raise places["revoke_key_after"].wrong("the first of 'accounts' says it too")
+    values: dict[str, Any] = {"accounts": tenants.accounts}
+    if "roles" in places:
+        values["roles"] = read_roles(places["roles"], tenants)
+    if "policies" in places:
+        read = partial(
+            read_policy, tenants=tenants, roles=values.get("roles", ()), scripted_token="session_token" in places
+        )
+        values["policies"] = places["policies"].each(read)
+    if "instances" in places:
+        given = places["instances"].mapping()
+        values["instances"] = tuple((key, read_instance(value, tenants)) for key, value in given.items())
+    return values
 
 
 def _fault(place: Node, given: Mapping[str, Node], spoken: Node) -> Fault:
@@ -149,46 +172,11 @@ def _durations(place: Node) -> Durations:
     return Durations(**{key: value.number() for key, value in fields.items()})
 
 
-def _address(place: Node) -> str:
-    host, _, port = place.text().rpartition(":")
-    if not host or not port.isascii() or not port.isdecimal() or not 0 < int(port) <= MAX_PORT:
-        raise place.wrong("must be host:port")
-    return place.text()
-
-
-def _tags(place: Node) -> dict[str, str]:
-    return {key: value.text() for key, value in place.mapping().items()}
-
-
-INSTANCE_READERS: Mapping[str, Callable[[Node], Any]] = {
-    "name": Node.text,
-    "password": Node.text,
-    "region": Node.text,
-    "engine_version": lambda place: place.one_of(["2.8", "4.0", "5.0", "6.0", "7.0"]),
-    "charge_type": lambda place: place.one_of(["PostPaid", "PrePaid"]),
-    "edition": lambda place: place.one_of(["Community", "Enterprise"]),
-    "support_tde": Node.flag,
-    "tde": Node.flag,
-    "release_protection": Node.flag,
-    "status": Node.text,
-    "password_free": Node.flag,
-    "tags": _tags,
-    "address": _address,
-    "missing": Node.flag,
-    "vanish_after": Node.number,
-}
-
-
-def _instance(place: Node) -> Mapping[str, Any]:
-    return {key: INSTANCE_READERS[key](value) for key, value in place.fields(INSTANCE_READERS).items()}
-
-
 READERS: Mapping[str, Callable[[Node], Any]] = {
     "scripts": lambda place: place.each(_script),
     "rates": lambda place: place.each(_rate),
     "busy": lambda place: place.each(_busy),
     "refuse": lambda place: place.each(_refusing),
-    "instances": lambda place: tuple((key, _instance(value)) for key, value in place.mapping().items()),
     "durations": _durations,
     "lag": Node.number,
     "quotas": _quotas,
@@ -196,7 +184,11 @@ READERS: Mapping[str, Callable[[Node], Any]] = {
     "tde_status": Node.text,
     "clock_offset": lambda place: place.number(low=None),
     "session_token": Node.text,
+    "token_seconds": lambda place: place.number(low=1.0),
+    "regional_endpoints": Node.flag,
+    "regions": read_regions,
     "revoke_key_after": Node.count,
     "strict_protection": Node.flag,
     "authorization_state": lambda place: place.count(high=2),
 }
+TENANT_KEYS = frozenset({"accounts", "roles", "policies", "instances"})

@@ -5,7 +5,9 @@ from collections import deque
 from collections.abc import Collection
 from fnmatch import fnmatchcase
 
-from batchmod.sim.errors import Refusal, SimError, task_exists
+from batchmod.sim.codes import CODES, DEFAULT_STATUS
+from batchmod.sim.errors import Refusal, SimError, refused
+from batchmod.sim.ram import Ask, Principal, Verdict, denied
 from batchmod.sim.scenario import Choice, Fault, FaultKind, Rate, Refusing, Scenario, Script
 
 NO_FAULT = Fault()
@@ -63,33 +65,16 @@ def chosen(who: Choice, ids: Collection[str], salt: str) -> frozenset[str]:
     return who.of(ids, salt)
 
 
-def refusal_of(fault: Fault, api: str, account_id: str) -> Refusal | None:
+def refusal_of(fault: Fault, action: str, who: Principal) -> Refusal | None:
     """What the cloud answers for a fault that is the service's own no; None for all others."""
     match fault.kind:
-        case FaultKind.THROTTLE:
-            message = "Request was denied due to user flow control."
+        case FaultKind.THROTTLE | FaultKind.REFUSE:
             code = fault.code or "Throttling.User"
-            return Refusal(fault.status, code, message, retry_after=fault.retry_after)
+            status, words = CODES.get(code, (DEFAULT_STATUS, "Refused by the simulator's script."))
+            return Refusal(fault.status or status, code, fault.message or words, retry_after=fault.retry_after)
         case FaultKind.TASK_EXISTS:
-            return task_exists()
-        case FaultKind.REFUSE:
-            return Refusal(fault.status, fault.code, fault.message, retry_after=fault.retry_after)
+            return refused("TaskExists")
         case FaultKind.FORBIDDEN:
-            return forbidden(api, account_id)
+            return denied(who, Ask(action=action, resource="*"), Verdict.IMPLICIT_DENY)
         case _:
             return None
-
-
-def forbidden(api: str, account_id: str) -> Refusal:
-    return Refusal(
-        403,
-        "Forbidden.RAM",
-        "User not authorized to operate on the specified resource, or this API doesn't support RAM.",
-        access_denied={
-            "PolicyType": "AccountLevelIdentityBasedPolicy",
-            "AuthAction": f"kvstore:{api}",
-            "AuthPrincipalType": "SubUser",
-            "AuthPrincipalOwnerId": account_id,
-            "NoPermissionType": "ImplicitDeny",
-        },
-    )

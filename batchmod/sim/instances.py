@@ -1,16 +1,7 @@
-"""What an instance is, and the fleet that a seed and a scenario make. No clock, no I/O."""
+"""What an instance is. No clock, no I/O."""
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from typing import Any
-
-from batchmod.sim.errors import SimError
-from batchmod.sim.scenario import Scenario
-
-ACCOUNT_ID = "1234567890123456"
-REGIONS = ("cn-hangzhou", "cn-shanghai")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +40,29 @@ class Instance:
 
     id: str
     name: str
+    account: str
     region: str
     address: str  # host:port of its data plane
     password: str = field(repr=False)
+    zone: str
+    private_ip: str
+    secondary_zone: str = ""
     engine_version: str = "7.0"
     charge_type: str = "PostPaid"
     edition: str = "Enterprise"
+    architecture: str = "standard"
+    node_type: str = "double"
+    instance_class: str = "redis.amber.master.small.multithread"
+    network_type: str = "VPC"
+    vpc_id: str = "vpc-sim"
+    vswitch_id: str = "vsw-sim"
+    resource_group: str = "rg-sim"
+    shard_count: int = 1
+    create_time: str = "2024-01-01T00:00:00Z"
+    expired: bool = False
+    in_global: bool = False  # part of a global distributed instance
+    locked: bool = False  # for a bill, say: it refuses every change
+    order_completed: bool = True  # false while a change of its specifications runs
     support_tde: bool = True
     release_protection: bool = False
     password_free: bool = False
@@ -69,6 +77,25 @@ class Instance:
 
     def status_at(self, now: float) -> str:
         return self.task.status if self.task and self.task.shows <= now else self.status
+
+    @property
+    def instance_type(self) -> str:
+        return "Tair" if self.edition == "Enterprise" else "Redis"
+
+    @property
+    def host(self) -> str:
+        return self.address.rpartition(":")[0]
+
+    @property
+    def port(self) -> int:
+        return int(self.address.rpartition(":")[2])
+
+    @property
+    def end_time(self) -> str:
+        """A subscription ends; pay-as-you-go does not."""
+        if self.expired:
+            return "2024-02-01T00:00:00Z"
+        return "2099-01-01T00:00:00Z" if self.charge_type == "PrePaid" else ""
 
     @property
     def old_login(self) -> bool:
@@ -87,29 +114,3 @@ def service_key(instance_id: str) -> str:
 
 def default_encryption(instance_id: str) -> Encryption:
     return Encryption(key_id=service_key(instance_id), role_arn="", algorithm="AES-CTR-256", custom=False)
-
-
-def fleet_ids(count: int) -> list[str]:
-    return [f"r-sim{number:06d}" for number in range(count)]
-
-
-def make_fleet(count: int, scenario: Scenario, *, address: str, new_password: Callable[[], str]) -> dict[str, Instance]:
-    """The instances by id, in order; raises SimError for an override that no instance matches."""
-    ids = fleet_ids(count)
-    for pattern, _ in scenario.instances:
-        if not any(fnmatchcase(each, pattern) for each in ids):
-            raise SimError(f"fault file: instances.{pattern}: matches no instance")
-    fleet = {}
-    for number, instance_id in enumerate(ids):
-        values: dict[str, Any] = {
-            "name": f"sim-{number:06d}",
-            "region": REGIONS[number % len(REGIONS)],
-            "address": address,
-        }
-        for pattern, given in scenario.instances:
-            if fnmatchcase(instance_id, pattern):
-                values |= given
-        if not values.pop("missing", False):
-            values["encryption"] = default_encryption(instance_id) if values.pop("tde", False) else None
-            fleet[instance_id] = Instance(id=instance_id, **{"password": new_password()} | values)
-    return fleet

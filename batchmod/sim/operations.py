@@ -1,149 +1,82 @@
-"""Every operation that is served, by name and version: from parameters to the fields of the reply."""
+"""Every operation that is served, by name and version: what it needs to be allowed, and the fields of its reply."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from batchmod.sim.changes import modify_attribute, modify_tde
+from batchmod.sim.calls import Call, Product, instance_arn
+from batchmod.sim.changes import modify_attribute, modify_tde, reset_password
 from batchmod.sim.cloud import FakeCloud
-from batchmod.sim.errors import missing, tde_not_supported
-from batchmod.sim.instances import REGIONS, service_key
-from batchmod.sim.selection import describe_instances
-from batchmod.sim.views import described, network
+from batchmod.sim.logins import describe_accounts
+from batchmod.sim.ram import Ask
+from batchmod.sim.reads import (
+    authorized,
+    describe_attribute,
+    describe_key,
+    describe_keys,
+    describe_tde,
+    net_info,
+    regions,
+)
+from batchmod.sim.selection import describe_instances, wants_listed
+from batchmod.sim.sts import assume_role, caller_identity, wants_role
+from batchmod.sim.tags import list_tag_resources, tag_resources, wants_tagged
 
 Reply = dict[str, Any]
+CONDITION_KEYS: Mapping[str, str] = {
+    "kvstore:TDEStatus": "TDEStatus"
+}  # of ModifyInstanceTDE: the parameter that carries it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """One verified call. `params` may hold a password; `host` is how the client reached us; `as_role`: with a token."""
-
-    api: str
-    params: Mapping[str, str] = field(repr=False)
-    host: str
-    as_role: bool = False
-
-    @property
-    def instance_id(self) -> str | None:
-        return self.params.get("InstanceId") or None
+def wants_instance(cloud: FakeCloud, call: Call) -> list[Ask]:
+    resource = instance_arn(cloud, call, call.required("InstanceId"))
+    context = {key: call.params[name] for key, name in CONDITION_KEYS.items() if call.params.get(name)}
+    return [Ask(action=call.action, resource=resource, context=context)]
 
 
-def _modify_attribute(cloud: FakeCloud, call: Call) -> Reply:
-    modify_attribute(cloud, call.params)
-    return {}
+def wants_all(_: FakeCloud, call: Call) -> list[Ask]:
+    """An operation that RAM cannot limit to resources."""
+    return [Ask(action=call.action, resource="*")]
 
 
-def _modify_tde(cloud: FakeCloud, call: Call) -> Reply:
-    modify_tde(cloud, call.params)
-    return {}
-
-
-def _describe_instances(cloud: FakeCloud, call: Call) -> Reply:
-    return describe_instances(cloud, call.params)
-
-
-def _describe_attribute(cloud: FakeCloud, call: Call) -> Reply:
-    instance = cloud.find(call.params["InstanceId"])
-    return {"Instances": {"DBInstanceAttribute": [described(instance, cloud.status(instance))]}}
-
-
-def _describe_tde(cloud: FakeCloud, call: Call) -> Reply:
-    instance = cloud.find(call.params["InstanceId"])
-    if not instance.support_tde:
-        raise tde_not_supported()
-    return {"TDEStatus": "Enabled" if instance.encryption else "Disabled"}
-
-
-def _describe_key(cloud: FakeCloud, call: Call) -> Reply:
-    """Only for an instance that was encrypted with a key of the user's own."""
-    instance = cloud.find(call.params["InstanceId"])
-    encryption = instance.encryption
-    if encryption is None or not encryption.custom:
-        raise tde_not_supported()
-    return {
-        "Creator": cloud.account_id,
-        "DeleteDate": "",
-        "Description": "",
-        "EncryptionKey": encryption.key_id,
-        "EncryptionKeyStatus": "Enabled",
-        "EncryptionName": encryption.algorithm,
-        "KeyUsage": "ENCRYPT/DECRYPT",
-        "MaterialExpireTime": "",
-        "Origin": "Aliyun_KMS",
-        "RoleArn": encryption.role_arn,
-    }
-
-
-def _describe_keys(cloud: FakeCloud, call: Call) -> Reply:
-    """The keys in use in the instance's region, and one more that is always there."""
-    region = cloud.find(call.params["InstanceId"]).region
-    used = {each.encryption.key_id for each in cloud.instances.values() if each.encryption and each.region == region}
-    return {"KeyIds": {"KeyId": sorted(used | {service_key(region)})}}
-
-
-def _authorized(cloud: FakeCloud, call: Call) -> Reply:
-    cloud.find(call.params["InstanceId"])
-    return {"AuthorizationState": cloud.scenario.authorization_state}
-
-
-def _net_info(cloud: FakeCloud, call: Call) -> Reply:
-    return network(cloud.find(call.params["InstanceId"]))
-
-
-def _regions(cloud: FakeCloud, call: Call) -> Reply:
-    names = sorted({*REGIONS, *(each.region for each in cloud.instances.values())})
-    regions = [
-        {
-            "RegionId": name,
-            "RegionEndpoint": call.host,
-            "LocalName": name,
-            "ZoneIds": f"{name}-h",
-            "ZoneIdList": {"ZoneId": [f"{name}-h"]},
-        }
-        for name in names
-    ]
-    return {"RegionIds": {"KVStoreRegion": regions}}
-
-
-def _caller(cloud: FakeCloud, call: Call) -> Reply:
-    name, kind = (
-        ("assumed-role/simulator/session", "AssumedRoleUser") if call.as_role else ("user/simulator", "RAMUser")
-    )
-    return {
-        "AccountId": cloud.account_id,
-        "Arn": f"acs:ram::{cloud.account_id}:{name}",
-        "UserId": "200000000000000001",
-        "PrincipalId": "200000000000000001",
-        "IdentityType": kind,
-    }
+def wants_nothing(_: FakeCloud, __: Call) -> list[Ask]:
+    return []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     run: Callable[[FakeCloud, Call], Reply]
-    version: str = "2015-01-01"
-    of_instance: bool = True  # InstanceId is mandatory
+    needs: Callable[[FakeCloud, Call], list[Ask]] = wants_instance
+    product: Product = Product.KVSTORE
 
 
 OPERATIONS: Mapping[str, Operation] = {
-    "ModifyInstanceAttribute": Operation(run=_modify_attribute),
-    "ModifyInstanceTDE": Operation(run=_modify_tde),
-    "DescribeInstances": Operation(run=_describe_instances, of_instance=False),
-    "DescribeInstanceAttribute": Operation(run=_describe_attribute),
-    "DescribeInstanceTDEStatus": Operation(run=_describe_tde),
-    "DescribeEncryptionKey": Operation(run=_describe_key),
-    "DescribeEncryptionKeyList": Operation(run=_describe_keys),
-    "CheckCloudResourceAuthorized": Operation(run=_authorized),
-    "DescribeDBInstanceNetInfo": Operation(run=_net_info),
-    "DescribeRegions": Operation(run=_regions, of_instance=False),
-    "GetCallerIdentity": Operation(run=_caller, version="2015-04-01", of_instance=False),
+    "ModifyInstanceAttribute": Operation(run=modify_attribute),
+    "ModifyInstanceTDE": Operation(run=modify_tde),
+    "ResetAccountPassword": Operation(run=reset_password),
+    "DescribeInstances": Operation(run=describe_instances, needs=wants_listed),
+    "DescribeInstanceAttribute": Operation(run=describe_attribute),
+    "DescribeInstanceTDEStatus": Operation(run=describe_tde, needs=wants_all),
+    "DescribeEncryptionKey": Operation(run=describe_key),
+    "DescribeEncryptionKeyList": Operation(run=describe_keys),
+    "CheckCloudResourceAuthorized": Operation(run=authorized, needs=wants_all),
+    "DescribeDBInstanceNetInfo": Operation(run=net_info),
+    "DescribeAccounts": Operation(run=describe_accounts),
+    "DescribeRegions": Operation(run=regions, needs=wants_all),
+    "ListTagResources": Operation(run=list_tag_resources, needs=wants_tagged),
+    "TagResources": Operation(run=tag_resources, needs=wants_tagged),
+    "AssumeRole": Operation(run=assume_role, needs=wants_role, product=Product.STS),
+    "GetCallerIdentity": Operation(run=caller_identity, needs=wants_nothing, product=Product.STS),
 }
-VERSIONS = frozenset(each.version for each in OPERATIONS.values())
+VERSIONS: Mapping[Product, str] = {Product.KVSTORE: "2015-01-01", Product.STS: "2015-04-01"}
+
+
+def authorize(cloud: FakeCloud, call: Call) -> None:
+    """The caller may do this; raises Forbidden.RAM or NoPermission, or what a missing parameter is answered with."""
+    for ask in OPERATIONS[call.api].needs(cloud, call):
+        cloud.ram.demand(call.principal, ask)
 
 
 def run(cloud: FakeCloud, call: Call) -> Reply:
     """The operation has been carried out; raises a Refusal."""
-    operation = OPERATIONS[call.api]
-    if operation.of_instance and call.instance_id is None:
-        raise missing("InstanceId")
-    return operation.run(cloud, call)
+    return OPERATIONS[call.api].run(cloud, call)

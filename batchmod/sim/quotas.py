@@ -4,7 +4,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from batchmod.sim.errors import Refusal
+from batchmod.sim.errors import refused
 from batchmod.sim.scenario import Quota
 
 
@@ -30,5 +30,5 @@ class Quotas:
             taken.popleft()
         if len(taken) >= quota.calls:
             wait = max(1, math.ceil((taken[0] + period - now) * 1000)) if self._tell else None
-            raise Refusal(400, "Throttling.User", "Request was denied due to user flow control.", retry_after=wait)
+            raise refused("Throttling.User", retry_after=wait)
         taken.append(now)

@@ -7,6 +7,8 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any
 
+from batchmod.sim.ram import Policy, Role
+
 
 class FaultKind(StrEnum):
     """What happens to one call. Each is described in docs/simulator.md."""
@@ -37,9 +39,9 @@ class Fault:
     kind: FaultKind = FaultKind.OK
     landed: bool = True  # the operation is carried out although the reply is spoilt
     seconds: float = 0.0
-    status: int = 400
+    status: int | None = None  # None: the code's own
     code: str = ""
-    message: str = "Refused by the simulator's script."
+    message: str = ""  # empty: the code's own words
     retry_after: int | None = None  # milliseconds
 
 
@@ -109,9 +111,19 @@ class Durations:
     tde: float = 3.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What is special about an account: after how many calls its user's key is revoked."""
+
+    revoke_key_after: int | None = None
+
+
+DEFAULT_ACCOUNTS: Mapping[str, Account] = {"1234567890123456": Account()}
+DEFAULT_REGIONS = ("cn-hangzhou", "cn-shanghai")
 DEFAULT_QUOTAS: Mapping[str, Quota] = {
     "default": Quota(calls=200, seconds=60.0),
     "DescribeInstanceAttribute": Quota(calls=1000, seconds=1.0),
+    "AssumeRole": Quota(calls=100, seconds=1.0),
     "GetCallerIdentity": Quota(calls=100, seconds=1.0),
 }
 
@@ -120,6 +132,13 @@ DEFAULT_QUOTAS: Mapping[str, Quota] = {
 class Scenario:
     """A whole fault file. `instances` are (pattern, values by field of Instance), later ones stronger."""
 
+    regions: tuple[str, ...] = DEFAULT_REGIONS
+    accounts: Mapping[str, Account] = field(
+        default_factory=lambda: DEFAULT_ACCOUNTS
+    )  # by id; the first is the main one
+    roles: tuple[Role, ...] = ()
+    policies: tuple[Policy, ...] = ()
+    regional_endpoints: bool = False  # one more port for each region, which sees that region only
     scripts: tuple[Script, ...] = ()
     rates: tuple[Rate, ...] = ()
     busy: tuple[Busy, ...] = ()
@@ -131,7 +150,18 @@ class Scenario:
     retry_after: bool = False  # throttled replies say how long to wait
     tde_status: str = "TDEModifying"
     clock_offset: float = 0.0  # seconds that the cloud's clock is ahead of ours
-    session_token: str | None = field(default=None, repr=False)
-    revoke_key_after: int | None = None  # calls
+    session_token: str | None = field(default=None, repr=False)  # of the main account's key
+    token_seconds: float | None = None  # the longest that a token of STS lives
+    revoke_key_after: int | None = None  # calls with the main account's key
     strict_protection: bool = False  # release protection alone is not enough for a ModifyInstanceAttribute
     authorization_state: int = 1  # of CheckCloudResourceAuthorized: 0 no, 1 yes, 2 KMS not activated
+
+    @property
+    def main_account(self) -> str:
+        return next(iter(self.accounts))
+
+    @property
+    def key_limits(self) -> dict[str, int | None]:
+        """By account: after how many calls its key is revoked."""
+        own = {name: account.revoke_key_after for name, account in self.accounts.items()}
+        return own if self.revoke_key_after is None else own | {self.main_account: self.revoke_key_after}

@@ -1,4 +1,4 @@
-"""The simulator as a program: one HTTP port for every API, one Valkey behind it, both on 127.0.0.1."""
+"""The simulator as a program: HTTP endpoints for every API, one Valkey behind them, all on 127.0.0.1."""
 
 import asyncio
 import contextlib
@@ -7,26 +7,23 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import parse_qsl
-
-from aiohttp import web
+from typing import Any
 
 from batchmod.sim.cloud import FakeCloud
 from batchmod.sim.dataplane import DataPlane, data_plane
 from batchmod.sim.errors import SimError
 from batchmod.sim.faultfile import load_scenario
-from batchmod.sim.instances import fleet_ids, make_fleet
+from batchmod.sim.fleet import fleet_ids, make_fleet
+from batchmod.sim.keyring import Keyring
 from batchmod.sim.scenario import Scenario
 from batchmod.sim.service import Service
-from batchmod.sim.transmission import transmit
-from batchmod.sim.wire import Keys, Pairs, Request
+from batchmod.sim.web import Ticker, listening, make_app
+from batchmod.sim.wire import Keys
 
-HOST = "127.0.0.1"
 MAX_INSTANCES = 1_000_000
-STOP_SECONDS = 0.1  # what hangs when the simulator stops is cut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,92 +39,65 @@ class SimOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """A simulator that serves. `cloud` is the truth behind it."""
+    """A simulator that serves. The key is the main account's; `cloud` is the truth behind it all."""
 
-    endpoint: str  # http://127.0.0.1:PORT
+    endpoint: str  # http://127.0.0.1:PORT, of all regions
     access_key_id: str
     access_key_secret: str = field(repr=False)
     data_plane: str  # 127.0.0.1:PORT
+    accounts: Mapping[str, Keys]  # every account's own key, by account id; the first is the main one
+    endpoints: Mapping[str, str]  # http://127.0.0.1:PORT by region, where regions have ports of their own
     cloud: FakeCloud = field(repr=False)
 
+    def revoke(self, account_id: str) -> None:
+        """From now on the account's key is answered InvalidAccessKeyId.Inactive. Raises SimError for no account."""
+        self.cloud.keyring.revoke(account_id)
 
-class Ticker:
-    """What is due in the cloud happens although nobody asks."""
-
-    def __init__(self, cloud: FakeCloud) -> None:
-        self._cloud = cloud
-        self._timer: asyncio.TimerHandle | None = None
-
-    def wind(self) -> None:
-        self.stop()
-        due = self._cloud.next_due()
-        if due is not None:
-            wait = max(0.0, due - self._cloud.now())
-            self._timer = asyncio.get_running_loop().call_later(wait, self._strike)
-
-    def stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _strike(self) -> None:
-        self._cloud.advance()
-        self.wind()
-
-
-def make_app(service: Service, ticker: Ticker) -> web.Application:
-    """The skin: decodes requests, sends answers, shows the truth under /_sim/. Decides nothing."""
-
-    async def api(request: web.Request) -> web.StreamResponse:
-        decoded = await decode(request)
-        answer = service.handle(decoded)
-        ticker.wind()
-        xml = decoded.params.get("Format", "").upper() == "XML"
-        return await transmit(request, answer, xml=xml, now=service.cloud.now())
-
-    async def state(_: web.Request) -> web.Response:
-        return web.json_response(service.cloud.state())
-
-    async def calls(_: web.Request) -> web.Response:
-        return web.json_response(service.cloud.recent_calls())
-
-    app = web.Application()
-    app.router.add_route("*", "/", api)
-    app.router.add_get("/_sim/state", state)
-    app.router.add_get("/_sim/calls", calls)
-    return app
-
-
-async def decode(request: web.Request) -> Request:
-    body = await request.read()
-    form = body if request.content_type == "application/x-www-form-urlencoded" else b""
-    return Request(
-        method=request.method,
-        headers=tuple((name.decode().lower(), value.decode(errors="replace")) for name, value in request.raw_headers),
-        query=_pairs(request.raw_path.partition("?")[2]),
-        form=_pairs(form.decode(errors="replace")),
-        body=body,
-    )
-
-
-def _pairs(text: str) -> Pairs:
-    return tuple(parse_qsl(text, keep_blank_values=True))
-
-
-def _cloud(options: SimOptions, scenario: Scenario, plane: DataPlane) -> FakeCloud:
-    fleet = make_fleet(options.instances, scenario, address=plane.address, new_password=first_password)
-    return FakeCloud(
-        fleet,
-        scenario=scenario,
-        clock=lambda: time.time() + scenario.clock_offset,
-        speed=options.speed,
-        seed=options.seed,
-        plane=plane,
-    )
+    def announcement(self) -> dict[str, Any]:
+        """What the one line on stdout says; of accounts and endpoints only where there are several."""
+        line: dict[str, Any] = {
+            "endpoint": self.endpoint,
+            "access_key_id": self.access_key_id,
+            "access_key_secret": self.access_key_secret,
+            "data_plane": self.data_plane,
+        }
+        if len(self.accounts) > 1:
+            line["accounts"] = {
+                account: {"access_key_id": keys.access_key_id, "access_key_secret": keys.access_key_secret}
+                for account, keys in self.accounts.items()
+            }
+        return line | ({"endpoints": dict(self.endpoints)} if self.endpoints else {})
 
 
 def first_password() -> str:
     """What an instance starts with; nobody is told."""
     return f"Aa1{secrets.token_hex(12)}"
+
+
+def _new_keys(scenario: Scenario) -> dict[str, Keys]:
+    return {
+        account: Keys(
+            access_key_id=f"LTAI5tSim{secrets.token_hex(6)}",
+            access_key_secret=secrets.token_urlsafe(24),
+            session_token=scenario.session_token if account == scenario.main_account else None,
+        )
+        for account in scenario.accounts
+    }
+
+
+def _cloud(options: SimOptions, scenario: Scenario, keys: Mapping[str, Keys], plane: DataPlane) -> FakeCloud:
+    def clock() -> float:
+        return time.time() + scenario.clock_offset
+
+    return FakeCloud(
+        make_fleet(options.instances, scenario, address=plane.address, new_password=first_password),
+        scenario=scenario,
+        keyring=Keyring(keys, clock=clock, limits=scenario.key_limits),
+        clock=clock,
+        speed=options.speed,
+        seed=options.seed,
+        plane=plane,
+    )
 
 
 def _checked(options: SimOptions) -> Scenario:
@@ -144,42 +114,28 @@ def _checked(options: SimOptions) -> Scenario:
 async def running(options: SimOptions) -> AsyncIterator[Running]:
     """The simulator serves as long as the block. Raises SimError when it cannot start; handles no signal."""
     scenario = _checked(options)
-    keys = Keys(
-        access_key_id=f"LTAI5tSim{secrets.token_hex(6)}",
-        access_key_secret=secrets.token_urlsafe(24),
-        session_token=scenario.session_token,
-    )
-    async with data_plane() as plane:
-        cloud = _cloud(options, scenario, plane)
-        service = Service(cloud, keys, ids=fleet_ids(options.instances), speed=options.speed, seed=options.seed)
+    keys = _new_keys(scenario)
+    main = keys[scenario.main_account]
+    async with contextlib.AsyncExitStack() as stack:
+        plane = await stack.enter_async_context(data_plane())
+        cloud = _cloud(options, scenario, keys, plane)
+        service = Service(cloud, ids=fleet_ids(options.instances), speed=options.speed, seed=options.seed)
         ticker = Ticker(cloud)
-        async with _listening(make_app(service, ticker), options.port) as port:
-            ticker.wind()
-            try:
-                yield Running(
-                    endpoint=f"http://{HOST}:{port}",
-                    access_key_id=keys.access_key_id,
-                    access_key_secret=keys.access_key_secret,
-                    data_plane=plane.address,
-                    cloud=cloud,
-                )
-            finally:
-                ticker.stop()
-
-
-@contextlib.asynccontextmanager
-async def _listening(app: web.Application, port: int) -> AsyncIterator[int]:
-    # No access log: a query may hold a password.
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_SECONDS)
-    await runner.setup()
-    try:
-        try:
-            await web.TCPSite(runner, HOST, port).start()
-        except OSError as error:
-            raise SimError(f"port {port}: {error.strerror}") from error
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
+        address = await stack.enter_async_context(listening(make_app(service, ticker), options.port))
+        for region in cloud.regions if scenario.regional_endpoints else ():
+            app = make_app(service, ticker, region)
+            cloud.endpoints[region] = await stack.enter_async_context(listening(app, 0))
+        stack.callback(ticker.stop)
+        ticker.wind()
+        yield Running(
+            endpoint=f"http://{address}",
+            access_key_id=main.access_key_id,
+            access_key_secret=main.access_key_secret,
+            data_plane=plane.address,
+            accounts=keys,
+            endpoints={region: f"http://{each}" for region, each in cloud.endpoints.items()},
+            cloud=cloud,
+        )
 
 
 async def serve(options: SimOptions) -> None:
@@ -189,8 +145,7 @@ async def serve(options: SimOptions) -> None:
         loop.add_signal_handler(number, stop.set)
     try:
         async with running(options) as sim:
-            names = ("endpoint", "access_key_id", "access_key_secret", "data_plane")
-            sys.stdout.write(json.dumps({name: getattr(sim, name) for name in names}) + "\n")
+            sys.stdout.write(json.dumps(sim.announcement()) + "\n")
             sys.stdout.flush()
             await stop.wait()
     finally:

@@ -6,16 +6,16 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from batchmod.sim.calls import Call
 from batchmod.sim.cloud import FakeCloud
 from batchmod.sim.envelope import error_fields
-from batchmod.sim.errors import Refusal, missing
+from batchmod.sim.errors import Refusal, missing, refused
 from batchmod.sim.faults import NO_FAULT, Faults, refusal_of
-from batchmod.sim.instances import REGIONS
-from batchmod.sim.operations import OPERATIONS, VERSIONS, Call, run
+from batchmod.sim.operations import OPERATIONS, VERSIONS, authorize, run
 from batchmod.sim.quotas import Quotas
 from batchmod.sim.scenario import Fault, FaultKind
 from batchmod.sim.signatures import Signed, Verifier
-from batchmod.sim.wire import Keys, Request
+from batchmod.sim.wire import Request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,69 +29,76 @@ class Answer:
     fault: Fault = NO_FAULT
 
 
-class Service:
-    """One endpoint for all operations, with one key pair."""
+PASSWORDS = ("NewPassword", "AccountPassword")  # the parameters that carry one
 
-    def __init__(
-        self, cloud: FakeCloud, keys: Keys, *, ids: Collection[str], speed: float = 1.0, seed: int = 0
-    ) -> None:
+
+class Service:
+    """All operations, whichever endpoint they are called at."""
+
+    def __init__(self, cloud: FakeCloud, *, ids: Collection[str], speed: float = 1.0, seed: int = 0) -> None:
         """`ids`: the instances that patterns may mean. Raises SimError for a pattern that is none's."""
         scenario = cloud.scenario
         self.cloud = cloud
-        self._as_role = keys.session_token is not None
-        self._verifier = Verifier(keys, cloud.now)
+        self._verifier = Verifier(cloud.keyring, cloud.now)
         self._faults = Faults(scenario, ids, seed)
         self._quotas = Quotas(scenario.quotas, clock=cloud.now, speed=speed, tell_retry_after=scenario.retry_after)
         self._request_ids = random.Random(f"{seed}/requests")
-        self._verified = 0
 
-    def handle(self, request: Request) -> Answer:
-        """The answer to one request; whatever it changes has been accepted by the cloud and written in its book."""
+    def handle(self, request: Request, region: str | None = None) -> Answer:
+        """The answer to one request at the endpoint of a region, or at the one of all; whatever it changes has been
+        accepted by the cloud and written in its book.
+        """
         self.cloud.advance()
-        host = request.header("host")
+        host, signed = request.header("host"), None
         try:
             signed = self._verifier.verify(request)
-            call = self._admit(request, signed, host)
+            call = self._admit(request, signed, host, region)
         except Refusal as refusal:
             params = request.params
             named = request.header("x-acs-action") or params.get("Action", "")
             api = named if named in OPERATIONS else "unknown"
-            self.cloud.record(api, params.get("InstanceId"), code=refusal.code)
+            account = signed.credential.principal.account_id if signed else None
+            self.cloud.record(api, params.get("InstanceId"), account=account, code=refusal.code)
             return self._refused(refusal, host)
         return self._play(call, signed, self._faults.next(call.api, call.instance_id))
 
-    def _admit(self, request: Request, signed: Signed, host: str) -> Call:
-        limit = self.cloud.scenario.revoke_key_after
-        self._verified += 1
-        if limit is not None and self._verified > limit:
-            raise Refusal(400, "InvalidAccessKeyId.Inactive", "Specified access key is disabled.")
+    def _admit(self, request: Request, signed: Signed, host: str, region: str | None) -> Call:
+        signed.credential.use()
         if request.method not in {"GET", "POST"}:
-            raise Refusal(400, "UnsupportedHTTPMethod", "This http method is not supported.")
+            raise refused("UnsupportedHTTPMethod")
         if not signed.action:
             raise missing("Action")
         operation = OPERATIONS.get(signed.action)
-        if operation is None or operation.version != signed.version:
-            code = "InvalidAction.NotFound" if signed.version in VERSIONS else "InvalidApi.NotFound"
-            raise Refusal(404, code, "Specified api is not found, please check your url and method.")
-        call = Call(api=signed.action, params=request.params, host=host, as_role=self._as_role)
+        if operation is None or VERSIONS[operation.product] != signed.version:
+            raise refused("InvalidAction.NotFound" if signed.version in VERSIONS.values() else "InvalidApi.NotFound")
+        call = Call(
+            api=signed.action,
+            product=operation.product,
+            params=request.params,
+            principal=signed.credential.principal,
+            host=host,
+            region=region,
+        )
         instance = self.cloud.instances.get(call.instance_id or "")
-        if instance and call.params.get("NewPassword"):
-            instance.received(call.params["NewPassword"])
+        if instance is not None and call.sees(instance):
+            for name in PASSWORDS:
+                if call.params.get(name):
+                    instance.received(call.params[name])
         return call
 
     def _play(self, call: Call, signed: Signed, fault: Fault) -> Answer:
-        refusal = refusal_of(fault, call.api, self.cloud.account_id)
+        refusal = refusal_of(fault, call.action, call.principal)
         if refusal is not None:
-            self.cloud.record(call.api, call.instance_id, code=refusal.code, fault=fault.kind)
+            self._record(call, code=refusal.code, fault=fault)
             return self._refused(refusal, call.host)
-        broken = self._refused(Refusal(500, "InternalError", "The request processing has failed."), call.host, fault)
+        broken = self._refused(refused("InternalError"), call.host, fault)
         if fault.landed:
             answer = self._carry_out(call, fault)
             return broken if fault.kind is FaultKind.HTTP_500 else answer
         if fault.kind is FaultKind.LATE:
             self.cloud.schedule(self.cloud.now() + fault.seconds, lambda: self._land(call, signed, fault))
         else:
-            self.cloud.record(call.api, call.instance_id, code=None, fault=fault.kind)
+            self._record(call, code=None, fault=fault)
         return broken
 
     def _land(self, call: Call, signed: Signed, fault: Fault) -> None:
@@ -99,26 +106,32 @@ class Service:
         try:
             self._verifier.check_age(signed.at)
         except Refusal as refusal:
-            self.cloud.record(call.api, call.instance_id, code=refusal.code, fault=fault.kind)
+            self._record(call, code=refusal.code, fault=fault)
         else:
             self._carry_out(call, fault)
 
     def _carry_out(self, call: Call, fault: Fault) -> Answer:
         """The operation is done, or refused, and counted."""
-        name = None if fault.kind is FaultKind.OK else fault.kind
         try:
-            self._quotas.charge(call.api, self.cloud.account_id, self._region(call))
+            authorize(self.cloud, call)
+            self._quotas.charge(call.api, call.account_id, self._region(call))
             fields = run(self.cloud, call)
         except Refusal as refusal:
-            self.cloud.record(call.api, call.instance_id, code=refusal.code, fault=name)
+            self._record(call, code=refusal.code, fault=fault)
             return self._refused(refusal, call.host, fault)
-        self.cloud.record(call.api, call.instance_id, code="OK", fault=name)
+        self._record(call, code="OK", fault=fault)
         fields = {"RequestId": self._request_id(), **fields}
         return Answer(status=200, fields=fields, root=f"{call.api}Response", fault=fault)
 
+    def _record(self, call: Call, *, code: str | None, fault: Fault) -> None:
+        name = None if fault.kind is FaultKind.OK else fault.kind
+        self.cloud.record(call.api, call.instance_id, account=call.account_id, code=code, fault=name)
+
     def _region(self, call: Call) -> str:
+        """Whose quota it is: the endpoint's, else as the call says, else the instance's."""
         instance = self.cloud.instances.get(call.instance_id or "")
-        return call.params.get("RegionId") or (instance.region if instance else REGIONS[0])
+        own = instance.region if instance is not None and call.sees(instance) else self.cloud.scenario.regions[0]
+        return call.region or call.params.get("RegionId") or own
 
     def _refused(self, refusal: Refusal, host: str, fault: Fault = NO_FAULT) -> Answer:
         fields = error_fields(refusal, request_id=self._request_id(), host=host)

@@ -13,8 +13,10 @@ from datetime import UTC, datetime
 from functools import partial
 from urllib.parse import quote
 
-from batchmod.sim.errors import Refusal, missing
-from batchmod.sim.wire import Keys, Request
+from batchmod.sim.codes import CODES
+from batchmod.sim.errors import Refusal, missing, refused
+from batchmod.sim.keyring import Credential, Keyring
+from batchmod.sim.wire import Request
 
 MAX_SKEW = 15 * 60.0  # seconds that a signed request stays valid, either way
 
@@ -36,10 +38,11 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signed:
-    """A verified request: which operation, and when it was signed (seconds since the epoch)."""
+    """A verified request: which operation, with whose key, and when it was signed (seconds since the epoch)."""
 
     action: str
     version: str
+    credential: Credential
     at: float
 
 
@@ -73,7 +76,7 @@ def v1_signature(text: str, secret: str) -> str:
 def v3_claim(request: Request) -> Claim:
     algorithm, _, rest = request.header("authorization").partition(" ")
     if algorithm != "ACS3-HMAC-SHA256":
-        raise Refusal(400, "InvalidSignatureMethod", "Specified signature method is not supported.")
+        raise refused("InvalidSignatureMethod")
     parts = dict(part.strip().partition("=")[::2] for part in rest.split(","))
     names = parts.get("SignedHeaders", "")
     signed = set(names.split(";"))
@@ -91,7 +94,7 @@ def v3_claim(request: Request) -> Claim:
         timestamp=request.header("x-acs-date"),
         signature=parts.get("Signature", ""),
         expected=partial(v3_signature, request, names),
-        mismatch="Specified signature is not matched with our calculation.",
+        mismatch=CODES["SignatureDoesNotMatch"][1],
     )
 
 
@@ -100,7 +103,7 @@ def v1_claim(request: Request) -> Claim:
     if "Signature" not in params:
         raise missing("Signature")
     if (params.get("SignatureMethod"), params.get("SignatureVersion")) != ("HMAC-SHA1", "1.0"):
-        raise Refusal(400, "InvalidSignatureMethod", "Specified signature method is not supported.")
+        raise refused("InvalidSignatureMethod")
     text = v1_string(request)
     return Claim(
         action=params.get("Action", ""),
@@ -112,19 +115,19 @@ def v1_claim(request: Request) -> Claim:
         signature=params["Signature"],
         expected=partial(v1_signature, text),
         # As the service does: clients compare this text with their own. It repeats what the caller sent.
-        mismatch=f"Specified signature is not matched with our calculation. server string to sign is:{text}",
+        mismatch=f"{CODES['SignatureDoesNotMatch'][1]} server string to sign is:{text}",
     )
 
 
 def _mismatch(message: str) -> Refusal:
-    return Refusal(400, "SignatureDoesNotMatch", message)
+    return refused("SignatureDoesNotMatch", message)
 
 
 class Verifier:
     """Remembers the nonces of the last half hour; longer no request is valid, whichever way its clock is wrong."""
 
-    def __init__(self, keys: Keys, clock: Callable[[], float]) -> None:
-        self._keys = keys
+    def __init__(self, keyring: Keyring, clock: Callable[[], float]) -> None:
+        self._keyring = keyring
         self._clock = clock
         self._nonces: OrderedDict[str, float] = OrderedDict()
 
@@ -133,39 +136,26 @@ class Verifier:
         claim = v3_claim(request) if request.header("authorization") else v1_claim(request)
         at = self._signed_at(claim.timestamp)
         self.check_age(at)
-        if not hmac.compare_digest(claim.key_id.encode(), self._keys.access_key_id.encode()):
-            raise Refusal(404, "InvalidAccessKeyId.NotFound", "Specified access key is not found.")
-        if not hmac.compare_digest(claim.expected(self._keys.access_key_secret).encode(), claim.signature.encode()):
+        credential = self._keyring.find(claim.key_id)
+        if credential is None:
+            raise refused("InvalidAccessKeyId.NotFound")
+        expected = claim.expected(credential.keys.access_key_secret)
+        if not hmac.compare_digest(expected.encode(), claim.signature.encode()):
             raise _mismatch(claim.mismatch)
-        self._check_token(claim.token)
+        self._keyring.check_token(credential, claim.token)
         self._use_nonce(claim.nonce)
-        return Signed(action=claim.action, version=claim.version, at=at)
+        return Signed(action=claim.action, version=claim.version, credential=credential, at=at)
 
     def check_age(self, signed_at: float) -> None:
         """Raises unless a request signed then is still valid now."""
         if abs(self._clock() - signed_at) > MAX_SKEW:
-            raise Refusal(400, "InvalidTimeStamp.Expired", "Specified time stamp or date value is expired.")
+            raise refused("InvalidTimeStamp.Expired")
 
     def _signed_at(self, timestamp: str) -> float:
         try:
             return datetime.strptime(timestamp, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
         except ValueError as error:
-            raise Refusal(
-                400, "InvalidTimeStamp.Format", "Specified time stamp or date value is not well formatted."
-            ) from error
-
-    def _check_token(self, token: str) -> None:
-        known = self._keys.session_token
-        if known is None and token:
-            raise Refusal(400, "InvalidSecurityToken.Malformed", "Specified SecurityToken is malformed.")
-        if known is not None and not token:
-            raise Refusal(400, "MissingSecurityToken", "SecurityToken is mandatory for this action.")
-        if known is not None and not hmac.compare_digest(known.encode(), token.encode()):
-            raise Refusal(
-                400,
-                "InvalidSecurityToken.MismatchWithAccessKey",
-                "Specified SecurityToken mismatch with the AccessKey.",
-            )
+            raise refused("InvalidTimeStamp.Format") from error
 
     def _use_nonce(self, nonce: str) -> None:
         if not nonce:
@@ -174,5 +164,5 @@ class Verifier:
         while self._nonces and next(iter(self._nonces.values())) < now - 2 * MAX_SKEW:
             self._nonces.popitem(last=False)
         if nonce in self._nonces:
-            raise Refusal(400, "SignatureNonceUsed", "Specified signature nonce was used already.")
+            raise refused("SignatureNonceUsed")
         self._nonces[nonce] = now

@@ -1,4 +1,4 @@
-"""What comes in, decoded once, and who may send it."""
+"""What comes in, decoded once, and with which keys it is signed."""
 
 from dataclasses import dataclass, field
 
@@ -26,7 +26,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
-    """The one key pair that is known. With a token it is a temporary one, and every call must bring the token."""
+    """One key pair. With a token it is a temporary one, and every call must bring the token."""
 
     access_key_id: str
     access_key_secret: str = field(repr=False)

@@ -1,13 +1,11 @@
 """The cloud without a server: tasks, states, time."""
 
 import pytest
-from sim_support import FIRST_PASSWORD, Clock, make_cloud
+from sim_support import FIRST_PASSWORD, Clock, ask, make_cloud
 
-from batchmod.sim.changes import modify_attribute, modify_tde
 from batchmod.sim.cloud import FakeCloud
 from batchmod.sim.errors import Refusal, SimError
 from batchmod.sim.instances import Instance
-from batchmod.sim.operations import Call, run
 from batchmod.sim.scenario import Busy, Choice, Durations, Scenario
 
 ONE, TWO = "r-sim000000", "r-sim000001"
@@ -30,7 +28,7 @@ class Doorkeeper:
 def code_of(cloud: FakeCloud, **params: str) -> str:
     """OK, or the code with which a ModifyInstanceAttribute is refused."""
     try:
-        modify_attribute(cloud, {"InstanceId": ONE, **params})
+        ask(cloud, "ModifyInstanceAttribute", InstanceId=ONE, **params)
     except Refusal as refusal:
         return refusal.code
     return "OK"
@@ -62,12 +60,12 @@ def test_a_task_holds_the_instance_from_its_acceptance_on() -> None:
     """During lag and task every change is answered TaskExists; another instance is free."""
     clock = Clock(0)
     cloud = make_cloud(clock, Scenario(lag=2, durations=Durations(password=10)))
-    modify_attribute(cloud, {"InstanceId": ONE, "NewPassword": NEW})
+    ask(cloud, "ModifyInstanceAttribute", InstanceId=ONE, NewPassword=NEW)
     for clock.now in (0.0, 1.0, 5.0, 11.9):
         assert code_of(cloud, InstanceName="other") == "TaskExists"
         with pytest.raises(Refusal, match="TaskExists"):
-            modify_tde(cloud, {"InstanceId": ONE, "TDEStatus": "Enabled"})
-    modify_attribute(cloud, {"InstanceId": TWO, "InstanceName": "other"})
+            ask(cloud, "ModifyInstanceTDE", InstanceId=ONE, TDEStatus="Enabled")
+    ask(cloud, "ModifyInstanceAttribute", InstanceId=TWO, InstanceName="other")
     clock.now = 12.0
     assert code_of(cloud, InstanceName="other") == "OK"
 
@@ -76,7 +74,7 @@ def test_tde_shows_its_scripted_status_and_stays_on() -> None:
     """The status on the way is the fault file's; at the end TDE is on with the key that was named."""
     clock = Clock(0)
     cloud = make_cloud(clock, Scenario(tde_status="Encrypting", lag=0, durations=Durations(tde=5)))
-    modify_tde(cloud, {"InstanceId": ONE, "TDEStatus": "Enabled", "EncryptionKey": "my-key"})
+    ask(cloud, "ModifyInstanceTDE", InstanceId=ONE, TDEStatus="Enabled", EncryptionKey="my-key")
     clock.now = 4.9
     assert (status(cloud), cloud.state()["instances"][ONE]["tde"]) == ("Encrypting", False)
     clock.now = 5.0
@@ -87,19 +85,19 @@ def test_tde_shows_its_scripted_status_and_stays_on() -> None:
 def test_tde_stays_as_it_was_made() -> None:
     """Without a key one is made, which DescribeEncryptionKey does not show; a second call does not change it."""
     cloud = make_cloud(Clock(0), Scenario(lag=0, durations=Durations(tde=0)))
-    modify_tde(cloud, {"InstanceId": ONE, "TDEStatus": "Enabled"})
+    ask(cloud, "ModifyInstanceTDE", InstanceId=ONE, TDEStatus="Enabled")
     made = cloud.state()["instances"][ONE]["tde_key_id"]
-    modify_tde(cloud, {"InstanceId": ONE, "TDEStatus": "Enabled", "EncryptionKey": "my-key"})
+    ask(cloud, "ModifyInstanceTDE", InstanceId=ONE, TDEStatus="Enabled", EncryptionKey="my-key")
     assert (cloud.state()["instances"][ONE]["tde_key_id"], cloud.find(ONE).tasks_done) == (made, 2)
     with pytest.raises(Refusal, match=r"InstanceType\.NotSupport"):
-        run(cloud, Call(api="DescribeEncryptionKey", params={"InstanceId": ONE}, host="h"))
+        ask(cloud, "DescribeEncryptionKey", InstanceId=ONE)
 
 
 def test_speed_divides_what_the_cloud_takes() -> None:
     """At speed 10 a change is in effect after a tenth of lag and duration."""
     clock = Clock(0)
     cloud = make_cloud(clock, Scenario(lag=10, durations=Durations(attributes=10)), speed=10)
-    modify_attribute(cloud, {"InstanceId": ONE, "InstanceName": "renamed"})
+    ask(cloud, "ModifyInstanceAttribute", InstanceId=ONE, InstanceName="renamed")
     clock.now = 1.9
     assert cloud.find(ONE).name == "sim-000000"
     clock.now = 2.0
@@ -109,7 +107,7 @@ def test_speed_divides_what_the_cloud_takes() -> None:
 def test_without_lag_and_duration_a_change_is_there_at_once() -> None:
     """Zero means zero: the value is in effect when the call returns."""
     cloud = make_cloud(Clock(0), Scenario(lag=0, durations=Durations(attributes=0)))
-    modify_attribute(cloud, {"InstanceId": ONE, "InstanceReleaseProtection": "True"})
+    ask(cloud, "ModifyInstanceAttribute", InstanceId=ONE, InstanceReleaseProtection="True")
     assert (cloud.find(ONE).release_protection, status(cloud)) == (True, "Normal")
 
 
@@ -137,7 +135,7 @@ def test_an_instance_vanishes_with_its_login() -> None:
     """After its time it is not found any more, even in the middle of a task, and nothing logs in to it."""
     clock, door = Clock(0), Doorkeeper()
     cloud = make_cloud(clock, Scenario(instances=((ONE, {"vanish_after": 1.0}),)), plane=door)
-    modify_attribute(cloud, {"InstanceId": ONE, "NewPassword": NEW})
+    ask(cloud, "ModifyInstanceAttribute", InstanceId=ONE, NewPassword=NEW)
     clock.now = 1.0
     with pytest.raises(Refusal, match=r"InvalidInstanceId\.NotFound"):
         cloud.find(ONE)
@@ -238,12 +236,12 @@ def test_release_protection_is_for_pay_as_you_go() -> None:
 def test_tde_parameters_are_checked(params: dict[str, str], code: str) -> None:
     """TDE can be switched on only, with the one algorithm and the one role."""
     with pytest.raises(Refusal) as caught:
-        modify_tde(make_cloud(Clock(0)), {"InstanceId": ONE, **params})
+        ask(make_cloud(Clock(0)), "ModifyInstanceTDE", InstanceId=ONE, **params)
     assert caught.value.code == code
 
 
 def pages(cloud: FakeCloud, **params: str) -> tuple[int, list[str]]:
-    reply = run(cloud, Call(api="DescribeInstances", params=params, host="h"))
+    reply = ask(cloud, "DescribeInstances", **params)
     return reply["TotalCount"], [each["InstanceId"] for each in reply["Instances"]["KVStoreInstance"]]
 
 
@@ -283,5 +281,5 @@ def test_filters_agree_with_the_fleet() -> None:
 def test_listing_has_limits(params: dict[str, str], code: str) -> None:
     """30 ids, 50 a page, and a region with tags."""
     with pytest.raises(Refusal) as caught:
-        run(make_cloud(Clock(0)), Call(api="DescribeInstances", params=params, host="h"))
+        ask(make_cloud(Clock(0)), "DescribeInstances", **params)
     assert caught.value.code == code

@@ -233,6 +233,7 @@ async def test_the_truth_is_served_without_a_password(start: Start) -> None:
         assert json.loads(calls)[0] | {"at": 0} == {
             "at": 0,
             "api": "ModifyInstanceAttribute",
+            "account": "1234567890123456",
             "instance": ONE,
             "code": "OK",
             "fault": None,

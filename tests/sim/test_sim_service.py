@@ -1,35 +1,11 @@
 """From a signed request to an answer: order of judgement, faults, quotas, the book. Without HTTP."""
 
 import pytest
-from sim_support import KEYS, Clock, make_service, old_style, request
+from sim_support import KEYS, ONE, TWO, Caller, Clock, make_service, old_style, request
 
 from batchmod.sim.errors import SimError
-from batchmod.sim.faultfile import parse
 from batchmod.sim.scenario import FaultKind, Scenario
-from batchmod.sim.service import Answer, Service
 from batchmod.sim.wire import Request
-
-ONE, TWO = "r-sim000000", "r-sim000001"
-
-
-class Caller:
-    """Calls a service of its own at the hour of its own clock."""
-
-    def __init__(self, faults: str = "", *, count: int = 4) -> None:
-        self.clock = Clock()
-        self.service: Service = make_service(self.clock, parse(faults, "faults"), count=count)
-        self.cloud = self.service.cloud
-
-    def __call__(self, action: str, instance_id: str | None = None, **params: str) -> Answer:
-        named = {"InstanceId": instance_id} if instance_id else {}
-        return self.service.handle(request(old_style(action, named | params, at=self.clock.now)))
-
-    def code(self, action: str, instance_id: str | None = None, **params: str) -> str:
-        answer = self(action, instance_id, **params)
-        return str(answer.fields.get("Code", "OK"))
-
-    def rename(self, instance_id: str = ONE) -> str:
-        return self.code("ModifyInstanceAttribute", instance_id, InstanceName="renamed")
 
 
 def test_a_script_is_played_in_order_and_ends() -> None:

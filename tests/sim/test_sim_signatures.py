@@ -10,6 +10,7 @@ import pytest
 from sim_support import KEYS, Clock, old_style, request
 
 from batchmod.sim.errors import Refusal
+from batchmod.sim.keyring import Keyring
 from batchmod.sim.signatures import Verifier
 from batchmod.sim.wire import Keys, Request
 
@@ -52,6 +53,11 @@ def v1_request(vector: dict[str, Any]) -> Request:
     )
 
 
+def verifier_of(keys: Keys, clock: Clock) -> Verifier:
+    """Knows this one key pair."""
+    return Verifier(Keyring({"1234567890123456": keys}, clock=clock), clock)
+
+
 def refused(verifier: Verifier, wire: Request) -> str:
     with pytest.raises(Refusal) as caught:
         verifier.verify(wire)
@@ -62,7 +68,7 @@ def refused(verifier: Verifier, wire: Request) -> str:
 @pytest.mark.parametrize("vector", V3, ids=names(V3))
 def test_every_v3_vector_is_accepted(vector: dict[str, Any]) -> None:
     """What the vendor's library signed the V3 way is verified, form body and token included."""
-    signed = Verifier(vector_keys(vector), Clock(VECTOR_TIME)).verify(v3_request(vector))
+    signed = verifier_of(vector_keys(vector), Clock(VECTOR_TIME)).verify(v3_request(vector))
     assert (signed.action, signed.version, signed.at) == (vector["headers"]["x-acs-action"], "2015-01-01", VECTOR_TIME)
 
 
@@ -70,7 +76,7 @@ def test_every_v3_vector_is_accepted(vector: dict[str, Any]) -> None:
 @pytest.mark.parametrize("vector", V1, ids=names(V1))
 def test_every_v1_vector_is_accepted(vector: dict[str, Any]) -> None:
     """What the vendor's library signed the V1 way is verified, GET and form body included."""
-    signed = Verifier(vector_keys(vector), Clock(VECTOR_TIME)).verify(v1_request(vector))
+    signed = verifier_of(vector_keys(vector), Clock(VECTOR_TIME)).verify(v1_request(vector))
     assert (signed.action, signed.at) == (vector["query"]["Action"], VECTOR_TIME)
 
 
@@ -79,14 +85,14 @@ def test_any_other_parameter_breaks_v3(vector: dict[str, Any]) -> None:
     """A parameter that was not signed is refused."""
     wire = v3_request(vector)
     more = Request(method=wire.method, headers=wire.headers, query=(*wire.query, ("Extra", "1")), body=wire.body)
-    assert refused(Verifier(vector_keys(vector), Clock(VECTOR_TIME)), more) == "SignatureDoesNotMatch"
+    assert refused(verifier_of(vector_keys(vector), Clock(VECTOR_TIME)), more) == "SignatureDoesNotMatch"
 
 
 def test_a_changed_body_breaks_v3() -> None:
     """The digest in the header is compared with the body that came."""
     wire = v3_request(V3[3])
     other = Request(method=wire.method, headers=wire.headers, query=wire.query, body=b"InstanceId=r-other")
-    assert refused(Verifier(vector_keys(V3[3]), Clock(VECTOR_TIME)), other) == "SignatureDoesNotMatch"
+    assert refused(verifier_of(vector_keys(V3[3]), Clock(VECTOR_TIME)), other) == "SignatureDoesNotMatch"
 
 
 @pytest.mark.parametrize("unsigned", ["host", "x-acs-action", "x-acs-date", "x-acs-content-sha256"])
@@ -96,7 +102,7 @@ def test_what_must_be_signed_is_signed(unsigned: str) -> None:
     listed = ";".join(name for name in vector["signed_headers"].split(";") if name != unsigned)
     authorization = vector["authorization"].replace(vector["signed_headers"], listed)
     wire = v3_request(vector, authorization=authorization)
-    verifier = Verifier(vector_keys(vector), Clock(VECTOR_TIME))
+    verifier = verifier_of(vector_keys(vector), Clock(VECTOR_TIME))
     with pytest.raises(Refusal, match="SignatureDoesNotMatch") as caught:
         verifier.verify(wire)
     assert unsigned in caught.value.message
@@ -105,28 +111,28 @@ def test_what_must_be_signed_is_signed(unsigned: str) -> None:
 def test_an_added_x_acs_header_is_refused() -> None:
     """Nobody on the way can add a header that the service would believe."""
     wire = v3_request(V3[0], **{"x-acs-security-token": "smuggled"})
-    assert refused(Verifier(vector_keys(V3[0]), Clock(VECTOR_TIME)), wire) == "SignatureDoesNotMatch"
+    assert refused(verifier_of(vector_keys(V3[0]), Clock(VECTOR_TIME)), wire) == "SignatureDoesNotMatch"
 
 
 def test_a_wrong_secret_is_refused_in_both_ways() -> None:
     """Only the holder of the secret can sign; the old way repeats the string to sign after the first colon."""
     keys = Keys(access_key_id=VECTORS["access_key_id"], access_key_secret="other")
-    assert refused(Verifier(keys, Clock(VECTOR_TIME)), v3_request(V3[0])) == "SignatureDoesNotMatch"
+    assert refused(verifier_of(keys, Clock(VECTOR_TIME)), v3_request(V3[0])) == "SignatureDoesNotMatch"
     with pytest.raises(Refusal) as caught:
-        Verifier(keys, Clock(VECTOR_TIME)).verify(v1_request(V1[0]))
+        verifier_of(keys, Clock(VECTOR_TIME)).verify(v1_request(V1[0]))
     assert caught.value.message.split(":", 1)[1] == V1[0]["string_to_sign"]
 
 
 def test_an_unknown_key_id_is_told_apart() -> None:
     """A key that does not exist is not a wrong signature."""
     keys = Keys(access_key_id="LTAI5tOther", access_key_secret=VECTORS["access_key_secret"])
-    assert refused(Verifier(keys, Clock(VECTOR_TIME)), v3_request(V3[0])) == "InvalidAccessKeyId.NotFound"
+    assert refused(verifier_of(keys, Clock(VECTOR_TIME)), v3_request(V3[0])) == "InvalidAccessKeyId.NotFound"
 
 
 def test_a_nonce_serves_once() -> None:
     """The same signed request is refused the second time, the next one is not."""
     clock = Clock()
-    verifier = Verifier(KEYS, clock)
+    verifier = verifier_of(KEYS, clock)
     first = request(old_style("DescribeRegions", {}, at=clock.now))
     verifier.verify(first)
     assert refused(verifier, first) == "SignatureNonceUsed"
@@ -136,7 +142,7 @@ def test_a_nonce_serves_once() -> None:
 def test_a_forged_request_does_not_use_up_a_nonce() -> None:
     """Only a verified request burns its nonce."""
     clock = Clock()
-    verifier = Verifier(KEYS, clock)
+    verifier = verifier_of(KEYS, clock)
     good = old_style("DescribeRegions", {}, at=clock.now)
     assert refused(verifier, request(good | {"Signature": "forged"})) == "SignatureDoesNotMatch"
     verifier.verify(request(good))
@@ -148,7 +154,7 @@ def test_a_signature_lives_fifteen_minutes(skew: float, *, fresh: bool) -> None:
     clock = Clock()
     wire = request(old_style("DescribeRegions", {}, at=clock.now))
     clock.now += skew
-    verifier = Verifier(KEYS, clock)
+    verifier = verifier_of(KEYS, clock)
     if fresh:
         assert verifier.verify(wire).action == "DescribeRegions"
     else:
@@ -158,7 +164,7 @@ def test_a_signature_lives_fifteen_minutes(skew: float, *, fresh: bool) -> None:
 def test_a_nonce_is_remembered_as_long_as_its_request_is_valid() -> None:
     """A request from a clock that is ahead cannot be replayed when the service's clock has caught up."""
     clock = Clock()
-    verifier = Verifier(KEYS, clock)
+    verifier = verifier_of(KEYS, clock)
     wire = request(old_style("DescribeRegions", {}, at=clock.now + 890))
     verifier.verify(wire)
     clock.now += 1780
@@ -178,7 +184,7 @@ def test_a_nonce_is_remembered_as_long_as_its_request_is_valid() -> None:
 def test_public_parameters_are_checked(change: dict[str, str], code: str) -> None:
     """Each broken public parameter has a code of its own."""
     clock = Clock()
-    assert refused(Verifier(KEYS, clock), request(old_style("DescribeRegions", change, at=clock.now))) == code
+    assert refused(verifier_of(KEYS, clock), request(old_style("DescribeRegions", change, at=clock.now))) == code
 
 
 @pytest.mark.parametrize(
@@ -189,12 +195,12 @@ def test_a_temporary_key_needs_its_token(token: str, code: str) -> None:
     clock = Clock()
     keys = Keys(access_key_id=KEYS.access_key_id, access_key_secret=KEYS.access_key_secret, session_token="right")
     params = {"SecurityToken": token} if token else {}
-    assert refused(Verifier(keys, clock), request(old_style("DescribeRegions", params, at=clock.now))) == code
+    assert refused(verifier_of(keys, clock), request(old_style("DescribeRegions", params, at=clock.now))) == code
 
 
 def test_an_unsigned_request_is_refused() -> None:
     """Without any signature there is no answer; another algorithm is none of ours."""
-    verifier = Verifier(KEYS, Clock())
+    verifier = verifier_of(KEYS, Clock())
     assert refused(verifier, request({"Action": "DescribeRegions"})) == "MissingParameter"
     other = Request(method="POST", headers=(("host", "h"), ("authorization", "ACS3-HMAC-SM3 Credential=a")))
     assert refused(verifier, other) == "InvalidSignatureMethod"
