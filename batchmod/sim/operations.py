@@ -1,7 +1,7 @@
 """Every operation that is served, by name and version: what it needs to be allowed, and the fields of its reply."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from batchmod.sim.calls import Call, Product, instance_arn
@@ -23,15 +23,16 @@ from batchmod.sim.sts import assume_role, caller_identity, wants_role
 from batchmod.sim.tags import list_tag_resources, tag_resources, wants_tagged
 
 Reply = dict[str, Any]
-CONDITION_KEYS: Mapping[str, str] = {
-    "kvstore:TDEStatus": "TDEStatus"
-}  # of ModifyInstanceTDE: the parameter that carries it
 
 
 def wants_instance(cloud: FakeCloud, call: Call) -> list[Ask]:
-    resource = instance_arn(cloud, call, call.required("InstanceId"))
-    context = {key: call.params[name] for key, name in CONDITION_KEYS.items() if call.params.get(name)}
-    return [Ask(action=call.action, resource=resource, context=context)]
+    return [Ask(action=call.action, resource=instance_arn(cloud, call, call.required("InstanceId")))]
+
+
+def wants_tde(cloud: FakeCloud, call: Call) -> list[Ask]:
+    """The one operation that carries a condition key."""
+    context = {"kvstore:TDEStatus": call.params["TDEStatus"]} if call.params.get("TDEStatus") else {}
+    return [replace(ask, context=context) for ask in wants_instance(cloud, call)]
 
 
 def wants_all(_: FakeCloud, call: Call) -> list[Ask]:
@@ -52,7 +53,7 @@ class Operation:
 
 OPERATIONS: Mapping[str, Operation] = {
     "ModifyInstanceAttribute": Operation(run=modify_attribute),
-    "ModifyInstanceTDE": Operation(run=modify_tde),
+    "ModifyInstanceTDE": Operation(run=modify_tde, needs=wants_tde),
     "ResetAccountPassword": Operation(run=reset_password),
     "DescribeInstances": Operation(run=describe_instances, needs=wants_listed),
     "DescribeInstanceAttribute": Operation(run=describe_attribute),

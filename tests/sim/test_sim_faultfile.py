@@ -8,8 +8,10 @@ import pytest
 from batchmod.sim.errors import SimError
 from batchmod.sim.faultfile import load_scenario, parse
 from batchmod.sim.operations import OPERATIONS
+from batchmod.sim.ram import Role, Statement
 from batchmod.sim.scenario import Choice, Durations, Fault, FaultKind, Quota, Scenario
 
+MAIN, OTHER = "1234567890123456", "2222333344445555"
 DOCS = Path(__file__).parents[2] / "docs" / "simulator.md"
 
 WHOLE = """
@@ -27,6 +29,26 @@ busy: [{fraction: 0.25, seconds: 10}]
 refuse: [{match: "r-sim00001*", code: Forbidden.RAM, status: 403}]
 instances:
   r-sim000003: {engine_version: "5.0", support_tde: false, vanish_after: 3, tags: {env: test}, address: "127.0.0.1:1"}
+  r-sim000004: {account: "2222333344445555", zone: z, global: true, shard_count: 2, locked: true}
+regions: [cn-beijing, eu-west-1]
+accounts: {"1234567890123456": {}, "2222333344445555": {revoke_key_after: 7}}
+roles:
+  - {account: "2222333344445555", name: operator, trusts: ["1234567890123456"], max_session: 7200}
+  - {name: auditor, trusts: []}
+policies:
+  - principal: user/simulator
+    document: {Version: "1", Statement: [{Effect: Allow, Action: "kvstore:*", Resource: ["*"]}]}
+  - account: "2222333344445555"
+    principal: role/operator
+    document:
+      Version: "1"
+      Statement:
+        - Effect: Deny
+          Action: [a, b]
+          Resource: c
+          Condition: {StringEquals: {"kvstore:TDEStatus": Enabled}}
+regional_endpoints: true
+token_seconds: 30
 durations: {password: 0.5}
 lag: 0
 quotas: {ModifyInstanceTDE: 10/60s}
@@ -38,6 +60,7 @@ revoke_key_after: 100
 strict_protection: true
 authorization_state: 2
 """
+POLICY = 'policies: [{{principal: user/simulator, document: {{Version: "1", Statement: [{}]}}}}]'
 
 
 def test_everything_that_can_be_said_is_read() -> None:
@@ -63,6 +86,33 @@ def test_everything_that_can_be_said_is_read() -> None:
     assert (told.lag, told.retry_after, told.tde_status, told.clock_offset) == (0, True, "SSLModifying", -90)
     assert (told.session_token, told.revoke_key_after) == ("CAIStoken", 100)
     assert (told.strict_protection, told.authorization_state) == (True, 2)
+    assert told.instances[1][1] == {
+        "account": OTHER,
+        "zone": "z",
+        "in_global": True,
+        "shard_count": 2,
+        "locked": True,
+    }
+
+
+def test_what_is_said_of_accounts_is_read() -> None:
+    """Regions, accounts, roles and policies; the first account is meant where none is named."""
+    told = parse(WHOLE, "f.yaml")
+    assert (told.regions, told.main_account) == (("cn-beijing", "eu-west-1"), MAIN)
+    assert told.key_limits == {MAIN: 100, OTHER: 7}
+    assert told.roles == (
+        Role(account_id=OTHER, name="operator", trusts=frozenset({MAIN}), max_session=7200),
+        Role(account_id=MAIN, name="auditor", trusts=frozenset()),
+    )
+    assert [(each.account_id, each.principal) for each in told.policies] == [
+        (MAIN, "user/simulator"),
+        (OTHER, "role/operator"),
+    ]
+    assert told.policies[0].statements == (Statement(allow=True, actions=("kvstore:*",), resources=("*",)),)
+    assert told.policies[1].statements == (
+        Statement(allow=False, actions=("a", "b"), resources=("c",), equals=(("kvstore:TDEStatus", ("Enabled",)),)),
+    )
+    assert (told.regional_endpoints, told.token_seconds) == (True, 30)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "# nothing\n"])
@@ -108,6 +158,36 @@ def test_json_is_read_too() -> None:
         ("clock_offset: .inf", "clock_offset: must be a number"),
         ("strict_protection: 1", "strict_protection: must be true or false"),
         ("authorization_state: 3", "authorization_state: must be between 0 and 2"),
+        ("regions: []", "regions: names no region"),
+        ("regions: [a-b, a-b]", "regions: names a region twice"),
+        ("regions: [Nowhere]", "regions[0]: must be the name of a region"),
+        ("accounts: {}", "accounts: names no account"),
+        ("accounts: {1234567890123456: {}}", "accounts: the key 1234567890123456 is not a text"),
+        ("accounts: {'123': {}}", "accounts.123: an account id has 16 digits"),
+        ("accounts: {'1234567890123456': {revoke_after: 1}}", "accounts.1234567890123456.revoke_after: unknown key"),
+        (
+            "revoke_key_after: 1\naccounts: {'1234567890123456': {revoke_key_after: 2}}",
+            "revoke_key_after: the first of 'accounts' says it too",
+        ),
+        ("instances: {r-1: {account: '2222333344445555'}}", "instances.r-1.account: unknown value '2222333344445555'"),
+        ("instances: {r-1: {region: EU}}", "instances.r-1.region: must be the name of a region"),
+        ("instances: {r-1: {shard_count: 0}}", "instances.r-1.shard_count: must be between"),
+        ("instances: {r-1: {architecture: Cluster}}", "instances.r-1.architecture: unknown value 'Cluster'"),
+        ("roles: [{name: a}]", "roles[0]: 'trusts' is missing"),
+        ("roles: [{name: a b, trusts: []}]", "roles[0].name: must be 1 to 64"),
+        ("roles: [{name: a, trusts: ['2222333344445555']}]", "roles[0].trusts[0]: unknown value"),
+        ("roles: [{name: a, trusts: [], max_session: 60}]", "roles[0].max_session: must be between 900 and 43200"),
+        ("roles: [{name: a, trusts: []}, {name: a, trusts: []}]", "roles: names a role twice"),
+        ("policies: [{principal: role/a, document: {}}]", "policies[0].principal: unknown value 'role/a'"),
+        (POLICY.format("{Effect: Maybe, Action: a, Resource: b}"), "document.Statement[0].Effect: unknown value"),
+        (POLICY.format("{Effect: Allow, Action: [], Resource: b}"), "document.Statement[0].Action: is empty"),
+        (POLICY.format("{Effect: Allow, NotAction: a, Resource: b}"), "document.Statement[0].NotAction: unknown key"),
+        (
+            POLICY.format("{Effect: Allow, Action: a, Resource: b, Condition: {IpAddress: {}}}"),
+            "document.Statement[0].Condition.IpAddress: unknown key",
+        ),
+        ("policies: [{principal: user/simulator, document: {Version: 1, Statement: []}}]", "Version: must be a text"),
+        ("token_seconds: 0", "token_seconds: must be between 1"),
         ("1: 2", "the file: the key 1 is not a text"),
         ("[]", "the file: must be a mapping"),
         ("lag: 1\nlag: 2", "f.yaml:2:1: the key 'lag' stands twice"),

@@ -60,6 +60,20 @@ def test_valkey_ends_with_the_simulator(number: signal.Signals) -> None:
         assert process.returncode == (-9 if number is signal.SIGKILL else 0)
 
 
+def test_the_line_tells_of_accounts_and_endpoints(tmp_path: Path) -> None:
+    """Where there are several: each account's key, each region's address."""
+    faults = tmp_path / "faults.yaml"
+    faults.write_text('accounts: {"1234567890123456": {}, "2222333344445555": {}}\nregional_endpoints: true')
+    with program("--instances", "4", "--faults", str(faults)) as (_, line):
+        assert list(line)[:4] == ["endpoint", "access_key_id", "access_key_secret", "data_plane"]
+        assert list(line)[4:] == ["accounts", "endpoints"]
+        main = {name: line[name] for name in ("access_key_id", "access_key_secret")}
+        assert line["accounts"]["1234567890123456"] == main
+        assert line["accounts"]["2222333344445555"].keys() == main.keys()
+        assert line["accounts"]["2222333344445555"] != main
+        assert sorted(line["endpoints"]) == ["cn-hangzhou", "cn-shanghai"]
+
+
 def test_nothing_is_left_on_disk(tmp_path: Path) -> None:
     """After a kill -9 the folder for temporary files is as empty as it was."""
     os.environ["TMPDIR"] = str(tmp_path)
@@ -75,6 +89,7 @@ def test_nothing_is_left_on_disk(tmp_path: Path) -> None:
         (("--speed", "0"), "{}", "speed: more than 0"),
         ((), "lagg: 1", "lagg: unknown key; did you mean 'lag'?"),
         ((), "instances: {r-none: {tde: true}}", "instances.r-none: matches no instance"),
+        ((), "accounts: {1234: {}}", "the key 1234 is not a text"),
         ((), "scripts: [{match: r-none, play: [ok]}]", "'r-none' matches no instance"),
     ],
 )

@@ -31,15 +31,18 @@ class Sim:
         self.running = sim
         self.session = session
 
-    async def send(self, action: str, *, form: bool = False, **params: str) -> aiohttp.ClientResponse:
-        keys = Keys(access_key_id=self.running.access_key_id, access_key_secret=self.running.access_key_secret)
-        signed = old_style(action, params, at=self.running.cloud.now(), keys=keys)
+    async def send(
+        self, action: str, *, form: bool = False, keys: Keys | None = None, url: str | None = None, **params: str
+    ) -> aiohttp.ClientResponse:
+        """To the main endpoint with the main account's key, unless others are given."""
+        main = Keys(access_key_id=self.running.access_key_id, access_key_secret=self.running.access_key_secret)
+        signed = old_style(action, params, at=self.running.cloud.now(), keys=keys or main)
         if form:
-            return await self.session.post(self.running.endpoint, data=signed)
-        return await self.session.post(self.running.endpoint, params=signed)
+            return await self.session.post(url or self.running.endpoint, data=signed)
+        return await self.session.post(url or self.running.endpoint, params=signed)
 
     async def ask(self, action: str, **params: str) -> dict[str, Any]:
-        async with await self.send(action, form=False, **params) as response:
+        async with await self.send(action, form=False, keys=None, url=None, **params) as response:
             fields: dict[str, Any] = await response.json()
             return fields
 
@@ -130,6 +133,76 @@ async def test_a_vanished_instance_has_no_login(start: Start) -> None:
         await next_thing(sim.running.cloud)
         assert (await sim.ask("DescribeInstanceAttribute", InstanceId=ONE))["Code"] == "InvalidInstanceId.NotFound"
         assert not sim.logs_in(ONE, OLD)
+
+
+async def test_a_reset_password_really_logs_in(start: Start) -> None:
+    """ResetAccountPassword changes what Valkey accepts, before 6.0 in the old form."""
+    faults = f"""instances:
+      {ONE}: {{password: '{OLD}'}}
+      {TWO}: {{engine_version: "4.0", password: '{OLD}'}}"""
+    async with start(faults) as sim:
+        for each in (ONE, TWO):
+            answer = await sim.send("ResetAccountPassword", InstanceId=each, AccountName=each, AccountPassword=NEW)
+            assert answer.status == 200
+            await next_thing(sim.running.cloud)
+        assert (sim.logs_in(ONE, OLD), sim.logs_in(ONE, NEW)) == (False, True)
+        assert (sim.logs_in(f"{TWO}:{OLD}"), sim.logs_in(f"{TWO}:{NEW}")) == (False, True)
+
+
+ACCOUNTS = 'accounts: {"1234567890123456": {}, "2222333344445555": {}}'
+
+
+async def test_every_account_has_a_key_that_can_be_revoked(start: Start) -> None:
+    """The first is the main one's; a revoked key is inactive, the other still served."""
+    async with start(ACCOUNTS) as sim:
+        main, other = sim.running.accounts.values()
+        assert (main.access_key_id, main.access_key_secret) == (
+            sim.running.access_key_id,
+            sim.running.access_key_secret,
+        )
+        listed = await (await sim.send("DescribeInstances", keys=other)).json()
+        assert [each["InstanceId"] for each in listed["Instances"]["KVStoreInstance"]] == ["r-sim000002", "r-sim000003"]
+        sim.running.revoke("2222333344445555")
+        refused = await (await sim.send("DescribeRegions", keys=other)).json()
+        assert refused["Code"] == "InvalidAccessKeyId.Inactive"
+        assert (await sim.send("DescribeRegions", keys=main)).status == 200
+        with pytest.raises(SimError, match="no account 1"):
+            sim.running.revoke("1")
+
+
+async def test_no_repr_of_a_running_simulator_holds_a_secret(start: Start) -> None:
+    """Nor does its truth."""
+    async with start(ACCOUNTS) as sim:
+        text = repr(sim.running) + repr(sim.running.cloud.state())
+        assert not any(keys.access_key_secret in text for keys in sim.running.accounts.values())
+
+
+async def test_every_region_has_its_port(start: Start) -> None:
+    """There only its own instances are seen; DescribeRegions names each port, wherever it is asked."""
+    async with start("regional_endpoints: true\ninstances: {r-sim000003: {region: eu-west-1}}") as sim:
+        urls = sim.running.endpoints
+        assert sorted(urls) == ["cn-hangzhou", "cn-shanghai", "eu-west-1"]
+        assert len({sim.running.endpoint, *urls.values()}) == 4
+        for asked in (None, urls["eu-west-1"]):
+            found = (await (await sim.send("DescribeRegions", url=asked)).json())["RegionIds"]["KVStoreRegion"]
+            assert {each["RegionId"]: f"http://{each['RegionEndpoint']}" for each in found} == urls
+        seen = {region: await (await sim.send("DescribeInstances", url=url)).json() for region, url in urls.items()}
+        assert {region: each["TotalCount"] for region, each in seen.items()} == {
+            "cn-hangzhou": 2,
+            "cn-shanghai": 1,
+            "eu-west-1": 1,
+        }
+        assert (await sim.ask("DescribeInstances"))["TotalCount"] == 4
+        stranger = await sim.send("DescribeInstanceAttribute", url=urls["eu-west-1"], InstanceId=ONE)
+        assert (await stranger.json())["Code"] == "InvalidInstanceId.NotFound"
+
+
+async def test_without_ports_of_their_own_regions_share_the_one(start: Start) -> None:
+    """DescribeRegions names the endpoint that was asked."""
+    async with start("{}") as sim:
+        found = (await sim.ask("DescribeRegions"))["RegionIds"]["KVStoreRegion"]
+        assert {f"http://{each['RegionEndpoint']}" for each in found} == {sim.running.endpoint}
+        assert (sim.running.endpoints, len(sim.running.accounts)) == ({}, 1)
 
 
 async def test_query_and_form_are_one(start: Start) -> None:
