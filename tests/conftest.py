@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import vendor_tally
 from hypothesis import settings
 
 settings.register_profile("batchmod", deadline=None)  # a promise is not about the speed of the machine
@@ -26,3 +27,10 @@ def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield home
     os.environ.clear()
     os.environ.update(kept)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The session ends with the number of checks that the vendor's own software made, if it made any."""
+    passed = [report for report in terminalreporter.getreports("passed") if report.when == "call"]
+    if text := vendor_tally.line(each for report in passed for each in report.user_properties):
+        terminalreporter.write_line(text)
