@@ -225,3 +225,11 @@ def test_the_documentation_knows_every_word() -> None:
     text = DOCS.read_text(encoding="utf-8")
     words = {*FaultKind, *OPERATIONS, *Scenario.__dataclass_fields__}
     assert not [word for word in sorted(words) if f"`{word}`" not in text]
+
+
+def test_json_spells_a_character_in_two_halves() -> None:
+    """As json.dumps writes it; one half alone is refused with its place, for no reply could carry it."""
+    told = '{"instances": {"r-sim000000": {"name": "a\\ud83d\\ude00", "tags": {"\\u4ed8": "\\ud83d\\ude00"}}}}'
+    assert parse(told, "faults.json").instances == (("r-sim000000", {"name": "a😀", "tags": {"付": "😀"}}),)
+    with pytest.raises(SimError, match=r"^faults\.json:1:\d+: half of a character$"):
+        parse(told.replace("\\ude00", ""), "faults.json")
