@@ -85,6 +85,20 @@ async def test_a_refused_password_changes_nothing(vendor: Vendor, tmp_path: Path
     book(record_property, vendor.name, CHANGE, [f"no login after {code}" for code in found])
 
 
+@ways
+async def test_a_reset_password_logs_in(
+    vendor: Vendor, old_signature: bool, way: str, tmp_path: Path, record_property: Record
+) -> None:
+    """What ResetAccountPassword sets for the default account is what ModifyInstanceAttribute would have set."""
+    reset = {"InstanceId": ONE, "AccountName": ONE, "AccountPassword": f"Aa1{SPECIALS}"}
+    async with simulator(tmp_path) as sim:
+        before = [logs_in(sim.data_plane, ONE, each) for each in (FIRST, f"Aa1{SPECIALS}")]
+        heard = await vendor.ask("ResetAccountPassword", reset, door_of(sim, old_signature=old_signature))
+        after = [logs_in(sim.data_plane, ONE, each) for each in (FIRST, f"Aa1{SPECIALS}")]
+    assert (type(heard), before, after) == (dict, [True, False], [False, True])
+    book(record_property, vendor.name, "ResetAccountPassword", [f"login, {way}"])
+
+
 @pytest.mark.parametrize("vendor", VENDORS, ids=lambda vendor: vendor.name)
 async def test_before_there_were_users(vendor: Vendor, tmp_path: Path, record_property: Record) -> None:
     """An instance of an old version is logged in to with one text, id:password, before and after."""

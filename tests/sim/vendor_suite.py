@@ -18,7 +18,7 @@ Outcome = TypeVar("Outcome")
 async def simulator(folder: Path, **more: Any) -> AsyncIterator[Running]:
     """The suite's fleet, with `more` in its fault file."""
     faults = folder / "faults.json"
-    faults.write_text(json.dumps({**FLEET, **more}, ensure_ascii=False), encoding="utf-8")
+    faults.write_text(json.dumps({**FLEET, **more}), encoding="utf-8")
     async with running(SimOptions(instances=COUNT, faults=faults)) as started:
         yield started
 
