@@ -5,7 +5,8 @@ from typing import Final
 
 from batchmod.cloud.answers import own_error
 from batchmod.cloud.client import Before, Client, Param
-from batchmod.cloud.inventory import Instance, Inventory
+from batchmod.cloud.inventory import Inventory
+from batchmod.cloud.views import Instance
 from batchmod.errors import CallError, Verdict
 from batchmod.model.events import Kind
 from batchmod.model.plan import PlannedRow, Value, Values
@@ -83,7 +84,7 @@ async def _present_name(client: Client, row: PlannedRow, refusal: CallError) -> 
         if error.verdict is not Verdict.LOST:
             raise
         raise CallError(Verdict.NOT_SENT, code=error.code, message=error.message, status=error.status) from error
-    if instance is None or instance.name is None:
+    if not isinstance(instance, Instance) or instance.name is None:
         raise refusal
     return instance.name
 

@@ -57,10 +57,10 @@ SERVICE: Final[tuple[Rule, ...]] = (
     ),
     Rule("IncorrectEngineVersion", _NO, "Upgrade the instance: its engine version cannot do it."),
     Rule("InvalidEngineVersion.Format", _NO, "Upgrade the instance: its engine version cannot do it."),
-    Rule("EntityNotExist.Role*", _STOP, "Check the ARN of the role: there is no such role in that account."),
-    Rule("InvalidParameter.RoleArn", _STOP, "Check the ARN of the role: acs:ram::<account id>:role/<name>."),
-    Rule("InvalidParameter.RoleSessionName", _STOP, _OURS),
-    Rule("InvalidParameter.DurationSeconds", _STOP, "Let the role's sessions last for an hour or longer."),
+    Rule("EntityNotExist.Role*", _NO, "Check the ARN of the role: there is no such role in that account."),
+    Rule("InvalidParameter.RoleArn", _NO, "Check the ARN of the role: acs:ram::<account id>:role/<name>."),
+    Rule("InvalidParameter.RoleSessionName", _NO, _OURS),
+    Rule("InvalidParameter.DurationSeconds", _NO, "Let the role's sessions last for an hour or longer."),
     Rule(
         "InvalidRegionId*", _NO, "Check the region: the endpoint does not serve it; `endpoints` may name another one."
     ),
@@ -102,6 +102,7 @@ OWN: Final[Mapping[str, Rule]] = {
             Verdict.NOT_SENT,
             "Check the network to where the key comes from; the message names it.",
         ),
+        Rule("InstanceNotNormal", _WAIT, _BUSY),
         Rule("ReadTimeout", _LOST, "Raise `timeouts.read` if this is frequent. " + _SERVER),
         Rule("ConnectionLost", _LOST, _SERVER),
         Rule("UnreadableReply", _LOST, "Look for a proxy that answers for the service. " + _SERVER),

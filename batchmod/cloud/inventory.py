@@ -1,64 +1,39 @@
-"""What the cloud says of instances, read and never guessed. No retry: a CallError is the caller's business.
-
-Documentation shows numbers as numbers and as strings, and truth as `true` and "true": both are taken.
-"""
+"""The reads of one lane, in batches. No retry: a CallError is the caller's business."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
-from batchmod.cloud.answers import Reply, own_error
-from batchmod.cloud.client import Client
+from batchmod.cloud.answers import own_error
+from batchmod.cloud.client import Client, Param
+from batchmod.cloud.views import (
+    Details,
+    Found,
+    Instance,
+    Key,
+    Page,
+    Tde,
+    flag_of,
+    instance_of,
+    items_of,
+    required,
+    text_of,
+)
 from batchmod.errors import CallError, Verdict
+from batchmod.model.selectors import Selector
 
 BATCH: Final = 30  # ids that DescribeInstances takes at once
 PAGE_SIZE: Final = 50  # its largest page: one batch is never more than one page
-NORMAL: Final = "Normal"  # the status of an instance that no task is changing
+FORBIDDEN_ALONE: Final = 5  # ids in a row that are refused for a permission, each alone: then it is not for the id
+OF_AN_ID: Final = frozenset({Verdict.REFUSED, Verdict.FORBIDDEN, Verdict.GONE})  # may be said of one id in a batch
+FILTERS: Final = {  # of a selector: what the service can be asked to filter by, one value each; no status: it changes
+    "engine_versions": "EngineVersion",
+    "editions": "EditionType",
+    "architectures": "ArchitectureType",
+    "charge_types": "ChargeType",
+    "resource_groups": "ResourceGroupId",
+    "vpcs": "VpcId",
+}
 NOT_SUPPORTED: Final = "InstanceType.NotSupport"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instance:
-    """One instance as DescribeInstances lists it. What the reply leaves out or empty is None."""
-
-    id: str
-    status: str
-    name: str | None
-    region: str | None
-    zone: str | None
-    engine_version: str | None
-    instance_class: str | None
-    edition: str | None
-    architecture: str | None
-    charge_type: str | None
-    address: str | None  # host:port of the data plane
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Details:
-    """What only DescribeInstanceAttribute tells."""
-
-    id: str
-    status: str
-    name: str | None
-    release_protection: bool | None
-    support_tde: bool | None
-    order_completed: bool | None  # False while a change order runs
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tde:
-    supported: bool
-    enabled: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
-    """The custom key that an instance is encrypted with; all None when it has none."""
-
-    key_id: str | None
-    role_arn: str | None
-    algorithm: str | None
 
 
 class Inventory:
@@ -66,18 +41,39 @@ class Inventory:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._forbidden_in_a_row = 0  # by ids that were asked for alone
 
-    async def look(self, ids: Sequence[str]) -> dict[str, Instance | None]:
+    async def look(self, ids: Sequence[str]) -> dict[str, Found]:
         """Every id once: its instance, or None when the service was asked for it alone, twice, and knows none.
 
-        Asks for 30 at a time, one batch after the other; an error of any of them is the error of all. A batch that
-        is refused is halved until the id that it is refused for stands alone.
+        Asks for 30 at a time, one batch after the other. A batch that is refused is halved until the id that it is
+        refused for stands alone; a refusal for a permission is then that id's. Any other error of any batch is raised
+        as the error of all, and so are five refusals for a permission in a row.
         """
         wanted = list(dict.fromkeys(ids))
-        found: dict[str, Instance] = {}
+        found: dict[str, Instance | CallError] = {}
         for start in range(0, len(wanted), BATCH):
             found |= await self._batch(wanted[start : start + BATCH])
         return {instance_id: found.get(instance_id) or await self._alone(instance_id) for instance_id in wanted}
+
+    async def page(self, selector: Selector, number: int) -> Page:
+        """One page, from 1, of what the service finds for a selector.
+
+        It filters by what has one value only, so that the list may hold more than what is selected. Raises CallError,
+        for a page that is shorter or longer than it says too.
+        """
+        params: dict[str, Param] = {"PageSize": PAGE_SIZE, "PageNumber": number}
+        for name, parameter in FILTERS.items():
+            values = getattr(selector, name)
+            if len(values) == 1:
+                params[parameter] = values[0]
+        for place, (key, value) in enumerate(selector.tags.items(), start=1):
+            params[f"Tag.{place}.Key"], params[f"Tag.{place}.Value"] = key, value
+        total, items = await self._describe(params)
+        due = max(0, min(PAGE_SIZE, total - PAGE_SIZE * (number - 1)))
+        if len(items) != due:
+            raise own_error("UnreadableReply", f"page {number} has {len(items)} instances where {due} are due")
+        return Page(total=total, instances=[instance_of(item) for item in items])
 
     async def details(self, instance_id: str) -> Details | None:
         """What DescribeInstanceAttribute tells, or None when it knows no such instance."""
@@ -87,7 +83,7 @@ class Inventory:
             if error.verdict is Verdict.GONE:
                 return None
             raise
-        items = _items(reply, "DBInstanceAttribute")
+        items = items_of(reply, "DBInstanceAttribute")
         if not items:
             return None
         item = items[0]
@@ -95,11 +91,9 @@ class Inventory:
             raise own_error("UnreadableReply", "the attributes of another instance")
         return Details(
             id=instance_id,
-            status=_required(item, "InstanceStatus"),
-            name=_text(item.get("InstanceName")),
-            release_protection=_flag(item.get("InstanceReleaseProtection")),
-            support_tde=_flag(item.get("IsSupportTDE")),
-            order_completed=_flag(item.get("IsOrderCompleted")),
+            status=required(item, "InstanceStatus"),
+            name=text_of(item.get("InstanceName")),
+            release_protection=flag_of(item.get("InstanceReleaseProtection")),
         )
 
     async def tde(self, instance_id: str) -> Tde:
@@ -110,7 +104,7 @@ class Inventory:
             if error.code == NOT_SUPPORTED:
                 return Tde(supported=False, enabled=False)
             raise
-        return Tde(supported=True, enabled=_required(reply.body, "TDEStatus").casefold() == "enabled")
+        return Tde(supported=True, enabled=required(reply.body, "TDEStatus").casefold() == "enabled")
 
     async def encryption_key(self, instance_id: str) -> Key:
         """The custom key; an instance without one is answered "not supported"."""
@@ -120,82 +114,54 @@ class Inventory:
             if error.code == NOT_SUPPORTED:
                 return Key(key_id=None, role_arn=None, algorithm=None)
             raise
-        key_id, role_arn, algorithm = (_text(reply.body.get(f)) for f in ("EncryptionKey", "RoleArn", "EncryptionName"))
+        key_id, role_arn, algorithm = (
+            text_of(reply.body.get(f)) for f in ("EncryptionKey", "RoleArn", "EncryptionName")
+        )
         return Key(key_id=key_id, role_arn=role_arn, algorithm=algorithm)
 
-    async def _batch(self, ids: Sequence[str]) -> dict[str, Instance]:
+    async def _batch(self, ids: Sequence[str]) -> dict[str, Instance | CallError]:
         try:
-            return await self._page(ids)
+            found = await self._of_ids(ids)
         except CallError as error:
-            if error.verdict not in {Verdict.REFUSED, Verdict.GONE}:
+            if error.verdict not in OF_AN_ID:
                 raise
             if len(ids) == 1:
-                if error.verdict is Verdict.GONE or error.code == "InvalidInstanceIds.Malformed":
-                    return {}
-                raise  # not for the id: another one would be refused as well
+                return self._refused(ids[0], error)
+        else:
+            self._forbidden_in_a_row = 0
+            return found
         half = len(ids) // 2
         return await self._batch(ids[:half]) | await self._batch(ids[half:])
 
-    async def _alone(self, instance_id: str) -> Instance | None:
+    def _refused(self, instance_id: str, error: CallError) -> dict[str, Instance | CallError]:
+        """What the refusal of a single id says of it; raises the error when it is not for the id."""
+        if error.verdict is Verdict.GONE or error.code == "InvalidInstanceIds.Malformed":
+            return {}
+        self._forbidden_in_a_row += 1
+        if error.verdict is not Verdict.FORBIDDEN or self._forbidden_in_a_row >= FORBIDDEN_ALONE:
+            raise error
+        return {instance_id: error}
+
+    async def _alone(self, instance_id: str) -> Found:
         for _ in range(2):
             found = await self._batch([instance_id])
             if instance_id in found:
                 return found[instance_id]
         return None
 
-    async def _page(self, ids: Sequence[str]) -> dict[str, Instance]:
+    async def _of_ids(self, ids: Sequence[str]) -> dict[str, Instance | CallError]:
         """The instances among the ids. A page that disagrees with itself or the question is no answer at all."""
-        params = {
-            "RegionId": self._client.lane.region if self._client.lane else None,
-            "InstanceIds": ",".join(ids),
-            "PageSize": PAGE_SIZE,
-            "PageNumber": 1,
-        }
-        reply = await self._client.call("DescribeInstances", params)
-        items = _items(reply, "KVStoreInstance")
+        total, items = await self._describe({"InstanceIds": ",".join(ids), "PageSize": PAGE_SIZE, "PageNumber": 1})
         listed = {item.get("InstanceId") for item in items}
-        if _text(reply.body.get("TotalCount")) != str(len(items)) or len(listed) != len(items) or listed - set(ids):
+        if total != len(items) or len(listed) != len(items) or listed - set(ids):
             raise own_error("UnreadableReply", "a page that is not the one that was asked for")
-        return {item["InstanceId"]: _instance(item) for item in items}
+        return {item["InstanceId"]: instance_of(item) for item in items}
 
-
-def _instance(item: Mapping[str, Any]) -> Instance:
-    host, port = _text(item.get("ConnectionDomain")), _text(item.get("Port"))
-    return Instance(
-        id=_required(item, "InstanceId"),
-        status=_required(item, "InstanceStatus"),
-        name=_text(item.get("InstanceName")),
-        region=_text(item.get("RegionId")),
-        zone=_text(item.get("ZoneId")),
-        engine_version=_text(item.get("EngineVersion")),
-        instance_class=_text(item.get("InstanceClass")),
-        edition=_text(item.get("EditionType")),
-        architecture=_text(item.get("ArchitectureType")),
-        charge_type=_text(item.get("ChargeType")),
-        address=f"{host}:{port}" if host and port and port.isdecimal() and port != "0" else None,
-    )
-
-
-def _items(reply: Reply, name: str) -> Sequence[Mapping[str, Any]]:
-    """The objects in `Instances.<name>`; raises CallError for a reply that has no such list."""
-    instances = reply.body.get("Instances")
-    items = instances.get(name) if isinstance(instances, dict) else None
-    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise own_error("UnreadableReply", "a list of instances without the list")
-    return items
-
-
-def _required(item: Mapping[str, Any], name: str) -> str:
-    text = _text(item.get(name))
-    if text is None:
-        raise own_error("UnreadableReply", f"no {name}")
-    return text
-
-
-def _text(value: object) -> str | None:
-    """A string or number as text; None for anything else, and for the empty string."""
-    return str(value) or None if isinstance(value, str | int | float) and not isinstance(value, bool) else None
-
-
-def _flag(value: object) -> bool | None:
-    return {"true": True, "false": False}.get(str(value).casefold())
+    async def _describe(self, params: Mapping[str, Param]) -> tuple[int, Sequence[Mapping[str, Any]]]:
+        """How many there are in all, and the objects of one page."""
+        region = self._client.lane.region if self._client.lane else None
+        reply = await self._client.call("DescribeInstances", {"RegionId": region, **params})
+        items, total = items_of(reply, "KVStoreInstance"), text_of(reply.body.get("TotalCount")) or ""
+        if not total.isascii() or not total.isdecimal():
+            raise own_error("UnreadableReply", "a list of instances without their number")
+        return int(total), items

@@ -54,10 +54,11 @@ def unfit(
 
 
 def misfits(changes: Iterable[Change], targets: Sequence[Target]) -> Iterator[str]:
-    """`where: id: path: what is wrong` of each of the targets, or `path: …` when it is so for all of them.
+    """`where: path: id: what is wrong` of each of the targets, or without an id when it is so for all of them.
 
     For targets whose vars are known since the service was asked: what `load` says of those that a manifest names.
     """
-    for path, template, rule in templates_of(enumerate(changes)):
+    for path, template, rule in templates_of(enumerate(changes) if targets else ()):
         for target, problem in unfit(template, rule, targets):
-            yield f"{f'{target.where}: {target.id}: ' if target else ''}{show_path(path)}: {problem}"
+            who = f"{target.id}: " if target else ""
+            yield f"{(target or targets[0]).where}: {show_path(path)}: {who}{problem}"

@@ -3,8 +3,8 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
 
 from batchmod.model.events import Kind, Phase
 from batchmod.model.secret import InstanceKey
@@ -45,6 +45,7 @@ class PlannedRow:
     error_code: str | None = None
     address: str | None = None  # host:port of the data plane, for the login proof
     engine_version: str | None = None
+    status: str | None = None  # what the instance was when the plan read it; None for Normal
 
     @property
     def key(self) -> InstanceKey:
@@ -60,12 +61,27 @@ class PlannedRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FailedAccount:
+    """An account that could not be used, by its name in the manifest, and why."""
+
+    account: str
+    code: str
+    reason: str  # one line, with what to do about it
+    passing: bool = False  # there was no answer: it may be usable again soon
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """All rows in order, and what they follow from."""
+    """All rows in order, and what they follow from.
+
+    `policies` is the smallest RAM policy document that a run of it needs, by account name.
+    """
 
     name: str
     manifest_digest: str
     rows: tuple[PlannedRow, ...]
+    accounts_failed: tuple[FailedAccount, ...] = ()
+    policies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:

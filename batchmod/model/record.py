@@ -52,18 +52,18 @@ class RowState:
 
     def after(self, step: Step) -> "RowState":
         """The state once this step is taken. What a later step leaves unsaid stays as it was, but for the error:
-        a row that ends well has none.
+        a row that ends without one has none.
         """
         armed = step.phase in {Phase.ARMED, Phase.REARMED}
-        well = step.phase in {Phase.CHANGED, Phase.UNCHANGED}
+        over = step.phase in {Phase.CHANGED, Phase.UNCHANGED, Phase.SKIPPED}  # what was before is no error of it
         return RowState(  # every field by name: `replace` takes twice the time, and this is done for every step
             phase=step.phase,
             attempts=self.attempts + armed,
             last_armed=step.at if armed else self.last_armed,
             started_at=step.at if armed and self.started_at is None else self.started_at,
             finished_at=step.at if step.phase in TERMINAL else None,
-            code=None if well else step.code or self.code,
-            message=None if well else (step.message if step.code else self.message),
+            code=step.code if over else step.code or self.code,
+            message=step.message if over or step.code else self.message,
             request_id=step.request_id or self.request_id,
             detail=step.detail or self.detail,
             proof=step.proof or self.proof,
@@ -130,6 +130,8 @@ class Run:
                 return replace(self, finished_at=None, stopped_by=None, exit_code=None)
             case MarkType.STOPPED:
                 return replace(self, stopped_by=self.stopped_by or mark.stopped_by)
+            case MarkType.ACCOUNT_FAILED if mark.account in {account for account, _ in self.accounts_failed}:
+                return self
             case MarkType.ACCOUNT_FAILED:
                 return replace(self, accounts_failed=(*self.accounts_failed, (mark.account or "", mark.reason or "")))
             case MarkType.FINISHED:

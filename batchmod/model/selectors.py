@@ -103,13 +103,14 @@ class Selector:
     names: tuple[str, ...]  # patterns: see `fits_name`
     allow_empty: bool
     where: str  # file:line:column of its entry
+    path: str  # of its entry in the manifest
 
     def fits_name(self, name: str) -> bool:
         """Whether one of the patterns fits the whole name, case and all; any name does when there are none."""
         return not self.names or any(fnmatchcase(name, pattern) for pattern in self.names)
 
 
-def selector_of(selection: Selection, defaults: Defaults, where: str) -> Selector | None:
+def selector_of(selection: Selection, defaults: Defaults, where: str, path: str) -> Selector | None:
     """What is meant, or None when neither the selection nor the defaults name a region."""
     regions = selection.regions or ((defaults.region,) if defaults.region else ())
     if not regions:
@@ -128,4 +129,5 @@ def selector_of(selection: Selection, defaults: Defaults, where: str) -> Selecto
         names=selection.names,
         allow_empty=selection.allow_empty,
         where=where,
+        path=path,
     )

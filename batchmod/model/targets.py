@@ -57,7 +57,7 @@ class Gathering:
 
     def add_selection(self, entry: SelectEntry, where: str, path: str) -> None:
         """Of an entry that says what its targets are."""
-        selector = selector_of(entry.select, self.defaults, where)
+        selector = selector_of(entry.select, self.defaults, where, f"{path}.select")
         if selector is None:
             self._no_region(f"{where}: {path}.select.regions")
         else:

@@ -6,7 +6,8 @@ from aiohttp import web
 from cloud_recorder import LANE, REQUEST_ID, Asked, bench, no, ok
 
 from batchmod.cloud.changes import API, read_back, send
-from batchmod.cloud.inventory import Instance, Inventory
+from batchmod.cloud.inventory import Inventory
+from batchmod.cloud.views import Instance
 from batchmod.errors import CallError, Verdict
 from batchmod.model.events import Kind
 from batchmod.model.plan import PlannedRow, Value, Values
@@ -41,7 +42,9 @@ def instance(name: str | None = "orders") -> Instance:
         region=None,
         zone=None,
         engine_version=None,
-        instance_class=None,
+        resource_group=None,
+        vpc=None,
+        tags={},
         edition=None,
         architecture=None,
         charge_type=None,

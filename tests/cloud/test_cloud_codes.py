@@ -22,6 +22,11 @@ KNOWN = {
     ],
     Verdict.SLOW_DOWN: ["Throttling", "Throttling.User", "Throttling.Api", "Rejected.Throttling"],
     Verdict.REFUSED: [
+        "EntityNotExist.Role",
+        "EntityNotExist.RoleArn",
+        "InvalidParameter.RoleArn",
+        "InvalidParameter.RoleSessionName",
+        "InvalidParameter.DurationSeconds",
         "MissingParameter",
         "InvalidInstanceName.Malformed",
         "InvalidPassword.Malformed",
@@ -57,11 +62,6 @@ KNOWN = {
         "InvalidTimeStamp.Expired",
         "InvalidTimeStamp.Format",
         "MissingSecurityToken",
-        "EntityNotExist.Role",
-        "EntityNotExist.RoleArn",
-        "InvalidParameter.RoleArn",
-        "InvalidParameter.RoleSessionName",
-        "InvalidParameter.DurationSeconds",
     ],
     Verdict.LOST: ["ServiceUnavailable", "InternalError", "SignatureNonceUsed"],
 }

@@ -4,8 +4,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 from cloud_recorder import Asked, Bench, bench, no, ok
+from selector_records import a_selector
 
-from batchmod.cloud.inventory import Details, Instance, Inventory, Key, Tde
+from batchmod.cloud.inventory import Inventory
+from batchmod.cloud.views import Details, Instance, Key, Tde
 from batchmod.errors import CallError, Verdict
 
 ITEM = {
@@ -19,6 +21,9 @@ ITEM = {
     "EditionType": "Enterprise",
     "ArchitectureType": "standard",
     "ChargeType": "PostPaid",
+    "ResourceGroupId": "rg-1",
+    "VpcId": "vpc-1",
+    "Tags": {"Tag": [{"Key": "env", "Value": "prod"}, {"Key": "empty"}, "no tag"]},
     "ConnectionDomain": "r-1.redis.rds.aliyuncs.com",
     "Port": 6379,
 }
@@ -29,10 +34,12 @@ INSTANCE = Instance(
     region="cn-hangzhou",
     zone="cn-hangzhou-b",
     engine_version="5.0",
-    instance_class="redis.master.small.default",
     edition="Enterprise",
     architecture="standard",
     charge_type="PostPaid",
+    resource_group="rg-1",
+    vpc="vpc-1",
+    tags={"env": "prod", "empty": ""},
     address="r-1.redis.rds.aliyuncs.com:6379",
 )
 
@@ -64,7 +71,7 @@ async def test_a_fleet_is_looked_at_thirty_at_a_time() -> None:
     async with bench(fleet(*ids)) as b:
         found = await Inventory(b.client).look([*ids, "r-0"])
     assert list(found) == ids
-    assert {one.id for one in found.values() if one} == set(ids)
+    assert {one.id for one in found.values() if isinstance(one, Instance)} == set(ids)
     assert [len(batch) for batch in batches(b)] == [30, 30, 5]
     assert {(a.api, a.form["RegionId"], a.form["PageSize"], a.form["PageNumber"]) for a in b.asked} == {
         ("DescribeInstances", "cn-hangzhou", "50", "1")
@@ -119,23 +126,124 @@ async def test_a_refusal_by_an_unknown_id_is_that_ids() -> None:
         assert await Inventory(b.client).look(["r-1", "r-2"]) == {"r-1": INSTANCE, "r-2": None}
 
 
-async def test_a_refusal_that_is_not_for_an_id_is_passed_on() -> None:
-    """A parameter that the service does not like makes no fleet disappear, nor is each id asked for."""
-    async with bench(lambda _: no("InvalidParameter")) as b:
-        with pytest.raises(CallError, match="InvalidParameter"):
-            await Inventory(b.client).look([f"r-{n}" for n in range(30)])
-    assert [len(batch) for batch in batches(b)] == [30, 15, 7, 3, 1]
-
-
 @pytest.mark.parametrize(
-    "code", ["Throttling", "Forbidden.RAM", "InternalError", "SignatureDoesNotMatch", "TaskExists"]
+    ("code", "sizes"),
+    [("InvalidParameter", [30, 15, 7, 3, 1]), ("Forbidden.RAM", [30, 15, 7, 3, 1, 2, 1, 1, 4, 2, 1, 1])],
 )
+async def test_a_refusal_that_is_not_for_an_id_is_passed_on(code: str, sizes: list[int]) -> None:
+    """No fleet disappears, nor is each id asked for: five permissions in a row are nobody's own."""
+    async with bench(lambda _: no(code)) as b:
+        with pytest.raises(CallError, match=code):
+            await Inventory(b.client).look([f"r-{n}" for n in range(30)])
+    assert [len(batch) for batch in batches(b)] == sizes
+
+
+@pytest.mark.parametrize("place", [0, 17, 29])
+async def test_an_id_that_is_forbidden_poisons_no_other(place: int) -> None:
+    """Its refusal is its own, the twenty-nine others are found."""
+    ids = [f"r-{n}" for n in range(30)]
+    bad = ids[place]
+
+    def answer(asked: Asked) -> web.Response:
+        return no("Forbidden.RAM") if bad in asked.form["InstanceIds"].split(",") else fleet(*ids)(asked)
+
+    async with bench(answer) as b:
+        found = await Inventory(b.client).look(ids)
+    refused = {name: one.code for name, one in found.items() if isinstance(one, CallError)}
+    assert refused == {bad: "Forbidden.RAM"}
+    assert all(isinstance(one, Instance) for name, one in found.items() if name != bad)
+    assert len(b.asked) < 15
+
+
+async def test_refusals_of_single_ids_are_counted_in_a_row_only() -> None:
+    """Six of sixty, with others between: each is its own."""
+    ids = [f"r-{n}" for n in range(60)]
+    bad = set(ids[::10])
+
+    def answer(asked: Asked) -> web.Response:
+        return no("Forbidden.RAM") if bad & set(asked.form["InstanceIds"].split(",")) else fleet(*ids)(asked)
+
+    async with bench(answer) as b:
+        found = await Inventory(b.client).look(ids)
+    assert {name for name, one in found.items() if isinstance(one, CallError)} == bad
+
+
+async def test_a_forbidden_id_that_is_asked_for_alone_is_still_its_own() -> None:
+    """The last one of a fleet, in a batch of its own, fails no other."""
+    async with bench(lambda _: no("Forbidden.RAM", status=403)) as b:
+        found = await Inventory(b.client).look(["r-1", "r-2"])
+    assert {name: type(one) for name, one in found.items()} == {"r-1": CallError, "r-2": CallError}
+
+
+@pytest.mark.parametrize("code", ["Throttling", "InternalError", "SignatureDoesNotMatch", "TaskExists"])
 async def test_other_errors_pass_through_at_once(code: str) -> None:
     """Asking again is the caller's business."""
     async with bench(lambda _: no(code)) as b:
         with pytest.raises(CallError, match=code):
             await Inventory(b.client).look(["r-1", "r-2"])
     assert len(b.asked) == 1
+
+
+async def test_a_selector_is_asked_for_in_the_services_words() -> None:
+    """Tags, and whatever has one value; what has several is left to our own look."""
+    wanted = a_selector(
+        tags={"env": "prod", "team": "pay"},
+        engine_versions=("7.0",),
+        editions=("Enterprise",),
+        architectures=("cluster",),
+        charge_types=("PostPaid", "PrePaid"),
+        statuses=("Normal",),
+        resource_groups=("rg-1",),
+        vpcs=("vpc-1",),
+        names=("cache-*",),
+    )
+    async with bench(lambda _: page(ITEM)) as b:
+        found = await Inventory(b.client).page(wanted, 1)
+    assert (found.total, list(found.instances)) == (1, [INSTANCE])
+    (asked,) = b.asked
+    assert asked.form == {
+        "RegionId": "cn-hangzhou",
+        "PageSize": "50",
+        "PageNumber": "1",
+        "EngineVersion": "7.0",
+        "EditionType": "Enterprise",
+        "ArchitectureType": "cluster",
+        "ResourceGroupId": "rg-1",
+        "VpcId": "vpc-1",
+        "Tag.1.Key": "env",
+        "Tag.1.Value": "prod",
+        "Tag.2.Key": "team",
+        "Tag.2.Value": "pay",
+    }
+
+
+@pytest.mark.parametrize(
+    ("number", "total", "items", "fine"),
+    [
+        (1, 0, 0, True),
+        (1, 50, 50, True),
+        (1, 51, 50, True),
+        (2, 51, 1, True),
+        (3, 51, 0, True),
+        (1, 50, 49, False),
+        (1, 100, 30, False),
+        (2, 51, 0, False),
+        (1, 1, 2, False),
+        (1, "", 0, False),
+        (1, -1, 0, False),
+        (1, 1.5, 1, False),
+    ],
+)
+async def test_a_short_page_is_an_error(number: int, total: Any, items: int, fine: bool) -> None:
+    """Never fewer instances than the list says that it has, nor more."""
+    listed = [ITEM | {"InstanceId": f"r-{n}"} for n in range(items)]
+    async with bench(lambda _: page(*listed, total=total)) as b:
+        if fine:
+            assert len((await Inventory(b.client).page(a_selector(), number)).instances) == items
+            return
+        with pytest.raises(CallError) as caught:
+            await Inventory(b.client).page(a_selector(), number)
+    assert (caught.value.verdict, caught.value.code) == (Verdict.LOST, "UnreadableReply")
 
 
 @pytest.mark.parametrize(
@@ -203,16 +311,13 @@ def attributes(**fields: Any) -> web.Response:
 )
 async def test_details_are_read_tolerantly(said: Any, meant: bool | None) -> None:
     """Truth comes as a boolean or as its name in any case, and is otherwise unknown."""
-    fields = {"InstanceReleaseProtection": said, "IsSupportTDE": said, "IsOrderCompleted": said}
-    async with bench(lambda _: attributes(**fields)) as b:
+    async with bench(lambda _: attributes(InstanceReleaseProtection=said)) as b:
         details = await Inventory(b.client).details("r-1")
     assert details == Details(
         id="r-1",
         status="Normal",
         name="orders",
         release_protection=meant,
-        support_tde=meant,
-        order_completed=meant,
     )
     assert [(one.api, one.form) for one in b.asked] == [("DescribeInstanceAttribute", {"InstanceId": "r-1"})]
 

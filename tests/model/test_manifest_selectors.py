@@ -67,13 +67,14 @@ def test_a_selector_is_what_is_written(tmp_path: Path) -> None:
             names=("a*",),
             allow_empty=True,
             where=f"{tmp_path}/m.yaml:6:3",
+            path="targets[0].select",
         ),
     )
 
 
 def test_no_key_of_a_selection_is_forgotten() -> None:
     """Whatever can be written has its field."""
-    assert {field.name for field in fields(Selector)} == {*Selection.model_fields, "where"}
+    assert {field.name for field in fields(Selector)} == {*Selection.model_fields, "where", "path"}
 
 
 def test_what_is_not_said_asks_for_nothing(tmp_path: Path) -> None:
@@ -156,8 +157,8 @@ def test_a_selected_target_that_does_not_fit_is_named() -> None:
     """By where it was selected and its id: a var that it lacks, a name that breaks the rules."""
     changes = (TdeChange(), AttributesChange(name="{team}-{region}"))
     assert list(misfits(changes, [target("r-1", team="pay"), target("r-2"), target("r-3", team="1st")])) == [
-        'm.yaml:6:3: r-2: changes[1].attributes.name: this target has no var "team"',
-        "m.yaml:6:3: r-3: changes[1].attributes.name: a name starts with a letter or a Chinese character",
+        'm.yaml:6:3: changes[1].attributes.name: r-2: this target has no var "team"',
+        "m.yaml:6:3: changes[1].attributes.name: r-3: a name starts with a letter or a Chinese character",
     ]
 
 
@@ -165,6 +166,7 @@ def test_a_var_that_none_of_them_has_is_told_once() -> None:
     """Ten thousand targets that lack it are one fault, with the name that may be meant."""
     changes = (AttributesChange(name="{taem}-x"),)
     assert list(misfits(changes, [target(f"r-{number}", team="pay") for number in range(10_000)])) == [
-        'changes[0].attributes.name: unknown placeholder {taem}; did you mean "team"'
+        'm.yaml:6:3: changes[0].attributes.name: unknown placeholder {taem}; did you mean "team"'
     ]
     assert not list(misfits(changes, [target("r-1", taem="pay")]))
+    assert not list(misfits(changes, []))

@@ -1,0 +1,117 @@
+"""Instances as the service describes them, read and never guessed. Pure: replies in, values or CallErrors out.
+
+Documentation shows numbers as numbers and as strings, and truth as `true` and "true": both are taken.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from batchmod.cloud.answers import Reply, own_error
+from batchmod.errors import CallError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One instance as DescribeInstances lists it. What the reply leaves out or empty is None."""
+
+    id: str
+    status: str
+    name: str | None
+    region: str | None
+    zone: str | None
+    engine_version: str | None
+    edition: str | None
+    architecture: str | None
+    charge_type: str | None
+    resource_group: str | None
+    vpc: str | None
+    tags: Mapping[str, str]
+    address: str | None  # host:port of the data plane
+
+
+Found = Instance | CallError | None  # None: there is no such instance; a CallError: it was refused for this id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One page of a list that has `total` instances in all."""
+
+    total: int
+    instances: Sequence[Instance]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Details:
+    """What only DescribeInstanceAttribute tells."""
+
+    id: str
+    status: str
+    name: str | None
+    release_protection: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tde:
+    supported: bool
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """The custom key that an instance is encrypted with; all None when it has none."""
+
+    key_id: str | None
+    role_arn: str | None
+    algorithm: str | None
+
+
+def instance_of(item: Mapping[str, Any]) -> Instance:
+    host, port = text_of(item.get("ConnectionDomain")), text_of(item.get("Port"))
+    return Instance(
+        id=required(item, "InstanceId"),
+        status=required(item, "InstanceStatus"),
+        name=text_of(item.get("InstanceName")),
+        region=text_of(item.get("RegionId")),
+        zone=text_of(item.get("ZoneId")),
+        engine_version=text_of(item.get("EngineVersion")),
+        edition=text_of(item.get("EditionType")),
+        architecture=text_of(item.get("ArchitectureType")),
+        charge_type=text_of(item.get("ChargeType")),
+        resource_group=text_of(item.get("ResourceGroupId")),
+        vpc=text_of(item.get("VpcId")),
+        tags=_tags(item.get("Tags")),
+        address=f"{host}:{port}" if host and port and port.isdecimal() and port != "0" else None,
+    )
+
+
+def _tags(value: object) -> Mapping[str, str]:
+    """`{"Tag": [{"Key": …, "Value": …}]}` as a mapping; what is no tag is left out."""
+    listed = value.get("Tag") if isinstance(value, dict) else None
+    tags = [tag for tag in listed if isinstance(tag, dict)] if isinstance(listed, list) else []
+    return {tag["Key"]: str(tag.get("Value") or "") for tag in tags if isinstance(tag.get("Key"), str)}
+
+
+def items_of(reply: Reply, name: str) -> Sequence[Mapping[str, Any]]:
+    """The objects in `Instances.<name>`; raises CallError for a reply that has no such list."""
+    instances = reply.body.get("Instances")
+    items = instances.get(name) if isinstance(instances, dict) else None
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise own_error("UnreadableReply", "a list of instances without the list")
+    return items
+
+
+def required(item: Mapping[str, Any], name: str) -> str:
+    text = text_of(item.get(name))
+    if text is None:
+        raise own_error("UnreadableReply", f"no {name}")
+    return text
+
+
+def text_of(value: object) -> str | None:
+    """A string or number as text; None for anything else, and for the empty string."""
+    return str(value) or None if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+
+
+def flag_of(value: object) -> bool | None:
+    return {"true": True, "false": False}.get(str(value).casefold())
