@@ -103,9 +103,9 @@ class Execution:
             await set_free(context, row, state)
 
     def _context(self, known: Known, *, unlimited: bool = False) -> Context:
-        return make_context(
+        context = make_context(
             session=self.session,
-            hands=self.fleet.hands,
+            hands={**self.fleet.hands, **self.fleet.stopped},
             run=self.run,
             manifest=self.manifest,
             known=known,
@@ -116,6 +116,9 @@ class Execution:
             trouble=self.trouble,
             unlimited=unlimited,
         )
+        for lane, stopped in self.fleet.stopped.items():
+            context.accounts.failed(lane.account_id, stopped.error)
+        return context
 
     async def _run_all(self, context: Context, known: Known) -> None:
         watchers = [hands.watcher.run for hands in self.fleet.hands.values()]

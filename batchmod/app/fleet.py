@@ -1,33 +1,33 @@
 """The cloud side of a run put together: one session, client, pacing and watcher per lane."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from batchmod.app.accounts import KeyRing, identify
 from batchmod.app.options import Options
 from batchmod.cloud import changes
-from batchmod.cloud.chain import ChainKeys
 from batchmod.cloud.client import KVSTORE_VERSION, STS_VERSION, Client, open_session
-from batchmod.cloud.codes import advice
+from batchmod.cloud.credentials import Keys
 from batchmod.cloud.endpoints import Product, endpoint_for, proxy_for
-from batchmod.cloud.inventory import Instance, Inventory
-from batchmod.cloud.sts import identity
-from batchmod.engine.asking import ask
+from batchmod.cloud.inventory import Inventory
+from batchmod.cloud.views import Instance
 from batchmod.engine.clock import Clock
 from batchmod.engine.halt import Halt
 from batchmod.engine.pacing import Pacing
 from batchmod.engine.watcher import Sight, Watcher
 from batchmod.errors import CallError, UsageError, Verdict
-from batchmod.model.manifest import Manifest
+from batchmod.model.loading import Loaded
+from batchmod.model.manifest import FENCE, Manifest
 from batchmod.model.notices import Notice
-from batchmod.model.plan import Lane, PlannedRow, Values
+from batchmod.model.plan import FailedAccount, Lane, PlannedRow, Values
 from batchmod.model.secret import Secret
 
-ACCOUNT = "default"
-SKEW = 60.0  # seconds between our clock and the service's beyond which no run starts
-IDENTITY_ATTEMPTS = 3  # nothing has begun yet: an endpoint that cannot be reached is said soon
 WRITES = frozenset(changes.API.values())
+STS_SLOTS = 4  # apart from the lanes' connections: a call that holds one of those may wait for a token
+
+Regions = Mapping[str, Collection[str]]  # by the name of an account
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,47 +49,103 @@ class LaneHands:
         return await changes.read_back(self.inventory, row, sight)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fleet:
-    """Who we are, and every lane that was asked for."""
+@dataclass(frozen=True, slots=True)
+class StoppedHands:
+    """A lane of an account that cannot be used: every call is refused with its error, and none is made."""
 
-    account_ids: Mapping[str, str]
-    hands: Mapping[Lane, LaneHands]
+    failure: FailedAccount
 
     @property
-    def inventories(self) -> Mapping[Lane, Inventory]:
-        return {lane: hands.inventory for lane, hands in self.hands.items()}
+    def error(self) -> CallError:
+        return CallError(Verdict.ACCOUNT_STOP, code=self.failure.code, message=self.failure.reason)
+
+    async def send(self, row: PlannedRow, secret: Secret | None, *, before: Callable[[], Awaitable[None]]) -> str:  # noqa: ARG002  as Hands has it
+        raise self.error
+
+    async def look(self, instance_id: str) -> Instance | None:  # noqa: ARG002  as Hands has it
+        raise self.error
+
+    async def read_back(self, row: PlannedRow, sight: Sight) -> Values:  # noqa: ARG002  as Hands has it
+        raise self.error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """Who we are, by the names that the manifest has for accounts, and every lane of those that can be used.
+
+    `stopped` are lanes of a run that is taken up whose account cannot be used any more.
+    """
+
+    account_ids: Mapping[str, str]
+    failed: tuple[FailedAccount, ...]
+    hands: Mapping[Lane, LaneHands]
+    stopped: Mapping[Lane, StoppedHands] = field(default_factory=dict)
+
+
+def regions_of(loaded: Loaded) -> Regions:
+    """The regions in which a manifest means instances, by account."""
+    regions: dict[str, set[str]] = {}
+    for target in loaded.targets:
+        regions.setdefault(target.account, set()).add(target.region)
+    for selector in loaded.selectors:
+        regions.setdefault(selector.account, set()).update(selector.regions)
+    return regions
+
+
+def check_fence(manifest: Manifest, regions: Iterable[str], override: str | None) -> None:
+    """A fence shorter than a signed request's validity is for a simulator only; every region has an endpoint.
+
+    Raises UsageError, else.
+    """
+    endpoints = [endpoint_for("r-kvstore", region, override, manifest.endpoints) for region in regions]
+    if manifest.retry.fence < FENCE and not all(endpoint.loopback for endpoint in endpoints):
+        raise UsageError(
+            f"retry.fence: must be at least {FENCE / 60:.0f}m: a signed request can land for 15 minutes; "
+            "shorter only against a loopback endpoint"
+        )
 
 
 class _Maker:
-    """Makes clients that share the run's settings and connection slots."""
+    """Makes clients that share the run's settings and connection slots; their sessions end with the stack."""
 
     def __init__(
-        self, manifest: Manifest, options: Options, *, halt: Halt, notify: Callable[[Notice], None], clock: Clock
+        self,
+        manifest: Manifest,
+        options: Options,
+        stack: AsyncExitStack,
+        *,
+        halt: Halt,
+        notify: Callable[[Notice], None],
+        clock: Clock,
     ) -> None:
         self._manifest = manifest
         self._options = options
-        self._keys = ChainKeys(options.environ)
+        self._stack = stack
         self._slots = asyncio.Semaphore(manifest.limits.connections)
         self._halt = halt
         self._notify = notify
         self._clock = clock
 
-    async def client(self, stack: AsyncExitStack, lane: Lane | None) -> Client:
+    def sts(self, account: str, keys: Keys) -> Client:
+        return self._client(account, keys, None, asyncio.Semaphore(STS_SLOTS))
+
+    def kvstore(self, account: str, keys: Keys, lane: Lane) -> Client:
+        return self._client(account, keys, lane, self._slots)
+
+    def _client(self, account: str, keys: Keys, lane: Lane | None, slots: asyncio.Semaphore) -> Client:
         product: Product = "sts" if lane is None else "r-kvstore"
-        endpoint = endpoint_for(product, lane.region if lane else None, self._options.endpoint)
+        region = lane.region if lane else None
+        endpoint = endpoint_for(product, region, self._options.endpoint, self._manifest.endpoints)
         limits, timeouts = self._manifest.limits, self._manifest.timeouts
-        session = await stack.enter_async_context(
-            open_session(connect=timeouts.connect, read=timeouts.read, connections=limits.connections)
-        )
-        pace = Pacing(limits.rate_for, slots=self._slots, halt=self._halt, writes=WRITES, clock=self._clock)
+        session = open_session(connect=timeouts.connect, read=timeouts.read, connections=limits.connections)
+        self._stack.push_async_exit(session)
         return Client(
             lane=lane,
-            account=ACCOUNT,
-            keys=self._keys,
+            account=account,
+            keys=keys,
             endpoint=endpoint,
             session=session,
-            pace=pace,
+            pace=Pacing(limits.rate_for, slots=slots, halt=self._halt, writes=WRITES, clock=self._clock),
             notify=self._notify,
             proxy=proxy_for(endpoint, self._options.environ),
             version=STS_VERSION if lane is None else KVSTORE_VERSION,
@@ -99,54 +155,27 @@ class _Maker:
 @asynccontextmanager
 async def open_fleet(
     manifest: Manifest,
-    regions: Iterable[str],
+    regions: Regions,
     options: Options,
     *,
     halt: Halt,
     notify: Callable[[Notice], None],
     clock: Clock,
 ) -> AsyncIterator[Fleet]:
-    """Every region of the account, ready to be called.
+    """Every region of every account, ready to be called.
 
-    Raises UsageError when there are no usable credentials, no reachable endpoint, or a clock that is wrong.
+    Raises UsageError when an account has no usable credentials and may not be skipped, for an endpoint that cannot be
+    reached, and for a clock that is wrong.
     """
     async with AsyncExitStack() as stack:
-        maker = _Maker(manifest, options, halt=halt, notify=notify, clock=clock)
-        account_id = await _who(await maker.client(stack, None), manifest, clock)
+        maker = _Maker(manifest, options, stack, halt=halt, notify=notify, clock=clock)
+        ring = KeyRing(manifest, options.environ, maker.sts)
+        accounts = await identify(regions, ring, skip_failed=options.skip_failed_accounts, clock=clock)
         hands: dict[Lane, LaneHands] = {}
-        for region in dict.fromkeys(regions):
-            lane = Lane(account_id, region)
-            client = await maker.client(stack, lane)
-            inventory = Inventory(client)
-            hands[lane] = LaneHands(client=client, inventory=inventory, watcher=Watcher(inventory.look))
-        yield Fleet(account_ids={ACCOUNT: account_id}, hands=hands)
-
-
-async def _who(client: Client, manifest: Manifest, clock: Clock) -> str:
-    """The account id of our key; the clocks agree."""
-    try:
-        attempts = min(IDENTITY_ATTEMPTS, manifest.retry.attempts)
-        found = await ask(lambda: identity(client), attempts=attempts, max_delay=manifest.retry.max_delay, clock=clock)
-    except CallError as error:
-        raise UsageError(_told(error)) from error
-    if abs(found.skew) > SKEW:
-        ahead = "ahead of" if found.skew > 0 else "behind"
-        raise UsageError(
-            f"this machine's clock is {abs(found.skew):.0f} s {ahead} the service's: set it right (at most {SKEW:.0f} s)"
-        )
-    return found.account_id
-
-
-def _told(error: CallError) -> str:
-    """What went wrong, and what to do about it."""
-    said, todo = str(error).rstrip("."), advice(error.code)
-    if error.verdict is Verdict.LOST:
-        return f"the endpoint does not answer as the service does: {said}. Check --endpoint, the network and the proxy."
-    tail = f". {todo}" if todo else ""
-    if error.code == "NoCredentials":
-        return f"account {ACCOUNT}: {said}"
-    if error.verdict is Verdict.NOT_SENT:
-        return f"the endpoint cannot be reached: {said}{tail}"
-    if error.verdict in {Verdict.ACCOUNT_STOP, Verdict.EXPIRED}:
-        return f"account {ACCOUNT}: the credentials are refused: {said}{tail}"
-    return f"account {ACCOUNT}: the service does not say who we are: {said}{tail}"
+        for name, account_id in accounts.ids.items():
+            for region in sorted(regions[name]):
+                lane = Lane(account_id, region)
+                client = maker.kvstore(name, ring.keys(name), lane)
+                inventory = Inventory(client)
+                hands[lane] = LaneHands(client=client, inventory=inventory, watcher=Watcher(inventory.look))
+        yield Fleet(account_ids=accounts.ids, failed=accounts.failed, hands=hands)

@@ -16,6 +16,7 @@ class Options:
     yes: bool = False
     resume: bool = False  # of `run`: an unfinished run of the name is continued
     reset_budget: bool = False  # of `resume`: failures from before do not count any more
+    skip_failed_accounts: bool = False  # an account that cannot be used is left out instead of refusing everything
     accept_irreversible: int | None = None
     drain: float = 300.0
     quiet: bool = False

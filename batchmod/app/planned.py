@@ -1,24 +1,39 @@
 """From a manifest to a plan: the live state of every target is read, nothing is changed."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import inf
 
+from batchmod.app.accounts import explain
 from batchmod.app.fleet import Fleet
+from batchmod.engine.accounts import Accounts
 from batchmod.engine.clock import Clock
-from batchmod.engine.planner import Planner
+from batchmod.engine.permissions import Document, policy
+from batchmod.engine.planner import Planner, Wanted
+from batchmod.engine.reading import Reader
 from batchmod.errors import UsageError
+from batchmod.model.accounts import RoleAccount
 from batchmod.model.events import Kind, Proof
 from batchmod.model.loading import Loaded
 from batchmod.model.manifest import Manifest
-from batchmod.model.plan import Plan, PlannedRow
+from batchmod.model.plan import Lane, Plan, PlannedRow
 from batchmod.model.secret import InstanceKey, Secret, Stage
 from batchmod.secrets.embedded import EmbeddedStore
 
 
 async def make_plan(
-    loaded: Loaded, fleet: Fleet, store: EmbeddedStore | None, chosen: Secret | None, clock: Clock
+    loaded: Loaded,
+    fleet: Fleet,
+    store: EmbeddedStore | None,
+    chosen: Secret | None,
+    clock: Clock,
+    *,
+    skip_failed: bool,
 ) -> Plan:
-    """The plan of this moment. Raises UsageError when something cannot be read, or more would change than allowed."""
+    """The plan of this moment. Raises UsageError when something cannot be read, or more would change than allowed.
+
+    `skip_failed`: accounts that cannot be read are left out of it instead.
+    """
     manifest = loaded.manifest
 
     async def is_current(key: InstanceKey) -> bool:
@@ -30,20 +45,67 @@ async def make_plan(
             return False
         return await store.reveal(key, stages[-1].generation) == chosen
 
-    planner = Planner(
-        account_ids=fleet.account_ids,
-        inventories=fleet.inventories,
-        is_current=is_current,
+    wanted = Wanted(
+        name=manifest.name,
+        manifest_digest=loaded.digest,
+        targets=loaded.targets,
+        selectors=loaded.selectors,
+        excluded=loaded.excluded,
         changes=manifest.changes,
         address=manifest.proof.address,
         login=manifest.proof.password is Proof.LOGIN,
-        attempts=manifest.retry.attempts,
-        max_delay=manifest.retry.max_delay,
-        clock=clock,
     )
-    plan = await planner.plan(loaded.targets, name=manifest.name, manifest_digest=loaded.digest)
+    stopped = Accounts()
+    readers = {
+        lane: Reader(
+            hands.inventory,
+            lane,
+            changes=manifest.changes,
+            is_current=is_current,
+            accounts=stopped,
+            attempts=manifest.retry.attempts,
+            max_delay=manifest.retry.max_delay,
+            clock=clock,
+        )
+        for lane, hands in fleet.hands.items()
+    }
+    planner = Planner(
+        account_ids=fleet.account_ids, failed=fleet.failed, readers=readers, skip_failed=skip_failed, explain=explain
+    )
+    plan = await planner.plan(wanted)
     _check_size(plan, manifest)
-    return plan
+    return replace(plan, policies=_policies(plan, loaded, fleet))
+
+
+def _policies(plan: Plan, loaded: Loaded, fleet: Fleet) -> dict[str, Document]:
+    """By account name: what the run needs of each that has instances here or is the way to one that has."""
+    roles: dict[str, list[str]] = {}
+    for name in fleet.account_ids:
+        account = loaded.manifest.accounts.get(name)
+        while isinstance(account, RoleAccount):
+            through = roles.setdefault(account.via, [])
+            if account.role_arn not in through:
+                through.append(account.role_arn)
+            account = loaded.manifest.accounts.get(account.via)
+    rows: dict[str, list[PlannedRow]] = {}
+    for row in plan.rows:
+        rows.setdefault(row.account, []).append(row)
+    left_out = {one.account for one in plan.accounts_failed}
+    names = [name for name in dict.fromkeys((*fleet.account_ids, *roles)) if name not in left_out]
+    return {
+        name: policy(rows.get(name, ()), loaded.manifest.changes, _listed(loaded, fleet, name), roles.get(name, ()))
+        for name in names
+    }
+
+
+def _listed(loaded: Loaded, fleet: Fleet, name: str) -> set[Lane]:
+    """The lanes of an account in which something is selected: to list is to read all of them."""
+    return {
+        Lane(fleet.account_ids[name], region)
+        for selector in loaded.selectors
+        if selector.account == name
+        for region in selector.regions
+    }
 
 
 def instances_to_change(rows: Sequence[PlannedRow], kind: Kind | None = None) -> int:

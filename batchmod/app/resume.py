@@ -1,16 +1,16 @@
 """`resume` and `abandon`: an unfinished run is taken up again, or given up."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from batchmod.app.chosen import chosen_password, password_change
 from batchmod.app.execute import Execution
-from batchmod.app.fleet import open_fleet
+from batchmod.app.fleet import Fleet, Regions, StoppedHands, check_fence, open_fleet
 from batchmod.app.options import Options
 from batchmod.app.session import (
     Session,
-    check_fence,
     check_report_dir,
     find_run,
     hold,
@@ -22,7 +22,6 @@ from batchmod.app.session import (
 from batchmod.app.signals import on_signals
 from batchmod.app.speech import say
 from batchmod.app.watching import Watching
-from batchmod.cloud.endpoints import endpoint_for
 from batchmod.engine.clock import Clock
 from batchmod.engine.halt import Halt
 from batchmod.errors import UsageError
@@ -47,6 +46,7 @@ async def resume(wanted: str | None, options: Options) -> int:
             return 0
         journal = execution.session.journal
         execution.chosen = _chosen_again(execution, options)
+        await _mark_failed(execution)
         if options.reset_budget:
             await journal.mark(run.id, Mark(type=MarkType.BUDGET_RESET, at=clock.wall()))
         await journal.mark(run.id, Mark(type=MarkType.RESUMED, at=clock.wall()))
@@ -68,6 +68,7 @@ async def abandon(wanted: str, options: Options) -> int:
         if execution is None:
             say(f"nothing to abandon: run {run.id} was closed meanwhile")
             return 0
+        await _mark_failed(execution)
         execution.halt.stop(StoppedBy.CONTROL)
         execution.signals.sending = True
         execution.announce(resumed=True)
@@ -105,14 +106,13 @@ async def _taken_up(run: Run, state: Path, options: Options, clock: Clock) -> As
             if known is None or known.closed:
                 yield None
                 return
-            regions = [row.region for row, row_state in session.journal.states(run.id) if row_state.is_open]
-            loopback = endpoint_for("r-kvstore", regions[0] if regions else None, options.endpoint).loopback
-            check_fence(manifest, loopback=loopback)
+            regions = _open_regions(session, run)
+            check_fence(manifest, set().union(*regions.values()), options.endpoint)
             async with open_fleet(manifest, regions, options, halt=halt, notify=watching.notify, clock=clock) as fleet:
-                _same_account(session, run, fleet.account_ids.values())
+                _same_accounts(session, run, fleet.account_ids)
                 yield Execution(
                     session=session,
-                    fleet=fleet,
+                    fleet=_with_stopped(fleet, session, run),
                     run=known,
                     manifest=manifest,
                     options=options,
@@ -124,11 +124,51 @@ async def _taken_up(run: Run, state: Path, options: Options, clock: Clock) -> As
                 )
 
 
-def _same_account(session: Session, run: Run, account_ids: Iterable[str]) -> None:
-    planned = {row.account_id for row, state in session.journal.states(run.id) if state.is_open}
-    if not planned <= set(account_ids):
+def _with_stopped(fleet: Fleet, session: Session, run: Run) -> Fleet:
+    """The fleet with the lanes of accounts that cannot be used any more and are left out.
+
+    Their rows will end: UsageError for an account that only did not answer, it may be there again soon.
+    """
+    passing = [f"account {one.account}: {one.reason}" for one in fleet.failed if one.passing]
+    if passing:
+        raise UsageError(*passing)
+    failed = {one.account: StoppedHands(one) for one in fleet.failed}
+    stopped = {
+        row.lane: failed[row.account]
+        for row, state in session.journal.states(run.id)
+        if state.is_open and row.account in failed
+    }
+    return replace(fleet, stopped=stopped)
+
+
+async def _mark_failed(execution: Execution) -> None:
+    """The journal and the execution's run name the accounts that are left out."""
+    for one in execution.fleet.failed:
+        at = execution.clock.wall()
+        mark = Mark(type=MarkType.ACCOUNT_FAILED, at=at, account=one.account, reason=one.reason)
+        await execution.session.journal.mark(execution.run.id, mark)
+        execution.run = execution.run.after(mark)
+
+
+def _open_regions(session: Session, run: Run) -> Regions:
+    """The regions in which rows are open, by account."""
+    regions: dict[str, set[str]] = {}
+    for row, state in session.journal.states(run.id):
+        if state.is_open:
+            regions.setdefault(row.account, set()).add(row.region)
+    return regions
+
+
+def _same_accounts(session: Session, run: Run, account_ids: Mapping[str, str]) -> None:
+    planned = {(row.account, row.account_id) for row, state in session.journal.states(run.id) if state.is_open}
+    others = [
+        f"{name} is {account_ids[name]} now, and was {one}"
+        for name, one in sorted(planned)
+        if account_ids.get(name, one) != one
+    ]
+    if others:
         raise UsageError(
-            f"run {run.id} belongs to account {', '.join(sorted(planned))}: these credentials are another's"
+            f"run {run.id} belongs to other accounts: {'; '.join(others)}: these credentials are another's"
         )
 
 

@@ -6,13 +6,12 @@ from pathlib import Path
 from batchmod.app.chosen import chosen_password, password_change
 from batchmod.app.confirm import confirm
 from batchmod.app.execute import Execution
-from batchmod.app.fleet import open_fleet
+from batchmod.app.fleet import check_fence, open_fleet, regions_of
 from batchmod.app.options import Options
 from batchmod.app.planned import make_plan, pace_line
 from batchmod.app.resume import abandon, resume, unfinished_run
 from batchmod.app.session import (
     again,
-    check_fence,
     check_report_dir,
     hold,
     new_run_id,
@@ -24,7 +23,6 @@ from batchmod.app.session import (
 from batchmod.app.signals import on_signals
 from batchmod.app.speech import say
 from batchmod.app.watching import Watching, show_plan
-from batchmod.cloud.endpoints import endpoint_for
 from batchmod.engine.clock import Clock
 from batchmod.engine.halt import Halt
 from batchmod.errors import UsageError
@@ -70,11 +68,11 @@ async def _continue(loaded: Loaded, options: Options) -> int | None:
 async def _begin(loaded: Loaded, state: Path, options: Options) -> int:
     manifest, clock, halt, watching = loaded.manifest, Clock(), Halt(), Watching(options)
     run_id = new_run_id(clock)
-    check_fence(manifest, loopback=endpoint_for("r-kvstore", loaded.targets[0].region, options.endpoint).loopback)
+    regions = regions_of(loaded)
+    check_fence(manifest, set().union(*regions.values()), options.endpoint)
     chosen = chosen_password(password_change(manifest), options.environ, loaded.directory, place=loaded.password_place)
     reports = report_dir(options, manifest, loaded.directory)
     check_report_dir(reports)
-    regions = [target.region for target in loaded.targets]
     with on_signals(halt, options.drain) as signals:
         async with (
             # The service first: credentials or a clock that are wrong leave nothing behind on this disk.
@@ -82,7 +80,8 @@ async def _begin(loaded: Loaded, state: Path, options: Options) -> int:
             hold(options, state, manifest, run_id=run_id, clock=clock) as session,
         ):
             _refuse_unfinished(session.journal, manifest.name, state, options)
-            plan = await make_plan(loaded, fleet, session.store, chosen, clock)
+            skip = options.skip_failed_accounts
+            plan = await make_plan(loaded, fleet, session.store, chosen, clock, skip_failed=skip)
             show_plan(plan, options, pace_line(manifest, plan.rows))
             confirm(plan, options)
             signals.sending = True
@@ -94,6 +93,7 @@ async def _begin(loaded: Loaded, state: Path, options: Options) -> int:
                 directory=str(loaded.directory),
                 started_at=clock.wall(),
                 password_hmac=session.store.fingerprint(chosen) if session.store and chosen else None,
+                accounts_failed=tuple((one.account, one.reason) for one in plan.accounts_failed),
             )
             await session.journal.open_run(opened, plan.rows)
             execution = Execution(

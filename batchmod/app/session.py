@@ -15,7 +15,7 @@ from batchmod.errors import ReportError, UsageError
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.journal.state import StateDir, state_path
 from batchmod.model.events import Kind
-from batchmod.model.manifest import FENCE, Manifest
+from batchmod.model.manifest import Manifest
 from batchmod.model.record import Run
 from batchmod.report.files import ensure_writable
 from batchmod.secrets.embedded import EmbeddedStore
@@ -47,15 +47,6 @@ def check_report_dir(path: Path) -> None:
         ensure_writable(path)
     except ReportError as error:
         raise UsageError(str(error)) from error
-
-
-def check_fence(manifest: Manifest, *, loopback: bool) -> None:
-    """A fence shorter than a signed request's validity is for a simulator only."""
-    if manifest.retry.fence < FENCE and not loopback:
-        raise UsageError(
-            f"retry.fence: must be at least {FENCE / 60:.0f}m: a signed request can land for 15 minutes; "
-            "shorter only against a loopback endpoint"
-        )
 
 
 def new_run_id(clock: Clock) -> str:

@@ -6,42 +6,43 @@ from pathlib import Path
 
 from batchmod.app.chosen import chosen_password, password_change
 from batchmod.app.execute import write_report_files
-from batchmod.app.fleet import open_fleet
+from batchmod.app.fleet import check_fence, open_fleet, regions_of
 from batchmod.app.options import Options
 from batchmod.app.planned import instances_to_change, make_plan, pace_line
-from batchmod.app.session import check_fence, find_run, no_core_dumps, report_dir, state_of
+from batchmod.app.session import find_run, no_core_dumps, report_dir, state_of
 from batchmod.app.speech import emit, say
 from batchmod.app.watching import width
-from batchmod.cloud.endpoints import endpoint_for
 from batchmod.engine.clock import Clock
 from batchmod.engine.halt import Halt
 from batchmod.journal.sqlite import SqliteJournal
+from batchmod.model.exits import DONE, FAILED
 from batchmod.model.loading import Loaded, load, restore
 from batchmod.model.plan import Plan
 from batchmod.report.files import Format, render_report
-from batchmod.report.plan_view import plan_json, plan_table
+from batchmod.report.plan_view import plan_json, plan_table, policy_text
 from batchmod.report.rows import report_row
 from batchmod.report.summary import runs_table
 from batchmod.secrets.embedded import EmbeddedStore
 from batchmod.secrets.schema import NoStoreError
 
 
-async def plan(manifest_path: Path, options: Options, *, form: str) -> None:
-    """What a run would do now, on stdout. Nothing is changed, and nothing is made on disk."""
+async def plan(manifest_path: Path, options: Options, *, form: str) -> int:
+    """What a run would do now, on stdout; the exit code. Nothing is changed, and nothing is made on disk."""
     no_core_dumps()
     loaded, clock = load(manifest_path), Clock()
     manifest = loaded.manifest
-    loopback = endpoint_for("r-kvstore", loaded.targets[0].region, options.endpoint).loopback
-    check_fence(manifest, loopback=loopback)
+    check_fence(manifest, set().union(*regions_of(loaded).values()), options.endpoint)
     made = await _plan(loaded, options, state_of(options, manifest_path), clock)
+    code = FAILED if made.accounts_failed else DONE
     if form == "json":
         emit(plan_json(made))
-        return
-    emit([plan_table(made, width()), "\n"])
+        return code
+    emit([plan_table(made, width()), "\n", *policy_text(made)])
     pace = pace_line(manifest, made.rows)
     if pace is not None:
         say(pace)
     say(f"a run would change {instances_to_change(made.rows)} instances; digest {made.digest[:16]}")
+    return code
 
 
 async def _plan(loaded: Loaded, options: Options, state: Path, clock: Clock) -> Plan:
@@ -52,9 +53,9 @@ async def _plan(loaded: Loaded, options: Options, state: Path, clock: Clock) -> 
         with suppress(NoStoreError):  # then no password of it is current
             store = EmbeddedStore.open(state, environ=options.environ, say=say, create=False)
     try:
-        regions = [target.region for target in loaded.targets]
+        regions, skip = regions_of(loaded), options.skip_failed_accounts
         async with open_fleet(manifest, regions, options, halt=Halt(), notify=lambda _: None, clock=clock) as fleet:
-            return await make_plan(loaded, fleet, store, chosen, clock)
+            return await make_plan(loaded, fleet, store, chosen, clock, skip_failed=skip)
     finally:
         if store is not None:
             await store.close()

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from batchmod.app.options import Options
-from batchmod.cli.options import CLOUD, MANIFEST, RUNNING, TAKING_UP, run_to_end, shared
+from batchmod.cli.options import MANIFEST, PLANNING, RUNNING, TAKING_UP, run_to_end, shared
 from batchmod.cli.secrets import secrets
 from batchmod.errors import UsageError
 from batchmod.model.exits import MEANINGS
@@ -59,7 +59,7 @@ def schema() -> None:
 @cli.command()
 @MANIFEST
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-@shared(*CLOUD)
+@shared(*PLANNING)
 def plan(manifest: Path, form: str, options: Options) -> None:
     """Show what a run would change, and what is not eligible and why."""
     from batchmod.app.show import plan  # noqa: PLC0415

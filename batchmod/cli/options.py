@@ -41,6 +41,9 @@ SHARED: dict[str, Callable[[Any], Any]] = {
     "yes": click.option("--yes", is_flag=True, help="Do not ask."),
     "resume": click.option("--resume", is_flag=True, help="Continue an unfinished run of this name first."),
     "reset_budget": click.option("--reset-budget", is_flag=True, help="Failures from before do not count any more."),
+    "skip_failed_accounts": click.option(
+        "--skip-failed-accounts", is_flag=True, help="Leave out accounts that cannot be used; exit 1 at best."
+    ),
     "accept_irreversible": click.option(
         "--accept-irreversible", metavar="N", type=int, help="Agree to encrypt exactly N instances."
     ),
@@ -52,8 +55,9 @@ SHARED: dict[str, Callable[[Any], Any]] = {
     "verbose": click.option("-v", "--verbose", is_flag=True, help="Plain lines instead of the board, and one for each call."),
 }  # fmt: skip
 CLOUD = ("endpoint", "state", "verbose", "quiet")
-RUNNING = (*CLOUD, "report_dir", "yes", "resume", "accept_irreversible", "drain")
-TAKING_UP = (*CLOUD, "report_dir", "drain")
+PLANNING = (*CLOUD, "skip_failed_accounts")
+RUNNING = (*PLANNING, "report_dir", "yes", "resume", "accept_irreversible", "drain")
+TAKING_UP = (*PLANNING, "report_dir", "drain")
 
 
 def shared(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

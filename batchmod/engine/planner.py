@@ -1,169 +1,232 @@
 """Reads the live state of every target, in batches and paced, and makes the plan of it. Nothing is changed."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from batchmod.engine.asking import ask
-from batchmod.engine.clock import Clock
-from batchmod.engine.planning import Change, Instance, Observed, rows_of
+from batchmod.engine.accounts import STOPS
+from batchmod.engine.judging import Change, Observed
+from batchmod.engine.planning import rows_of, rows_of_failed
+from batchmod.engine.reading import Instance, Reader
+from batchmod.engine.selecting import select, vars_of
 from batchmod.engine.watcher import BATCH
-from batchmod.errors import CallError, UsageError, Verdict
-from batchmod.model.events import Kind
-from batchmod.model.manifest import AttributesChange, TdeChange
-from batchmod.model.plan import Lane, Plan, PlannedRow
-from batchmod.model.secret import InstanceKey
+from batchmod.errors import CallError, StoreError, UsageError
+from batchmod.model.fitting import misfits
+from batchmod.model.plan import FailedAccount, Lane, Plan, PlannedRow
+from batchmod.model.problems import at_most
+from batchmod.model.selectors import Selector
 from batchmod.model.targets import Target
 
-T = TypeVar("T")
-ROW_ERRORS = frozenset({Verdict.REFUSED, Verdict.FORBIDDEN})  # say something about one instance only
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a manifest means: explicit targets, selectors, and what is to be changed on each instance."""
+
+    name: str
+    manifest_digest: str
+    targets: Sequence[Target]
+    selectors: Sequence[Selector]
+    excluded: Callable[[str], bool]
+    changes: tuple[Change, ...]
+    address: str | None  # of every login, instead of each instance's own
+    login: bool  # passwords are proved by a login
 
 
-class Details(Protocol):
-    @property
-    def release_protection(self) -> bool | None: ...
+@dataclass(slots=True, kw_only=True)
+class _Work:
+    """What is asked of one lane, and what came of it."""
 
-
-class Tde(Protocol):
-    @property
-    def supported(self) -> bool: ...
-    @property
-    def enabled(self) -> bool: ...
-
-
-class Key(Protocol):
-    @property
-    def key_id(self) -> str | None: ...
-
-
-class Inventory(Protocol):
-    """The reads of one lane; each raises CallError."""
-
-    async def look(self, ids: Sequence[str]) -> Mapping[str, Instance | None]: ...
-    async def details(self, instance_id: str) -> Details | None: ...
-    async def tde(self, instance_id: str) -> Tde: ...
-    async def encryption_key(self, instance_id: str) -> Key: ...
+    lane: Lane
+    account: str
+    targets: list[Target] = field(default_factory=list)
+    selectors: list[int] = field(default_factory=list)  # places among the wanted ones
+    observed: dict[str, Observed] = field(default_factory=dict)  # explicit targets, by id
+    selected: dict[str, tuple[int, Observed]] = field(default_factory=dict)  # by id, with the first selector's place
+    found: set[int] = field(default_factory=set)  # places of selectors that mean any instance here
+    error: CallError | None = None
+    broken: StoreError | None = None
 
 
 class Planner:
-    """Makes plans; `is_current` tells whether an instance's proved password is the chosen one."""
+    """Makes plans of accounts that could be used (`account_ids` by name) and of those that could not.
+
+    `explain` is a CallError in one line, with what to do about it. `skip_failed`: an account of which a region cannot
+    be read is left out, else that is an error of the plan.
+    """
 
     def __init__(
         self,
         *,
         account_ids: Mapping[str, str],
-        inventories: Mapping[Lane, Inventory],
-        is_current: Callable[[InstanceKey], Awaitable[bool]],
-        changes: tuple[Change, ...],
-        address: str | None,
-        login: bool,
-        attempts: int,
-        max_delay: float,
-        clock: Clock,
+        failed: Sequence[FailedAccount],
+        readers: Mapping[Lane, Reader],
+        skip_failed: bool,
+        explain: Callable[[CallError], str],
     ) -> None:
         self._account_ids = account_ids
-        self._inventories = inventories
-        self._is_current = is_current
-        self._changes = changes
-        self._address = address
-        self._login = login
-        self._attempts = attempts
-        self._max_delay = max_delay
-        self._clock = clock
+        self._failed = {one.account: one for one in failed}
+        self._readers = readers
+        self._skip_failed = skip_failed
+        self._explain = explain
 
-    async def plan(self, targets: Sequence[Target], *, name: str, manifest_digest: str) -> Plan:
-        """One row per target and kind, in the order of the targets.
+    async def plan(self, wanted: Wanted) -> Plan:
+        """One row per instance and kind: explicit targets in their order, then the selected ones.
 
-        Raises UsageError when a lane cannot be read, and with every new name that breaks a rule.
+        Raises UsageError when a lane cannot be read, a selector finds nothing, or a new name breaks a rule; StoreError
+        when nobody can tell which passwords are current.
         """
-        lanes: dict[Lane, list[Target]] = {}
-        for target in targets:
-            lanes.setdefault(Lane(self._account_ids[target.account], target.region), []).append(target)
-        observed: dict[InstanceKey, Observed] = {}
-        problems: list[str] = []
+        works = self._works(wanted)
+        taken = {target.id for target in wanted.targets}
         async with asyncio.TaskGroup() as group:
-            for lane, members in lanes.items():
-                group.create_task(self._lane(lane, members, observed, problems))
+            for work in works:
+                group.create_task(self._read(work, wanted, taken))
+        for work in works:
+            if work.broken is not None:
+                raise work.broken
+        failed = self._judged(works)
+        works = [work for work in works if work.account not in failed]
+        selected = [one.target for one in _selected(works)]
+        problems = [*_empty(wanted, works, failed), *_disagreeing(wanted, works), *misfits(wanted.changes, selected)]
         if problems:
-            raise UsageError(*problems)
-        rows: list[PlannedRow] = []
-        for target in targets:
-            key = InstanceKey(account_id=self._account_ids[target.account], region=target.region, instance_id=target.id)
-            try:
-                rows += rows_of(observed[key], self._changes, address=self._address, login=self._login, first=len(rows))
-            except UsageError as error:
-                problems += error.problems
-        if problems:
-            raise UsageError(*problems)
-        return Plan(name=name, manifest_digest=manifest_digest, rows=tuple(rows))
+            raise UsageError(*at_most(problems))
+        return Plan(
+            name=wanted.name,
+            manifest_digest=wanted.manifest_digest,
+            rows=self._rows(wanted, works, failed),
+            accounts_failed=tuple(failed[name] for name in sorted(failed)),
+        )
 
-    async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
-        return await ask(call, attempts=self._attempts, max_delay=self._max_delay, clock=self._clock)
+    def _works(self, wanted: Wanted) -> list[_Work]:
+        works: dict[Lane, _Work] = {}
 
-    async def _lane(
-        self, lane: Lane, targets: Sequence[Target], observed: dict[InstanceKey, Observed], problems: list[str]
-    ) -> None:
-        """Every target of the lane is in `observed`, or there is a problem that says why not."""
-        inventory = self._inventories[lane]
+        def work(account: str, region: str) -> _Work:
+            lane = Lane(self._account_ids[account], region)
+            return works.setdefault(lane, _Work(lane=lane, account=account))
+
+        for target in wanted.targets:
+            if target.account not in self._failed:
+                work(target.account, target.region).targets.append(target)
+        for place, selector in enumerate(wanted.selectors):
+            if selector.account not in self._failed:
+                for region in selector.regions:
+                    work(selector.account, region).selectors.append(place)
+        return list(works.values())
+
+    async def _read(self, work: _Work, wanted: Wanted, taken: set[str]) -> None:
+        """Every target of the lane is observed, or its error says why not."""
+        reader = self._readers[work.lane]
         try:
-            for start in range(0, len(targets), BATCH):
-                batch = {target.id: target for target in targets[start : start + BATCH]}
-                seen = await self._ask(partial(inventory.look, tuple(batch)))
-                async with asyncio.TaskGroup() as group:
-                    found = [
-                        group.create_task(self._observe(inventory, lane, target, seen[name]))
-                        for name, target in batch.items()
-                    ]
-                for task in found:
-                    one = task.result()
-                    if isinstance(one, CallError):
-                        raise one
-                    observed[_key(lane, one.target)] = one
+            for start in range(0, len(work.targets), BATCH):
+                batch = work.targets[start : start + BATCH]
+                seen = await reader.look([target.id for target in batch])
+                for one in await reader.observe_all([(target, seen[target.id]) for target in batch]):
+                    work.observed[one.target.id] = one
+            for place in work.selectors:
+                await _select(reader, work, place, wanted, taken)
         except CallError as error:
-            problems.append(f"account {targets[0].account}, region {lane.region}: cannot be read: {error}")
+            work.error = error
+        except StoreError as error:
+            work.broken = error
 
-    async def _observe(
-        self, inventory: Inventory, lane: Lane, target: Target, instance: Instance | None
-    ) -> Observed | CallError:
-        """One target as it was read, or the error that says that this lane cannot be read."""
-        one = Observed(target=target, account_id=lane.account_id, instance=instance)
-        if instance is None:
-            return one
-        for change in self._changes:
-            try:
-                one = await self._read(inventory, one, change)
-            except CallError as error:
-                if error.verdict is Verdict.GONE:
-                    return replace(one, instance=None)
-                if error.verdict not in ROW_ERRORS:
-                    return error
-                one = replace(one, refused={**one.refused, change.kind: (error.code, error.message)})
-        return one
+    def _judged(self, works: Sequence[_Work]) -> dict[str, FailedAccount]:
+        """The accounts that could not be used, by name. Raises UsageError unless they may be skipped and one is left."""
+        failed = dict(self._failed)
+        lines: list[str] = []
+        for work in works:
+            if work.error is not None:
+                told, region = self._explain(work.error), work.lane.region
+                whole = work.error.verdict in STOPS
+                reason = told if whole else f"region {region} cannot be read: {told}"
+                lines.append(
+                    f"account {work.account}: {told}"
+                    if whole
+                    else f"account {work.account}, region {region}: cannot be read: {told}"
+                )
+                failed.setdefault(
+                    work.account, FailedAccount(account=work.account, code=work.error.code, reason=reason)
+                )
+        if lines and not self._skip_failed:
+            raise UsageError(*dict.fromkeys(lines))
+        if failed.keys() == {*self._account_ids, *self._failed}:
+            raise UsageError(*(f"account {one.account}: {one.reason}" for one in failed.values()))
+        return failed
 
-    async def _read(self, inventory: Inventory, one: Observed, change: Change) -> Observed:
-        """What this change needs to know beyond what DescribeInstances tells."""
-        instance_id = one.target.id
-        match change:
-            case AttributesChange(release_protection=bool()):
-                details = await self._ask(lambda: inventory.details(instance_id))
-                if details is None:
-                    return replace(one, instance=None)
-                return replace(one, release_protection=details.release_protection)
-            case TdeChange():
-                tde = await self._ask(lambda: inventory.tde(instance_id))
-                one = replace(one, tde_supported=tde.supported, tde_enabled=tde.enabled)
-                if tde.enabled and change.key_id is not None:
-                    used = await self._ask(lambda: inventory.encryption_key(instance_id))
-                    one = replace(one, tde_key=used.key_id)
-                return one
-            case _ if change.kind is Kind.PASSWORD:
-                key = _key(Lane(one.account_id, one.target.region), one.target)
-                return replace(one, password_is_current=await self._is_current(key))
-            case _:
-                return one
+    def _rows(
+        self, wanted: Wanted, works: Sequence[_Work], failed: Mapping[str, FailedAccount]
+    ) -> tuple[PlannedRow, ...]:
+        """Raises UsageError with every new name that breaks a rule."""
+        observed = {name: one for work in works for name, one in work.observed.items()}
+        rows: list[PlannedRow] = []
+        problems: list[str] = []
+        for target in wanted.targets:
+            if target.account in failed:
+                account_id = self._account_ids.get(target.account, "")
+                failure = failed[target.account]
+                rows += rows_of_failed(target, wanted.changes, failure, account_id=account_id, first=len(rows))
+            else:
+                _append(rows, observed[target.id], wanted, problems)
+        for one in _selected(works):
+            _append(rows, one, wanted, problems)
+        if problems:
+            raise UsageError(*at_most(problems))
+        return tuple(rows)
 
 
-def _key(lane: Lane, target: Target) -> InstanceKey:
-    return InstanceKey(account_id=lane.account_id, region=lane.region, instance_id=target.id)
+def _append(rows: list[PlannedRow], one: Observed, wanted: Wanted, problems: list[str]) -> None:
+    try:
+        rows += rows_of(one, wanted.changes, address=wanted.address, login=wanted.login, first=len(rows))
+    except UsageError as error:
+        problems += error.problems
+
+
+async def _select(reader: Reader, work: _Work, place: int, wanted: Wanted, taken: set[str]) -> None:
+    """What the selector means on this lane is selected, unless it is taken by an explicit target or an earlier selector."""
+    selector = wanted.selectors[place]
+    found = await select(selector, lambda number: reader.page(selector, number))
+    meant = [one for one in found if not wanted.excluded(one.id)]
+    if meant:
+        work.found.add(place)
+    fresh = [one for one in meant if one.id not in taken and one.id not in work.selected]
+    for start in range(0, len(fresh), BATCH):
+        batch = [(_target(selector, work, one), one) for one in fresh[start : start + BATCH]]
+        for observed in await reader.observe_all(batch):
+            work.selected[observed.target.id] = (place, observed)
+
+
+def _target(selector: Selector, work: _Work, one: Instance) -> Target:
+    region = work.lane.region
+    return Target(id=one.id, region=region, account=work.account, vars=vars_of(one.tags), where=selector.where)
+
+
+def _selected(works: Sequence[_Work]) -> list[Observed]:
+    """In the order of the selectors, then of lanes and ids."""
+    all_of_them = [one for work in works for one in work.selected.values()]
+    return [observed for _, observed in sorted(all_of_them, key=lambda one: one[0])]
+
+
+def _disagreeing(wanted: Wanted, works: Sequence[_Work]) -> Iterator[str]:
+    """An id that is selected in two places: an instance is in one only."""
+    first: dict[str, _Work] = {}
+    for work in works:
+        for name, (place, _) in work.selected.items():
+            other = first.setdefault(name, work)
+            if other is not work:
+                yield (
+                    f"{_place(wanted.selectors[place])}: {name} is in account {other.account}, region {other.lane.region} "
+                    f"and in account {work.account}, region {work.lane.region}"
+                )
+
+
+def _place(selector: Selector) -> str:
+    return f"{selector.where}: {selector.path}"
+
+
+def _empty(wanted: Wanted, works: Sequence[_Work], failed: Mapping[str, FailedAccount]) -> Iterator[str]:
+    """A selector that means nothing is a mistake, unless it says that it may."""
+    found = {place for work in works for place in work.found}
+    for place, selector in enumerate(wanted.selectors):
+        if place not in found and not selector.allow_empty and selector.account not in failed:
+            yield (
+                f"{_place(selector)}: no instance in account {selector.account}, "
+                f"{', '.join(selector.regions)} has all that is asked for: check it, or write allow_empty: true"
+            )

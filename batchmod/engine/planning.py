@@ -1,74 +1,24 @@
-"""What would change on one instance, from what was read of it. Pure."""
+"""The rows of one target, from what was read of it. Pure."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Iterator
 
-from batchmod.errors import UsageError
-from batchmod.model.events import Kind, Phase
-from batchmod.model.manifest import AttributesChange, PasswordChange, TdeChange
-from batchmod.model.plan import PlannedRow, Value, Values
-from batchmod.model.rules import key_id_problem, name_problem, role_arn_problem
+from batchmod.engine.judging import NORMAL_STATUS, Change, Judgement, Observed, judge
+from batchmod.model.events import Phase
+from batchmod.model.plan import FailedAccount, PlannedRow
 from batchmod.model.targets import Target
-from batchmod.model.templates import desired_name, render
-
-Change = AttributesChange | PasswordChange | TdeChange
-LOGIN_SINCE = 6  # AUTH with a login and a password; older engines know one password only
-SUBSCRIPTION = "PrePaid"
-NOT_FOUND = "InvalidInstanceId.NotFound"
-
-
-class Instance(Protocol):
-    """What DescribeInstances says of one instance."""
-
-    @property
-    def name(self) -> str | None: ...
-    @property
-    def status(self) -> str: ...
-    @property
-    def zone(self) -> str | None: ...
-    @property
-    def engine_version(self) -> str | None: ...
-    @property
-    def charge_type(self) -> str | None: ...
-    @property
-    def address(self) -> str | None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
-    """One target as it was read. What a change does not need was not read and is None."""
-
-    target: Target
-    account_id: str
-    instance: Instance | None  # None: there is no such instance
-    release_protection: bool | None = None
-    tde_supported: bool = True
-    tde_enabled: bool = False
-    tde_key: str | None = None
-    password_is_current: bool = False  # a chosen password equals the proved one in the store
-    refused: Mapping[Kind, tuple[str, str]] = field(default_factory=dict)  # code and message of a read that was refused
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
-    """What the plan says of one target and kind."""
-
-    phase: Phase
-    before: Values = field(default_factory=dict)
-    after: Values = field(default_factory=dict)
-    reason: str | None = None
-    code: str | None = None
 
 
 def rows_of(
     observed: Observed, changes: tuple[Change, ...], *, address: str | None, login: bool, first: int
 ) -> Iterator[PlannedRow]:
-    """One row per kind, in order, numbered from `first`; `login`: a password is proved by one. Raises UsageError for a name that breaks the vendor's rules."""
+    """One row per kind, in order, numbered from `first`; `login`: a password is proved by one.
+
+    Raises UsageError for a name that breaks the vendor's rules.
+    """
     target, instance = observed.target, observed.instance
     failed: str | None = None
     for seq, change in enumerate(changes, first):
-        verdict = _judge(observed, change, login=login, routed=address is not None)
+        verdict = judge(observed, change, login=login, routed=address is not None)
         if failed is not None and verdict.phase in {Phase.PLANNED, Phase.FAILED}:
             verdict = Judgement(phase=Phase.NOT_STARTED, reason=f"{failed} did not end well on this instance")
         yield PlannedRow(
@@ -88,104 +38,33 @@ def rows_of(
             error_code=verdict.code,
             address=address or (instance.address if instance else None),
             engine_version=instance.engine_version if instance else None,
+            status=instance.status if instance and instance.status != NORMAL_STATUS else None,
         )
         if verdict.phase is Phase.FAILED:
             failed = change.kind.value
 
 
-def _judge(observed: Observed, change: Change, *, login: bool, routed: bool) -> Judgement:
-    if observed.instance is None:
-        reason = f"no such instance in {observed.target.region} ({observed.target.where})"
-        return Judgement(phase=Phase.FAILED, code=NOT_FOUND, reason=reason)
-    if change.kind in observed.refused:
-        code, message = observed.refused[change.kind]
-        return Judgement(phase=Phase.FAILED, code=code, reason=message)
-    match change:
-        case AttributesChange():
-            return _attributes(observed, observed.instance, change)
-        case PasswordChange():
-            if observed.password_is_current:
-                return Judgement(phase=Phase.UNCHANGED, reason="the chosen password is current")
-            unprovable = _unprovable(observed.instance, routed=routed) if login else None
-            return Judgement(phase=Phase.PLANNED if unprovable is None else Phase.SKIPPED, reason=unprovable)
-        case TdeChange():
-            return _tde(observed, observed.instance, change)
+def rows_of_failed(
+    target: Target, changes: tuple[Change, ...], failure: FailedAccount, *, account_id: str, first: int
+) -> Iterator[PlannedRow]:
+    """One row per kind of a target whose account could not be used: not started, with the account's error.
 
-
-def _unprovable(instance: Instance, *, routed: bool) -> str | None:
-    """Why a login could not prove a password of this instance: then nothing is sent to it."""
-    major = (instance.engine_version or "").partition(".")[0]
-    if major.isdecimal() and int(major) < LOGIN_SINCE:
-        return f"proof login needs engine {LOGIN_SINCE}.0 or newer, this is {instance.engine_version}"
-    if instance.address is None and not routed:
-        return "no address of the data plane is known: set proof.address"
-    return None
-
-
-def _attributes(observed: Observed, instance: Instance, change: AttributesChange) -> Judgement:
-    before: dict[str, Value] = {}
-    after: dict[str, Value] = {}
-    reason = None
-    if change.name is not None:
-        name = desired_name(change.name, instance.name or "", _facts(observed, instance))
-        problem = None if name is None else name_problem(name)
-        if problem is not None:
-            raise UsageError(f"{observed.target.where}: {observed.target.id}: the new name {name!r}: {problem}")
-        if name is not None and name != instance.name:
-            before["name"], after["name"] = instance.name, name
-    if change.release_protection is not None and instance.charge_type == SUBSCRIPTION:
-        reason = "release protection does not apply to a subscription instance"
-    elif change.release_protection not in {None, observed.release_protection}:
-        before["release_protection"] = observed.release_protection
-        after["release_protection"] = change.release_protection
-    if after:
-        return Judgement(phase=Phase.PLANNED, before=before, after=after, reason=reason)
-    if reason is not None:
-        return Judgement(phase=Phase.SKIPPED, reason=reason)
-    return Judgement(phase=Phase.UNCHANGED, reason="already so")
-
-
-def _tde(observed: Observed, instance: Instance, change: TdeChange) -> Judgement:
-    if not observed.tde_supported:
-        return Judgement(phase=Phase.SKIPPED, code="InstanceType.NotSupport", reason="this instance cannot do TDE")
-    facts = _facts(observed, instance)
-    key_id = _rendered(observed, change.key_id, facts, "tde.key_id", key_id_problem)
-    if observed.tde_enabled:
-        if key_id is None or observed.tde_key == key_id:
-            return Judgement(phase=Phase.UNCHANGED, reason="encrypted already")
-        reason = f"already encrypted with key {observed.tde_key}; the key of an encrypted instance is never changed"
-        return Judgement(phase=Phase.SKIPPED, reason=reason)
-    role_arn = _rendered(observed, change.role_arn, facts, "tde.role_arn", role_arn_problem)
-    after: dict[str, Value] = {
-        "status": "Enabled",
-        "key_id": key_id,
-        "role_arn": role_arn,
-        "algorithm": change.algorithm,
-    }
-    return Judgement(phase=Phase.PLANNED, before={**dict.fromkeys(after), "status": "Disabled"}, after=after)
-
-
-def _rendered(
-    observed: Observed, template: str | None, facts: Mapping[str, str], what: str, rule: Callable[[str], str | None]
-) -> str | None:
-    """The text of a template for this target; UsageError when it breaks its rule, which only live facts could tell."""
-    if template is None:
-        return None
-    text = render(template, facts)
-    problem = rule(text)
-    if problem is not None:
-        raise UsageError(f"{observed.target.where}: {observed.target.id}: {what} {text!r}: {problem}")
-    return text
-
-
-def _facts(observed: Observed, instance: Instance) -> Mapping[str, str]:
-    target = observed.target
-    return {
-        **target.vars,
-        "id": target.id,
-        "region": target.region,
-        "zone": instance.zone or "",
-        "account": target.account,
-        "account_id": observed.account_id,
-        "engine_version": instance.engine_version or "",
-    }
+    `account_id` is empty when nobody could tell it.
+    """
+    for seq, change in enumerate(changes, first):
+        yield PlannedRow(
+            seq=seq,
+            account=target.account,
+            account_id=account_id,
+            region=target.region,
+            instance_id=target.id,
+            instance_name=None,
+            login=target.id,
+            kind=change.kind,
+            wave=None,
+            before={},
+            after={},
+            verdict=Phase.NOT_STARTED,
+            reason=f"account {failure.account}: {failure.reason}",
+            error_code=failure.code,
+        )

@@ -20,7 +20,7 @@ class Sight(Protocol):
 
 
 S = TypeVar("S", bound=Sight)
-Look = Callable[[Sequence[str]], Awaitable[Mapping[str, S | None]]]
+Look = Callable[[Sequence[str]], Awaitable[Mapping[str, S | CallError | None]]]  # a CallError is of that id alone
 
 
 class Watcher(Generic[S]):
@@ -61,5 +61,10 @@ class Watcher(Generic[S]):
                     answer.set_exception(error)
             return
         for name, answer in batch:
-            if not answer.done():
-                answer.set_result(seen[name])
+            found = seen[name]
+            if answer.done():
+                continue
+            if isinstance(found, CallError):
+                answer.set_exception(found)
+            else:
+                answer.set_result(found)

@@ -3,7 +3,8 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import fields
+from dataclasses import asdict, fields
+from textwrap import wrap
 from typing import Any, Final
 
 from batchmod.model.events import Kind, Phase
@@ -21,6 +22,11 @@ VERDICTS: Final = (
     Phase.NOT_STARTED,
 )  # what a plan can say of a row
 REASONS: Final = 10  # different ones that are shown
+FORFEITS: Final = (  # of an encrypted instance, for good; the vendor's page on enabling TDE
+    ("any", "restoring from the recycle bin; backup files that are downloaded cannot be decrypted"),
+    ("classic", "migration to another zone, offline key analysis, becoming a distributed instance, DTS"),
+    ("cloud-native", "offline key analysis"),
+)
 _FIELDS: Final = tuple(field.name for field in fields(PlannedRow) if field.name != "kind")
 
 
@@ -34,10 +40,8 @@ def plan_table(plan: Plan, width: int, first: int = 20) -> str:
     lines += _first_rows(plan.rows[:first], width)
     if len(plan.rows) > first:
         lines.append(f"… and {len(plan.rows) - first} rows more")
-    lines += ["", *_by_kind(plan), "", *_by_lane(plan, width), *_waves(plan), *_reasons(plan)]
-    tde = sum(row.will_send for row in plan.rows if row.kind is Kind.TDE)
-    if tde:
-        lines += ["", f"tde cannot be undone: {tde} instances would be encrypted"]
+    lines += ["", *_by_kind(plan), "", *_by_lane(plan, width), *_waves(plan), *_waits(plan), *_reasons(plan)]
+    lines += [*_forfeits(plan, width), *_failed(plan, width)]
     return "\n".join(cut(line, width) for line in lines)
 
 
@@ -50,15 +54,27 @@ def plan_json(plan: Plan) -> Iterator[str]:
         "manifest_digest": plan.manifest_digest,
         "digest": plan.digest,
         "counts": {verdict: verdicts[verdict] for verdict in VERDICTS},
+        "accounts_failed": [asdict(one) for one in plan.accounts_failed],
+        "forfeits": dict(FORFEITS) if _encrypted(plan) else {},
+        "policies": plan.policies,
     }
-    yield json.dumps(head)[:-1] + ', "rows": ['
+    yield json.dumps(head, default=dict)[:-1] + ', "rows": ['
     for place, row in enumerate(plan.rows):
         yield (",\n" if place else "\n") + json.dumps(_fields(row), default=dict)
     yield "\n]}\n"
 
 
+def policy_text(plan: Plan) -> Iterator[str]:
+    """For each account the smallest RAM policy that the run needs: a JSON document, one statement a line."""
+    for account, document in plan.policies.items():
+        lines = ",\n".join(f"  {json.dumps(statement)}" for statement in document["Statement"])
+        yield f"\nRAM policy that a run needs in account {printable(account)}:\n"
+        yield f'{{"Version": "{document["Version"]}", "Statement": [\n{lines}\n]}}\n'
+
+
 def _fields(row: PlannedRow) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in _FIELDS} | {"change": row.kind}
+    known = {name: getattr(row, name) for name in _FIELDS}
+    return known | {"account_id": row.account_id or None, "change": row.kind}
 
 
 def _first_rows(rows: Iterable[PlannedRow], width: int) -> list[str]:
@@ -112,6 +128,44 @@ def _waves(plan: Plan) -> list[str]:
         return []
     told = ", ".join(f"{wave}: {len(keys)}" for wave, keys in sorted(waves.items()))
     return ["", f"instances in each wave: {told}"]
+
+
+def _waits(plan: Plan) -> list[str]:
+    """Instances that are not Normal now."""
+    statuses = Counter(
+        status for status, _ in {(row.status, row.key) for row in plan.rows if row.status and row.will_send}
+    )
+    if not statuses:
+        return []
+    told = ", ".join(f"{count} {printable(status)}" for status, count in sorted(statuses.items()))
+    return ["", f"not Normal now, and waited for: {told}"]
+
+
+def _encrypted(plan: Plan) -> int:
+    return sum(row.will_send for row in plan.rows if row.kind is Kind.TDE)
+
+
+def _forfeits(plan: Plan, width: int) -> list[str]:
+    tde = _encrypted(plan)
+    if not tde:
+        return []
+    lines = ["", f"tde cannot be undone: {tde} instances would be encrypted, and give up for good:"]
+    for deployment, lost in FORFEITS:
+        lines += _wrapped(f"{deployment}: {lost}", width)
+    return lines
+
+
+def _failed(plan: Plan, width: int) -> list[str]:
+    if not plan.accounts_failed:
+        return []
+    lines = ["", "accounts that could not be used, and are left out:"]
+    for one in plan.accounts_failed:
+        lines += _wrapped(f"{printable(one.account)}: {printable(one.reason)}", width)
+    return lines
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return wrap(text, width=width, initial_indent="  ", subsequent_indent="    ")
 
 
 def _reasons(plan: Plan) -> list[str]:

@@ -15,7 +15,7 @@ class ReportRow:
 
     run_id: str
     account: str
-    account_id: str
+    account_id: str | None  # None when nobody could tell it
     region: str
     instance_id: str
     instance_name: str | None  # as the plan read it
@@ -45,7 +45,7 @@ def report_row(run: Run, planned: PlannedRow, state: RowState, *, store: str = "
     return ReportRow(
         run_id=run.id,
         account=planned.account,
-        account_id=planned.account_id,
+        account_id=planned.account_id or None,
         region=planned.region,
         instance_id=planned.instance_id,
         instance_name=planned.instance_name,

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from batchmod.engine.planning import Observed, rows_of
+from batchmod.engine.judging import Observed
+from batchmod.engine.planning import rows_of
 from batchmod.errors import UsageError
 from batchmod.model.events import Kind, Phase
 from batchmod.model.manifest import Manifest

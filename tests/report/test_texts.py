@@ -1,6 +1,7 @@
 """The last words on a run, the list of runs, the plan: what people read before and after."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,9 @@ from journal_records import START, a_row, a_run
 
 from batchmod.model.events import Kind, Outcome, Phase, StoppedBy
 from batchmod.model.exits import MEANINGS
-from batchmod.model.plan import Plan, PlannedRow
+from batchmod.model.plan import FailedAccount, Plan, PlannedRow
 from batchmod.report.layout import cells, columns, cut, duration, printable
-from batchmod.report.plan_view import plan_json, plan_table
+from batchmod.report.plan_view import plan_json, plan_table, policy_text
 from batchmod.report.summary import runs_table, summary
 
 RUN = replace(a_run("r1"), finished_at=START + 125, exit_code=4)
@@ -179,8 +180,33 @@ def test_the_plan_shows_what_would_change_and_why_not() -> None:
         r"  1 skipped: engine 2.8 has no \x1b[2JTDE",
         "  1 failed: InvalidInstanceId.NotFound",
         "",
-        "tde cannot be undone: 1 instances would be encrypted",
+        "tde cannot be undone: 1 instances would be encrypted, and give up for good:",
+        "  any: restoring from the recycle bin; backup files that are downloaded cannot be decrypted",
+        "  classic: migration to another zone, offline key analysis, becoming a distributed instance, DTS",
+        "  cloud-native: offline key analysis",
     ]
+
+
+def test_the_plan_shows_who_is_waited_for_and_who_is_left_out() -> None:
+    """Statuses by instance, accounts with the reason, at any width."""
+    rows = [
+        replace(a_row(seq), instance_id=f"r-{seq // 2}", status="Changing" if seq < 4 else None) for seq in range(6)
+    ]
+    failed = FailedAccount(account="eu", code="NoCredentials", reason="environment: nothing " * 5)
+    text = plan_table(replace(a_plan(rows), accounts_failed=(failed,)), 60)
+    assert "not Normal now, and waited for: 2 Changing" in text
+    assert "accounts that could not be used, and are left out:\n  eu: environment: nothing" in text
+    assert text.count("environment: nothing") + text.count("environment:\n    nothing") == 5
+    assert max(map(cells, text.splitlines())) <= 60
+
+
+def test_the_policy_can_be_copied() -> None:
+    """One JSON document an account, whatever the terminal's width."""
+    document = {"Version": "1", "Statement": [{"Effect": "Allow", "Action": ["a"], "Resource": ["*" * 200]}]}
+    text = "".join(policy_text(replace(a_plan([]), policies={"prod": document, "eu": document})))
+    parts = re.split(r"RAM policy that a run needs in account (.+):\n", text)
+    assert parts[1::2] == ["prod", "eu"]
+    assert [json.loads(part) for part in parts[2::2]] == [document] * 2
 
 
 def test_a_narrow_plan_takes_two_lines_a_row() -> None:
@@ -234,5 +260,9 @@ def test_the_plan_as_json_is_complete() -> None:
         "error_code": None,
         "address": None,
         "engine_version": None,
+        "status": None,
     }
+    assert (data["accounts_failed"], data["policies"]) == ([], {})
+    assert data["forfeits"]["cloud-native"] == "offline key analysis"
+    assert json.loads("".join(plan_json(a_plan([]))))["forfeits"] == {}
     assert json.loads("".join(plan_json(a_plan([]))))["rows"] == []
