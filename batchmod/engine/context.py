@@ -18,7 +18,6 @@ from batchmod.model.plan import Lane
 from batchmod.model.record import Mark, MarkType, Step
 from batchmod.model.secret import InstanceKey, Secret
 
-NORMAL_STATUS = "Normal"
 SPENDS = frozenset({Phase.FAILED, Phase.UNRESOLVED})  # outcomes that cost a slot of the failure budget
 UNHANDS = frozenset(TERMINAL | {Phase.WAITING})  # nothing of the row is in change or in doubt
 

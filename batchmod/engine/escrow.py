@@ -3,7 +3,7 @@
 from batchmod.engine.context import Context
 from batchmod.engine.leftovers import held_by
 from batchmod.engine.machine import Seen
-from batchmod.engine.sending import send
+from batchmod.engine.sending import not_normal, preflight, send
 from batchmod.engine.walk import Learnt, Walk
 from batchmod.errors import StoreConflict
 from batchmod.model.events import TERMINAL, Kind, Phase
@@ -15,33 +15,24 @@ async def planned(context: Context, walk: Walk) -> Learnt:
     stopped = context.accounts.stopped(walk.row.account_id)
     if stopped is not None:
         return Learnt.stopped(stopped)
-    return await (_escrow(context, walk) if walk.row.kind is Kind.PASSWORD else send(context, walk))
+    if walk.row.kind is Kind.PASSWORD:
+        return await _escrow(context, walk)
+    return not_normal(context, walk) or await send(context, walk)
 
 
 async def escrowed(context: Context, walk: Walk) -> Learnt:
     """The escrowed value goes out: after a resume too, never the environment's."""
     assert walk.state.generation is not None
     context.halt.check()
-    unprovable = await _preflight(context, walk)
-    if unprovable is not None:
-        return unprovable
     if walk.secret is None:
         walk.secret = await context.store.reveal(walk.row.key, walk.state.generation)
-    return await send(context, walk)
-
-
-async def _preflight(context: Context, walk: Walk) -> Learnt | None:
-    """Route and negative control of the login proof are tried before anything is escrowed or armed."""
-    if context.prover is None or walk.routed:
-        return None
-    reason = await context.prover.preflight(walk.row)
-    walk.routed = reason is None
-    return None if reason is None else Learnt(seen=Seen.INELIGIBLE, detail=reason)
+    return not_normal(context, walk) or await send(context, walk)
 
 
 async def _escrow(context: Context, walk: Walk) -> Learnt:
+    """Nothing is escrowed for an instance that cannot be proved, if that can be told yet."""
     context.halt.check()
-    unprovable = await _preflight(context, walk)
+    unprovable = await preflight(context, walk) if walk.row.status is None else None
     if unprovable is not None:
         return unprovable
     held = await _settle_leftover(context, walk)

@@ -21,7 +21,9 @@ class Seen(StrEnum):
     ARMED = "armed"  # the journal says that an attempt goes out
     SAID_AGAIN = "said again"  # a refused request goes out once more with what it lacked, in the same attempt's phase
     ACCEPTED = "accepted"  # the attempt was answered with success and a RequestId
-    BUSY = "busy"  # another task runs on the instance; the attempt changed nothing
+    BUSY = (
+        "busy"  # another task runs on the instance, as the plan or the answer to an attempt says: nothing was changed
+    )
     HELD_BACK = "held back"  # refused by a quota, or provably not sent
     REFUSED = "refused"  # the attempt was answered with a refusal, or can no longer be made
     ACCOUNT_STOPPED = "account stopped"  # nothing of this account can succeed
@@ -39,6 +41,7 @@ class Seen(StrEnum):
 
 _BEFORE: Final = {
     Seen.ARMED: Phase.ARMED,
+    Seen.BUSY: Phase.WAITING,
     Seen.INELIGIBLE: Phase.SKIPPED,
     Seen.ACCOUNT_STOPPED: Phase.NOT_STARTED,
 }

@@ -1,15 +1,17 @@
 """An attempt goes out, or waits for its turn. Nothing is sent that the journal does not know as armed."""
 
 from batchmod.engine.accounts import STOPS
-from batchmod.engine.context import NORMAL_STATUS, Context
+from batchmod.engine.context import Context
 from batchmod.engine.halt import HaltedError
+from batchmod.engine.judging import ENDED, NORMAL_STATUS, NOT_FOUND
 from batchmod.engine.leftovers import held_by
 from batchmod.engine.machine import Seen
 from batchmod.engine.retry import ASK_AGAIN, SEEN, SPENDS_A_TRY, look_again, pause_after
 from batchmod.engine.walk import Learnt, Walk
 from batchmod.errors import CallError, Verdict
-from batchmod.model.events import Phase
+from batchmod.model.events import Kind, Phase
 
+ARMED = frozenset({Phase.ARMED, Phase.REARMED})
 ARMING = {Phase.IN_DOUBT: Seen.CLEARED, Phase.ARMED: Seen.SAID_AGAIN, Phase.REARMED: Seen.SAID_AGAIN}  # else: ARMED
 LOOK_CAP = 30.0  # seconds between two looks at a row that has waited long
 
@@ -22,6 +24,9 @@ async def send(context: Context, walk: Walk) -> Learnt:
     held = None if walk.state.phase is Phase.IN_DOUBT else _held(context, walk)
     if held is not None:
         return Learnt(seen=Seen.INELIGIBLE, detail=held)
+    unprovable = await preflight(context, walk)
+    if unprovable is not None:
+        return unprovable
     await _reserve(context, walk)
     try:
         request_id = await context.hands[walk.row.lane].send(walk.row, walk.secret, before=lambda: _arm(context, walk))
@@ -29,14 +34,38 @@ async def send(context: Context, walk: Walk) -> Learnt:
         return await _refused(context, walk, error)
     except HaltedError:
         stopped = context.accounts.stopped(walk.row.account_id)
-        if stopped is None:
-            raise
-        return Learnt.stopped(stopped)
+        if stopped is not None:
+            return Learnt.stopped(stopped)
+        if walk.state.phase in ARMED:  # what was armed was refused, and its repeat never went out
+            return Learnt(seen=Seen.HELD_BACK)
+        raise
     context.accounts.succeeded(walk.row.account_id)
     walk.error, walk.waits, walk.busy_since = None, 0, None
     walk.open_since, walk.quiet_since, walk.was_abnormal = context.clock.now(), None, False
     walk.parked()
     return Learnt(seen=Seen.ACCEPTED, request_id=request_id)
+
+
+def not_normal(context: Context, walk: Walk) -> Learnt | None:
+    """A status that the plan saw and that refuses changes is waited out as if the service had said so, and nothing is
+    sent; None when there is none, or not any more.
+    """
+    if walk.row.status is None or walk.looked or walk.state.attempts:
+        return None
+    walk.looked = True
+    walk.busy_since = context.clock.now()
+    message = f"the plan found the instance {walk.row.status}"
+    walk.error = CallError(Verdict.WAIT, code="InstanceNotNormal", message=message)
+    return Learnt.of(Seen.BUSY, walk.error)
+
+
+async def preflight(context: Context, walk: Walk) -> Learnt | None:
+    """Route and negative control of the login proof are tried before anything of a password is armed; None: all is well."""
+    if context.prover is None or walk.row.kind is not Kind.PASSWORD or walk.routed or walk.state.attempts:
+        return None
+    reason = await context.prover.preflight(walk.row)
+    walk.routed = reason is None
+    return None if reason is None else Learnt(seen=Seen.INELIGIBLE, detail=reason)
 
 
 def _held(context: Context, walk: Walk) -> str | None:
@@ -81,6 +110,9 @@ async def waiting(context: Context, walk: Walk) -> Learnt | None:
     """A row of which nothing is in doubt waits for its next attempt, then makes it."""
     error = walk.error
     if error is None or error.verdict is not Verdict.WAIT:
+        busy = not_normal(context, walk)
+        if busy is not None:
+            return busy
         if error is not None:
             if walk.tries >= context.limits.attempts:
                 return Learnt.of(Seen.REFUSED, error)
@@ -112,5 +144,14 @@ async def _busy(context: Context, walk: Walk, error: CallError) -> Learnt | None
             await context.account_failed(walk, refused)
         return Learnt.of(SEEN[refused.verdict], refused)
     if sight is None:
-        return Learnt(seen=Seen.GONE, code="InvalidInstanceId.NotFound", message="the instance is not there any more")
+        return Learnt(seen=Seen.GONE, code=NOT_FOUND, message="the instance is not there any more")
+    if sight.status in ENDED:
+        return _ended(walk, error, ENDED[sight.status])
     return await send(context, walk) if sight.status == NORMAL_STATUS else None
+
+
+def _ended(walk: Walk, error: CallError, reason: str) -> Learnt:
+    """What is waited for will never be: skipped when nothing was ever sent, else refused, as the last attempt was."""
+    if not walk.state.attempts:
+        return Learnt(seen=Seen.INELIGIBLE, detail=reason)
+    return Learnt(seen=Seen.REFUSED, code=error.code, message=error.message, detail=reason)

@@ -1,8 +1,9 @@
 """A row that may have been applied is looked at until evidence or a deadline settles it."""
 
 from batchmod.engine.accounts import STOPS
-from batchmod.engine.context import NORMAL_STATUS, Context
+from batchmod.engine.context import Context
 from batchmod.engine.doubt import Evidence, evidence_of, settle_doubt, watch
+from batchmod.engine.judging import NORMAL_STATUS, NOT_FOUND
 from batchmod.engine.machine import Seen
 from batchmod.engine.retry import look_again
 from batchmod.engine.sending import LOOK_CAP, send
@@ -118,7 +119,7 @@ async def _look(context: Context, walk: Walk) -> Sight | Learnt | None:
     except CallError as error:
         return await _unreadable(context, walk, error)
     if sight is None:
-        return Learnt(seen=Seen.GONE, code="InvalidInstanceId.NotFound", message="the instance vanished while in doubt")
+        return Learnt(seen=Seen.GONE, code=NOT_FOUND, message="the instance vanished while in doubt")
     if sight.status != NORMAL_STATUS:
         walk.was_abnormal, walk.quiet_since = True, None
         return None

@@ -42,6 +42,7 @@ class Walk:
     state: RowState
     parked: Callable[[], None]  # told once the row waits and another instance may start
     secret: Secret | None = None
+    looked: bool = False  # a status that the plan saw was waited out
     routed: bool = False  # the login proof's route and control were tried
     tries: int = 0  # attempts that were lost or provably not sent
     waits: int = 0  # times in a row that an attempt was held back or busy

@@ -1,6 +1,6 @@
 """One row's life against a scripted service: what is sent, what is believed, what the journal and the store keep."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from batchmod.engine.halt import Halt
 from batchmod.engine.runner import run_all
 from batchmod.errors import JournalError, StoreError
 from batchmod.model.events import Kind, Phase, Proof, StoppedBy
-from batchmod.model.plan import Values
+from batchmod.model.plan import PlannedRow, Values
 from batchmod.model.record import Mark, Step
 from batchmod.model.secret import Secret
 
@@ -437,3 +437,53 @@ async def test_a_row_that_was_never_sent_has_no_request_id(desk: Desk) -> None:
         (Phase.NOT_STARTED, "SignatureDoesNotMatch", None),
     ]
     assert len(world.sent) == 1
+
+
+BUSY_PASSWORD = replace(PASSWORD, status="Rebooting")
+INACTIVE = "the instance is locked: disabled or expired (Inactive)"
+
+
+async def test_a_status_that_the_plan_saw_is_waited_out_before_anything_is_tried(desk: Desk) -> None:
+    """Not even the route of the login proof: an instance that restarts has none."""
+    world = World(statuses=["Rebooting", "Normal"])
+
+    def reachable() -> None:
+        world.preflight_says = None if len(world.statuses) == 1 else "no route"
+
+    world.preflight_says = "no route"
+    world.before_look = reachable
+    state = await desk.go(world, BUSY_PASSWORD)
+    assert (state.phase, state.attempts, state.code) == (Phase.CHANGED, 1, None)
+
+
+async def test_a_route_that_is_missing_after_the_wait_is_a_reason_to_skip(desk: Desk) -> None:
+    """Nothing was sent, and the escrowed value is no longer pending."""
+    world = World(statuses=["Rebooting", "Normal"], preflight_says="no route")
+    state = await desk.go(world, BUSY_PASSWORD)
+    assert (state.phase, state.detail, state.code, world.sent) == (Phase.SKIPPED, "no route", None, [])
+    assert await desk.stages(PASSWORD) == [("candidate", "Passw0rd-a")]
+
+
+async def test_what_ends_while_it_is_waited_for(desk: Desk) -> None:
+    """Skipped when nothing was ever sent; after an attempt that was refused it is failed, for something was."""
+    state = await desk.go(World(statuses=["Changing", "Inactive"]), replace(row(), status="Changing"))
+    assert (state.phase, state.detail, state.attempts, state.code) == (Phase.SKIPPED, INACTIVE, 0, None)
+    state = await desk.go(World(replies=[BUSY], statuses=["Changing", "Inactive"]), run_id="b")
+    assert (state.phase, state.detail, state.attempts, state.code) == (Phase.FAILED, INACTIVE, 1, "TaskExists")
+
+
+async def test_a_stop_before_the_repeat_of_a_refused_call_leaves_no_doubt(desk: Desk) -> None:
+    """The first request was answered: what a token's refresh would have repeated was never sent."""
+    halt = Halt()
+
+    class Expired(World):
+        async def send(self, row: PlannedRow, secret: Secret | None, *, before: Callable[[], Awaitable[None]]) -> str:  # noqa: ARG002
+            await before()  # refused: the token has expired
+            halt.stop(StoppedBy.SIGNAL)
+            await before()
+            raise AssertionError("sent after a stop")
+
+    for one, phase in ((row(), Phase.WAITING), (TDE, Phase.WAITING)):
+        halt = Halt()
+        state = await desk.go(Expired(), one, run_id=one.kind.value, halt=halt)
+        assert (state.phase, phases(desk, one.kind.value)) == (phase, [phase])

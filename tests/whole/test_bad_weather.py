@@ -216,15 +216,20 @@ async def test_a_report_that_cannot_be_written_is_rebuilt(tmp_path: Path) -> Non
         assert printed["run"]["exit_code"] == 74
 
 
-async def test_busy_to_the_deadline_is_failed(tmp_path: Path) -> None:
-    """Somebody else's task that does not end: nothing was changed."""
-    async with bench(tmp_path, instances=3, faults={"busy": [{"match": "r-sim000001", "seconds": 600}]}) as b:
+@pytest.mark.parametrize(
+    ("status", "code", "sent"), [("Normal", "TaskExists", True), ("Changing", "InstanceNotNormal", False)]
+)
+async def test_busy_to_the_deadline_is_failed(tmp_path: Path, status: str, code: str, sent: bool) -> None:
+    """Somebody else's task that does not end: nothing was changed, and nothing sent if the plan saw it."""
+    busy = {"match": "r-sim000001", "seconds": 600, "status": status}
+    async with bench(tmp_path, instances=3, faults={"busy": [busy]}) as b:
         retry = {"busy_timeout": "1s", "fence": "2s"}
         manifest = b.manifest(targets=b.targets(3), changes=[RENAME], retry=retry)
         result = await b.run("run", str(manifest), "--yes")
         assert result.code == 1, result.err
         row = b.report()["rows"][1]
-        assert (row["outcome"], row["error_code"]) == ("failed", "TaskExists")
+        assert (row["outcome"], row["error_code"], row["attempts"] > 0) == ("failed", code, sent)
+        assert b.calls(MODIFY) == 2 + row["attempts"]
 
 
 async def test_a_password_in_doubt_to_the_deadline_is_unresolved(tmp_path: Path) -> None:

@@ -51,7 +51,8 @@ async def test_running_it_again_sends_nothing(tmp_path: Path) -> None:
 
 async def test_a_thousand_instances_of_which_a_tenth_is_busy(tmp_path: Path) -> None:
     """Every row changed; report and simulator agree row by row."""
-    faults = {"busy": [{"fraction": 0.1, "seconds": 6}], "durations": {"attributes": 0.2}}
+    unseen = {"fraction": 0.1, "seconds": 6, "status": "Normal"}  # a task that the status does not show yet
+    faults = {"busy": [unseen], "durations": {"attributes": 0.2}}
     async with bench(tmp_path, instances=1000, faults=faults) as b:
         manifest = b.manifest(targets=b.targets(1000), changes=[{"attributes": {"name": "{id}-x"}}])
         result = await b.run("run", str(manifest), "--yes")
