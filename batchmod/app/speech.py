@@ -3,16 +3,18 @@
 import os
 import sys
 from collections.abc import Iterable
-from contextlib import suppress
+from typing import TextIO
 
 from batchmod.errors import ReportError
 
 
 def say(text: str) -> None:
     """Progress and explanations go to stderr; stdout is for data."""
-    with suppress(OSError):  # nobody reads it any more: the work goes on, and the report has it all
+    try:
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
+    except OSError:  # nobody reads it any more: the work goes on, and the report has it all
+        let_go(sys.stderr)
 
 
 def emit(pieces: Iterable[str]) -> None:
@@ -21,9 +23,15 @@ def emit(pieces: Iterable[str]) -> None:
         sys.stdout.writelines(pieces)
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its exit
+        let_go(sys.stdout)
     except OSError as error:
-        raise ReportError(f"stdout: {error.strerror}") from error
+        let_go(sys.stdout)
+        raise ReportError(f"stdout: {error.strerror or 'is closed'}") from error
+
+
+def let_go(stream: TextIO) -> None:
+    """What is written to it from now on, and what it still holds, goes nowhere: else the interpreter complains at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def interactive() -> bool:

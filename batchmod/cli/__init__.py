@@ -6,9 +6,11 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 
 import click
 
+from batchmod.app.speech import let_go, say
 from batchmod.cli.commands import cli
 from batchmod.errors import BatchmodError, HeldError, ReportError
 from batchmod.model.exits import BUG, DONE, HELD, INTERRUPTED, REFUSED, REPORT
@@ -19,15 +21,20 @@ __all__ = ["cli", "main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code; what is foreseen is one clear line on stderr, what is not a traceback."""
     _streams()
+    return _flushed(_code(argv))
+
+
+def _code(argv: Sequence[str] | None) -> int:
     try:
         code = cli.main(args=list(argv) if argv is not None else None, prog_name="batchmod", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        with suppress(OSError):
+            error.show()
         return REFUSED
     except (click.Abort, KeyboardInterrupt, asyncio.CancelledError):
         return INTERRUPTED
     except BatchmodError as error:
-        click.echo(f"{error}", err=True)
+        say(str(error))
         return _code_of(error)
     except Exception:  # noqa: BLE001  a bug: it must be loud, and must not look like a failed row
         traceback.print_exc()
@@ -36,12 +43,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _streams() -> None:
-    """Every stream is there, closed ones as if nobody listened; data is UTF-8 in every locale."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+    """Every stream is there: a closed stderr as if nobody listened, a closed stdout so that writing fails; data is UTF-8
+    in every locale.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "r"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115  for good
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")
+
+
+def _flushed(code: int) -> int:
+    """The exit code once all that was printed is out: data that is not has not been given."""
+    for stream, worse in ((sys.stdout, REPORT), (sys.stderr, DONE)):
+        try:
+            stream.flush()
+        except OSError:
+            let_go(stream)
+            code = code or worse
+    return code
 
 
 def _code_of(error: BatchmodError) -> int:

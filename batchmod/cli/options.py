@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from batchmod.app.options import Options
+from batchmod.errors import UsageError
 from batchmod.model.exits import DONE
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -67,6 +68,8 @@ def shared(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         def run(**values: Any) -> Any:
             given = {name: values.pop(name) for name in names}
             given["verbose"] = bool(given.get("verbose")) and not given.get("quiet")
+            if given.get("endpoint") == "":  # a variable that was not set: the real cloud is not what is meant
+                raise UsageError("--endpoint is empty: leave it out for the vendor's own endpoints")
             given["endpoint"] = given.get("endpoint") or os.environ.get("BATCHMOD_ENDPOINT") or None
             return command(options=Options(environ=dict(os.environ), **given), **values)
 

@@ -264,3 +264,50 @@ async def test_attempt_one_lost_and_landed_attempt_two_refused_is_never_failed(t
         assert b.outcomes() == {"unresolved": 1}
         stored = await b.stored()
         assert stored["r-sim000000"]["pending"] == b.sim.cloud.passwords["r-sim000000"]
+
+
+DATA = (
+    ["plan", "job.yaml"],
+    ["validate", "job.yaml"],
+    ["runs"],
+    ["secrets", "list"],
+    ["secrets", "export"],
+    ["schema"],
+)
+
+
+@pytest.mark.parametrize("words", DATA, ids=" ".join)
+async def test_data_that_cannot_be_written_is_an_error(tmp_path: Path, words: list[str]) -> None:
+    """A full disk or a closed stdout: 74 and one line, never success."""
+    async with bench(tmp_path, instances=1) as b:
+        b.manifest(targets=b.targets(1), changes=[ROTATE], proof={"password": "accepted"})
+        assert (await b.run("run", "job.yaml", "--yes")).code == 0
+        for where in (">/dev/full", ">&-"):
+            process = await b.start_shell(f'exec "$PYTHON" -m batchmod {" ".join(words)} {where}')
+            _, err = await process.communicate()
+            lines = [
+                line for line in err.decode().splitlines() if line.startswith(("stdout:", "Traceback", "Exception"))
+            ]
+            assert (process.returncode, len(lines)) == (74, 1), (where, err)
+
+
+async def test_a_full_stderr_changes_no_exit_code(tmp_path: Path) -> None:
+    """Nobody reads it, the work is done, and the report says so."""
+    async with bench(tmp_path, instances=1) as b:
+        b.manifest(targets=b.targets(1), changes=[RENAME])
+        process = await b.start_shell('exec "$PYTHON" -m batchmod run job.yaml --yes 2>/dev/full')
+        await process.communicate()
+        assert (process.returncode, b.outcomes()) == (0, {"changed": 1})
+        process = await b.start_shell('exec "$PYTHON" -m batchmod run nothing.yaml --yes 2>/dev/full')
+        await process.communicate()
+        assert process.returncode == 2
+
+
+async def test_an_empty_endpoint_is_refused(tmp_path: Path) -> None:
+    """A rehearsal whose variable is not set does not go to the real cloud."""
+    async with bench(tmp_path, instances=1) as b:
+        result = await b.run("plan", str(b.manifest(targets=b.targets(1), changes=[RENAME])), "--endpoint", "")
+        assert (result.code, result.err.strip()) == (
+            2,
+            "--endpoint is empty: leave it out for the vendor's own endpoints",
+        )
