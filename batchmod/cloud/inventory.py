@@ -25,14 +25,14 @@ BATCH: Final = 30  # ids that DescribeInstances takes at once
 PAGE_SIZE: Final = 50  # its largest page: one batch is never more than one page
 FORBIDDEN_ALONE: Final = 5  # ids in a row that are refused for a permission, each alone: then it is not for the id
 OF_AN_ID: Final = frozenset({Verdict.REFUSED, Verdict.FORBIDDEN, Verdict.GONE})  # may be said of one id in a batch
-FILTERS: Final = {  # of a selector: what the service can be asked to filter by, one value each; no status: it changes
-    "engine_versions": "EngineVersion",
-    "editions": "EditionType",
-    "architectures": "ArchitectureType",
-    "charge_types": "ChargeType",
-    "resource_groups": "ResourceGroupId",
-    "vpcs": "VpcId",
-}
+FILTERS: Final = {  # of a selector: what the service can filter by, one value each, and what it is of an instance
+    "engine_versions": ("EngineVersion", "engine_version"),
+    "editions": ("EditionType", "edition"),
+    "architectures": ("ArchitectureType", "architecture"),
+    "charge_types": ("ChargeType", "charge_type"),
+    "resource_groups": ("ResourceGroupId", "resource_group"),
+    "vpcs": ("VpcId", "vpc"),
+}  # no status: a list by what changes all the time would change while it is read
 NOT_SUPPORTED: Final = "InstanceType.NotSupport"
 
 
@@ -60,20 +60,33 @@ class Inventory:
         """One page, from 1, of what the service finds for a selector.
 
         It filters by what has one value only, so that the list may hold more than what is selected. Raises CallError,
-        for a page that is shorter or longer than it says too.
+        also for a page that is shorter or longer than it says, or that lists what was not asked for.
         """
         params: dict[str, Param] = {"PageSize": PAGE_SIZE, "PageNumber": number}
-        for name, parameter in FILTERS.items():
+        asked: dict[str, str] = {}
+        for name, (parameter, attribute) in FILTERS.items():
             values = getattr(selector, name)
             if len(values) == 1:
-                params[parameter] = values[0]
+                params[parameter] = asked[attribute] = values[0]
         for place, (key, value) in enumerate(selector.tags.items(), start=1):
             params[f"Tag.{place}.Key"], params[f"Tag.{place}.Value"] = key, value
         total, items = await self._describe(params)
         due = max(0, min(PAGE_SIZE, total - PAGE_SIZE * (number - 1)))
         if len(items) != due:
             raise own_error("UnreadableReply", f"page {number} has {len(items)} instances where {due} are due")
-        return Page(total=total, instances=[instance_of(item) for item in items])
+        instances = [instance_of(item) for item in items]
+        for one in instances:
+            self._check_asked(one, selector, asked)
+        return Page(total=total, instances=instances)
+
+    def _check_asked(self, one: Instance, selector: Selector, asked: Mapping[str, str]) -> None:
+        """A service that lists something else than it shows may leave something out as well."""
+        lane = self._client.lane
+        wrong = [name.replace("_", " ") for name, value in asked.items() if getattr(one, name) != value]
+        wrong += [f"tag {key}" for key, value in selector.tags.items() if one.tags.get(key) != value]
+        wrong += ["region"] if lane is not None and one.region not in {None, lane.region} else []
+        if wrong:
+            raise own_error("UnreadableReply", f"{one.id} is listed for a {wrong[0]} that it does not have")
 
     async def details(self, instance_id: str) -> Details | None:
         """What DescribeInstanceAttribute tells, or None when it knows no such instance."""

@@ -45,7 +45,8 @@ def endpoint_problem(url: str) -> str | None:
         return "ends after host and port; a path, query or fragment does not belong into it"
     name = parts.hostname or ""
     if parts.scheme == "http" and not is_loopback(name):
-        return f"plain http goes to this machine only, write https://{name}: passwords travel in it"
+        host = f"[{name}]" if ":" in name else name
+        return f"plain http goes to this machine only, write https://{host}: passwords travel in it"
     return None
 
 

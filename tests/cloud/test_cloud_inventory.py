@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ ITEM = {
     "ConnectionDomain": "r-1.redis.rds.aliyuncs.com",
     "Port": 6379,
 }
+TAGS = [{"Key": "env", "Value": "prod"}, {"Key": "team", "Value": "pay"}]
 INSTANCE = Instance(
     id="r-1",
     status="Normal",
@@ -197,9 +199,12 @@ async def test_a_selector_is_asked_for_in_the_services_words() -> None:
         vpcs=("vpc-1",),
         names=("cache-*",),
     )
-    async with bench(lambda _: page(ITEM)) as b:
+    listed = ITEM | {"EngineVersion": 7.0, "ArchitectureType": "cluster", "Tags": {"Tag": TAGS}}
+    async with bench(lambda _: page(listed)) as b:
         found = await Inventory(b.client).page(wanted, 1)
-    assert (found.total, list(found.instances)) == (1, [INSTANCE])
+    tags = {"env": "prod", "team": "pay"}
+    expected = replace(INSTANCE, engine_version="7.0", architecture="cluster", tags=tags)
+    assert (found.total, list(found.instances)) == (1, [expected])
     (asked,) = b.asked
     assert asked.form == {
         "RegionId": "cn-hangzhou",
@@ -215,6 +220,30 @@ async def test_a_selector_is_asked_for_in_the_services_words() -> None:
         "Tag.2.Key": "team",
         "Tag.2.Value": "pay",
     }
+
+
+@pytest.mark.parametrize(
+    ("asked", "fields", "word"),
+    [
+        ({"tags": {"env": "prod"}}, {"Tags": {"Tag": []}}, "tag env"),
+        ({"tags": {"env": "prod"}}, {"Tags": {"Tag": [{"Key": "env", "Value": "test"}]}}, "tag env"),
+        ({"editions": ("Enterprise",)}, {"EditionType": "Community"}, "edition"),
+        ({"vpcs": ("vpc-1",)}, {"VpcId": None}, "vpc"),
+        ({}, {"RegionId": "us-west-1"}, "region"),
+    ],
+)
+async def test_a_list_of_something_else_is_an_error(asked: dict[str, Any], fields: dict[str, Any], word: str) -> None:
+    """A service that ignores what it was asked may leave out as well what it should list."""
+    async with bench(lambda _: page(ITEM | fields)) as b:
+        with pytest.raises(CallError, match=f"r-1 is listed for a {word} that it does not have"):
+            await Inventory(b.client).page(a_selector(**asked), 1)
+
+
+async def test_what_was_not_asked_for_by_one_value_may_be_anything() -> None:
+    """Names, statuses and lists of several values are left to the look at each instance."""
+    wanted = a_selector(editions=("Enterprise", "Community"), statuses=("Changing",), names=("x",))
+    async with bench(lambda _: page(ITEM | {"EditionType": "Other", "RegionId": None})) as b:
+        assert len((await Inventory(b.client).page(wanted, 1)).instances) == 1
 
 
 @pytest.mark.parametrize(
