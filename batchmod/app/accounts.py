@@ -21,6 +21,11 @@ SKEW = 60.0  # seconds between our clock and the service's beyond which no run s
 ATTEMPTS = 3  # nothing has begun yet: an endpoint that cannot be reached is said soon
 CLOCK_CODES = "InvalidTimeStamp"
 PASSING = frozenset({Verdict.LOST, Verdict.NOT_SENT, Verdict.SLOW_DOWN, Verdict.WAIT})  # not a no
+READING = {  # what the table of codes says is about changes: here nothing was sent that changes anything
+    Verdict.LOST: "Try again later; look at the network, and for a proxy that answers for the service.",
+    Verdict.WAIT: "Try again later.",
+    Verdict.SLOW_DOWN: "Try again later, or lower `limits.rate`: others share the quota.",
+}
 OF_KEYS = frozenset({"NoCredentials", "CredentialsUnreachable"})  # no call was made: their messages say all
 
 
@@ -121,8 +126,8 @@ def _told(name: str, error: CallError, manifest: Manifest) -> str:
 
 
 def explain(error: CallError) -> str:
-    """The error, and what to do about it where that is known, in one line."""
-    todo = advice(error.code)
+    """The error of a call that reads, and what to do about it where that is known, in one line."""
+    todo = READING.get(error.verdict) or advice(error.code)
     return f"{_said(error)}. {todo}" if todo else _said(error)
 
 

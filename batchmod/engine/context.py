@@ -19,6 +19,7 @@ from batchmod.model.record import Mark, MarkType, Step
 from batchmod.model.secret import InstanceKey, Secret
 
 SPENDS = frozenset({Phase.FAILED, Phase.UNRESOLVED})  # outcomes that cost a slot of the failure budget
+NO_SLOT = "stays open: no slot of rollout.max_failures was free"
 UNHANDS = frozenset(TERMINAL | {Phase.WAITING})  # nothing of the row is in change or in doubt
 
 
@@ -65,11 +66,12 @@ class Context:
     async def take(self, walk: Walk, learnt: Learnt) -> None:
         """The journal has the step that follows from what was learnt, and the walk stands in its phase.
 
-        Raises HaltedError, with the row left as it was, when it would end badly without a slot of the budget left.
+        Raises HaltedError, with the row left in its phase, when it would end badly without a slot of the budget left.
         """
         phase = step(walk.state.phase, learnt.seen)
         if phase in SPENDS and not walk.holds_slot:
             if not self.budget.take():
+                await self._stays_open(walk, learnt)
                 raise HaltedError
             walk.holds_slot = True
         record = Step(
@@ -87,6 +89,20 @@ class Context:
         walk.state = walk.state.after(record)
         self._release(walk, phase)
         self.notify(RowMoved(row=walk.row, state=walk.state))
+
+    async def _stays_open(self, walk: Walk, learnt: Learnt) -> None:
+        """The journal knows why the row has no last word yet."""
+        detail = "; ".join(text for text in (learnt.detail, NO_SLOT) if text)
+        record = Step(
+            seq=walk.row.seq,
+            phase=walk.state.phase,
+            at=self.clock.wall(),
+            code=learnt.code,
+            message=learnt.message,
+            detail=detail,
+        )
+        await self.ledger.step(self.run_id, record)
+        walk.state = walk.state.after(record)
 
     def _release(self, walk: Walk, phase: Phase) -> None:
         if phase not in UNHANDS:

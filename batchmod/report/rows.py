@@ -57,7 +57,7 @@ def report_row(run: Run, planned: PlannedRow, state: RowState, *, store: str = "
         attempts=state.attempts,
         error_code=state.code,
         error_message=state.message,
-        detail=_detail(planned, state, outcome),
+        detail=_detail(run, planned, state),
         request_id=state.request_id,
         secret_ref=_secret_ref(planned, state, store),
         started_at=None if begun is None else moment(begun),
@@ -75,9 +75,18 @@ def differences(planned: PlannedRow) -> str:
     )
 
 
-def _detail(planned: PlannedRow, state: RowState, outcome: Outcome) -> str | None:
-    done = differences(planned) if planned.kind is Kind.ATTRIBUTES and outcome is Outcome.CHANGED else ""
-    return "; ".join(text for text in (done, state.detail) if text) or None
+def _detail(run: Run, planned: PlannedRow, state: RowState) -> str | None:
+    done = differences(planned) if planned.kind is Kind.ATTRIBUTES and state.outcome is Outcome.CHANGED else ""
+    return "; ".join(text for text in (done, state.detail, _why_open(run, state)) if text) or None
+
+
+def _why_open(run: Run, state: RowState) -> str | None:
+    """Why a row has no last word of its own."""
+    if not state.is_open:
+        return None
+    if run.closed:
+        return "the run was abandoned"
+    return f"the run was stopped: {run.stopped_by}" if run.stopped_by else None
 
 
 def _secret_ref(planned: PlannedRow, state: RowState, store: str) -> str | None:

@@ -226,7 +226,7 @@ async def test_a_stop_between_queue_and_grant_sends_nothing(desk: Desk) -> None:
 
 
 async def test_a_row_that_ends_badly_needs_a_slot(desk: Desk) -> None:
-    """Busy to the deadline with none left: it stays open."""
+    """Busy to the deadline with none left: it stays open, and says why."""
     budget = Budget(1)
     world = World(replies=[BUSY], statuses=["Changing"])
     await desk.begin("a", [row()])
@@ -236,7 +236,8 @@ async def test_a_row_that_ends_badly_needs_a_slot(desk: Desk) -> None:
 
     world.before_look = somebody_else
     state = await desk.go(world, new=False, budget=budget, limits=replace(LIMITS, busy_timeout=0.5))
-    assert state.phase is Phase.WAITING
+    assert (state.phase, state.attempts) == (Phase.WAITING, 1)
+    assert "no slot of rollout.max_failures was free" in (state.detail or "")
     assert phases(desk) == [Phase.WAITING]
 
 

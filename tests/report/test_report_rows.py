@@ -1,10 +1,12 @@
 """One row of a report, column by column."""
 
+from dataclasses import replace
+
 import pytest
 from journal_records import START, a_row, a_run, a_step
 
 from batchmod.journal.store import first_state
-from batchmod.model.events import Kind, Outcome, Phase, Proof, outcome_of
+from batchmod.model.events import Kind, Outcome, Phase, Proof, StoppedBy, outcome_of
 from batchmod.model.record import RowState, fold
 from batchmod.report.rows import COLUMNS, report_row
 
@@ -103,3 +105,14 @@ def test_an_open_row_has_begun_and_not_ended() -> None:
     shown = report_row(a_run(), row, fold(first_state(row), steps))
     assert (shown.outcome, shown.error_code, shown.error_message) == ("unresolved", "Timeout", "no answer")
     assert (shown.started_at, shown.finished_at, shown.seconds) == ("2026-03-04T05:06:07.250Z", None, None)
+
+
+def test_an_open_row_says_why_it_has_no_last_word() -> None:
+    """The run was abandoned or stopped; one that simply goes on says nothing, one that has ended has its own."""
+    state = fold(first_state(a_row()), [a_step(Phase.WAITING, detail="busy")])
+    assert report_row(a_run(), a_row(), state).detail == "busy"
+    stopped = replace(a_run(), stopped_by=StoppedBy.SIGNAL)
+    assert report_row(stopped, a_row(), first_state(a_row())).detail == "the run was stopped: signal"
+    assert report_row(replace(stopped, closed=True), a_row(), state).detail == "busy; the run was abandoned"
+    ended = fold(first_state(a_row()), [a_step(Phase.FAILED, detail="no")])
+    assert report_row(replace(stopped, closed=True), a_row(), ended).detail == "no"
