@@ -1,35 +1,36 @@
 """The engine put together for one run: budgets, accounts, leftovers, proof, store and journal."""
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from batchmod.app.chosen import password_change
+from batchmod.app.fleet import LaneHands, StoppedHands
 from batchmod.app.planned import failure_limit
-from batchmod.app.proofs import LOGINS, LoginProver, maker_of
+from batchmod.app.proofs import LoginProver, logins_of, maker_of
 from batchmod.app.session import Session
 from batchmod.engine.accounts import Accounts
+from batchmod.engine.asking import ask
 from batchmod.engine.budget import Budget
 from batchmod.engine.clock import Clock
 from batchmod.engine.context import SPENDS, Context, Limits
 from batchmod.engine.halt import Halt
 from batchmod.engine.leftovers import leftovers_of
 from batchmod.engine.pacing import Pacer
-from batchmod.engine.ports import Hands
 from batchmod.journal.sqlite import SqliteJournal
-from batchmod.model.events import NO_DOUBT, TERMINAL, Kind, Phase, Proof, StoppedBy
+from batchmod.model.events import BY_LOGIN, NO_DOUBT, TERMINAL, Kind, Phase, StoppedBy
 from batchmod.model.manifest import Manifest
 from batchmod.model.notices import Notice, RunStopping
 from batchmod.model.plan import Lane, PlannedRow
 from batchmod.model.record import RowState, Run
 from batchmod.model.secret import InstanceKey, Secret
 
+LaneOf = LaneHands | StoppedHands
 Known = Sequence[tuple[PlannedRow, RowState]]
 
 
 def make_context(
     *,
     session: Session,
-    hands: Mapping[Lane, Hands],
+    hands: Mapping[Lane, LaneOf],
     run: Run,
     manifest: Manifest,
     known: Known,
@@ -50,7 +51,7 @@ def make_context(
         hands=hands,
         ledger=journal,
         vault=session.store,
-        prover=_prover(manifest, halt, clock),
+        prover=_prover(manifest, hands, halt, clock),
         new_password=maker_of(password_change(manifest), chosen),
         level=manifest.proof.password,
         limits=_limits(manifest),
@@ -97,12 +98,22 @@ def _limits(manifest: Manifest) -> Limits:
     )
 
 
-def _prover(manifest: Manifest, halt: Halt, clock: Clock) -> LoginProver | None:
+def _prover(manifest: Manifest, hands: Mapping[Lane, LaneOf], halt: Halt, clock: Clock) -> LoginProver | None:
     proof = manifest.proof
-    if proof.password is not Proof.LOGIN or password_change(manifest) is None:
+    if proof.password not in BY_LOGIN or password_change(manifest) is None:
         return None
     pacer = Pacer(proof.rate, clock=clock, wait=lambda seconds: halt.sleep(seconds, sending=False))
-    return LoginProver(pacer=pacer, timeout=proof.timeout, slots=asyncio.Semaphore(LOGINS))
+
+    async def find(row: PlannedRow) -> str | None:
+        retry = manifest.retry
+        return await ask(
+            lambda: hands[row.lane].address(row.instance_id),
+            attempts=retry.attempts,
+            max_delay=retry.max_delay,
+            clock=clock,
+        )
+
+    return LoginProver(logins=logins_of(proof, pacer), find=find)
 
 
 def ended_in(journal: SqliteJournal, unfinished: set[str]) -> Callable[[str, InstanceKey], bool]:

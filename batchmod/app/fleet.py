@@ -44,6 +44,11 @@ class LaneHands:
     async def look(self, instance_id: str) -> Instance | None:
         return await self.watcher.look(instance_id)
 
+    async def address(self, instance_id: str) -> str | None:
+        """Of the data plane, as DescribeInstances has it now, else as DescribeDBInstanceNetInfo has it."""
+        seen = await self.watcher.look(instance_id)
+        return (seen.address if seen else None) or await self.inventory.address(instance_id)
+
     async def read_back(self, row: PlannedRow, sight: Sight) -> Values:
         assert isinstance(sight, Instance)  # of this lane's own `look`
         return await changes.read_back(self.inventory, row, sight)
@@ -63,6 +68,9 @@ class StoppedHands:
         raise self.error
 
     async def look(self, instance_id: str) -> Instance | None:  # noqa: ARG002  as Hands has it
+        raise self.error
+
+    async def address(self, instance_id: str) -> str | None:  # noqa: ARG002  as LaneHands has it
         raise self.error
 
     async def read_back(self, row: PlannedRow, sight: Sight) -> Values:  # noqa: ARG002  as Hands has it

@@ -8,12 +8,13 @@ from batchmod.app.accounts import explain
 from batchmod.app.fleet import Fleet
 from batchmod.engine.accounts import Accounts
 from batchmod.engine.clock import Clock
+from batchmod.engine.old import NO_OLD, old_secret
 from batchmod.engine.permissions import Document, policy
 from batchmod.engine.planner import Planner, Wanted
 from batchmod.engine.reading import Reader
 from batchmod.errors import UsageError
 from batchmod.model.accounts import RoleAccount
-from batchmod.model.events import Kind, Proof
+from batchmod.model.events import BY_LOGIN, Kind, Proof
 from batchmod.model.loading import Loaded
 from batchmod.model.manifest import Manifest
 from batchmod.model.plan import Lane, Plan, PlannedRow
@@ -45,6 +46,15 @@ async def make_plan(
             return False
         return await store.reveal(key, stages[-1].generation) == chosen
 
+    level = manifest.proof.password
+
+    async def lacks_old(key: InstanceKey) -> str | None:
+        if level is not Proof.LOGIN_AND_OLD_REFUSED:
+            return None
+        if store is not None and await old_secret(store, key, chosen) is not None:
+            return None
+        return f"proof {level}: {NO_OLD}: `batchmod secrets import` it, or write proof: {{password: {Proof.LOGIN}}}"
+
     wanted = Wanted(
         name=manifest.name,
         manifest_digest=loaded.digest,
@@ -53,7 +63,7 @@ async def make_plan(
         excluded=loaded.excluded,
         changes=manifest.changes,
         address=manifest.proof.address,
-        login=manifest.proof.password is Proof.LOGIN,
+        login=level in BY_LOGIN,
     )
     stopped = Accounts()
     readers = {
@@ -62,6 +72,8 @@ async def make_plan(
             lane,
             changes=manifest.changes,
             is_current=is_current,
+            lacks_old=lacks_old,
+            addresses=level in BY_LOGIN and manifest.proof.address is None,
             accounts=stopped,
             attempts=manifest.retry.attempts,
             max_delay=manifest.retry.max_delay,
@@ -74,10 +86,11 @@ async def make_plan(
     )
     plan = await planner.plan(wanted)
     _check_size(plan, manifest)
-    return replace(plan, policies=_policies(plan, loaded, fleet))
+    unlisted = {key for reader in readers.values() for key in reader.unlisted}
+    return replace(plan, policies=_policies(plan, loaded, fleet, unlisted))
 
 
-def _policies(plan: Plan, loaded: Loaded, fleet: Fleet) -> dict[str, Document]:
+def _policies(plan: Plan, loaded: Loaded, fleet: Fleet, unlisted: set[InstanceKey]) -> dict[str, Document]:
     """By account name: what the run needs of each that has instances here or is the way to one that has."""
     roles: dict[str, list[str]] = {}
     for name in fleet.account_ids:
@@ -93,7 +106,13 @@ def _policies(plan: Plan, loaded: Loaded, fleet: Fleet) -> dict[str, Document]:
     left_out = {one.account for one in plan.accounts_failed}
     names = [name for name in dict.fromkeys((*fleet.account_ids, *roles)) if name not in left_out]
     return {
-        name: policy(rows.get(name, ()), loaded.manifest.changes, _listed(loaded, fleet, name), roles.get(name, ()))
+        name: policy(
+            rows.get(name, ()),
+            loaded.manifest.changes,
+            _listed(loaded, fleet, name),
+            roles.get(name, ()),
+            unlisted,
+        )
         for name in names
     }
 

@@ -15,6 +15,7 @@ from batchmod.app.watching import width
 from batchmod.engine.clock import Clock
 from batchmod.engine.halt import Halt
 from batchmod.journal.sqlite import SqliteJournal
+from batchmod.model.events import Proof
 from batchmod.model.exits import DONE, FAILED
 from batchmod.model.loading import Loaded, load, restore
 from batchmod.model.plan import Plan
@@ -49,7 +50,7 @@ async def _plan(loaded: Loaded, options: Options, state: Path, clock: Clock) -> 
     manifest = loaded.manifest
     chosen = chosen_password(password_change(manifest), options.environ, loaded.directory, place=loaded.password_place)
     store = None
-    if chosen is not None:
+    if chosen is not None or manifest.proof.password is Proof.LOGIN_AND_OLD_REFUSED:
         with suppress(NoStoreError):  # then no password of it is current
             store = EmbeddedStore.open(state, environ=options.environ, say=say, create=False)
     try:

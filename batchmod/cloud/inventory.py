@@ -15,6 +15,7 @@ from batchmod.cloud.views import (
     flag_of,
     instance_of,
     items_of,
+    net_address,
     required,
     text_of,
 )
@@ -131,6 +132,11 @@ class Inventory:
             text_of(reply.body.get(f)) for f in ("EncryptionKey", "RoleArn", "EncryptionName")
         )
         return Key(key_id=key_id, role_arn=role_arn, algorithm=algorithm)
+
+    async def address(self, instance_id: str) -> str | None:
+        """host:port of the data plane as DescribeDBInstanceNetInfo tells it; None where it tells none."""
+        reply = await self._client.call("DescribeDBInstanceNetInfo", {"InstanceId": instance_id})
+        return net_address(items_of(reply, "InstanceNetInfo", within="NetInfoItems"))
 
     async def _batch(self, ids: Sequence[str]) -> dict[str, Instance | CallError]:
         try:

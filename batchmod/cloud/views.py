@@ -5,10 +5,13 @@ Documentation shows numbers as numbers and as strings, and truth as `true` and "
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from batchmod.cloud.answers import Reply, own_error
 from batchmod.errors import CallError
+
+MAX_PORT: Final = 65535
+NETWORKS: Final = ("Private", "Inner", "Public")  # the IPType of an address, the one that is preferred first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +70,6 @@ class Key:
 
 
 def instance_of(item: Mapping[str, Any]) -> Instance:
-    host, port = text_of(item.get("ConnectionDomain")), text_of(item.get("Port"))
     return Instance(
         id=required(item, "InstanceId"),
         status=required(item, "InstanceStatus"),
@@ -81,8 +83,32 @@ def instance_of(item: Mapping[str, Any]) -> Instance:
         resource_group=text_of(item.get("ResourceGroupId")),
         vpc=text_of(item.get("VpcId")),
         tags=_tags(item.get("Tags")),
-        address=f"{host}:{port}" if host and port and port.isdecimal() and port != "0" else None,
+        address=address_of(item.get("ConnectionDomain"), item.get("Port")),
     )
+
+
+def address_of(host: object, port: object) -> str | None:
+    """host:port, an IPv6 host in brackets; None where one of them is missing or is none."""
+    name, number = text_of(host), text_of(port) or ""
+    if not name or not number.isascii() or not number.isdecimal() or not 0 < int(number) <= MAX_PORT:
+        return None
+    return f"[{name}]:{number}" if ":" in name and not name.startswith("[") else f"{name}:{number}"
+
+
+def net_address(items: Sequence[Mapping[str, Any]]) -> str | None:
+    """The address that a login proves an instance at, out of its NetInfo: one that leads to all of it.
+
+    Direct addresses lead to one shard only and are left out; of the others one inside a VPC, then one of the classic
+    network, then a public one, and one for reads only after all of those.
+    """
+    found = [
+        (text_of(item.get("IsSlaveProxy")) == "1", NETWORKS.index(kind), address)
+        for item in items
+        if text_of(item.get("DirectConnection")) != "1"
+        and (kind := text_of(item.get("IPType")) or "") in NETWORKS
+        and (address := address_of(item.get("ConnectionString") or item.get("IPAddress"), item.get("Port")))
+    ]
+    return min(found)[2] if found else None
 
 
 def _tags(value: object) -> Mapping[str, str]:
@@ -92,12 +118,12 @@ def _tags(value: object) -> Mapping[str, str]:
     return {tag["Key"]: str(tag.get("Value") or "") for tag in tags if isinstance(tag.get("Key"), str)}
 
 
-def items_of(reply: Reply, name: str) -> Sequence[Mapping[str, Any]]:
-    """The objects in `Instances.<name>`; raises CallError for a reply that has no such list."""
-    instances = reply.body.get("Instances")
-    items = instances.get(name) if isinstance(instances, dict) else None
+def items_of(reply: Reply, name: str, *, within: str = "Instances") -> Sequence[Mapping[str, Any]]:
+    """The objects in `<within>.<name>`; raises CallError for a reply that has no such list."""
+    whole = reply.body.get(within)
+    items = whole.get(name) if isinstance(whole, dict) else None
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise own_error("UnreadableReply", "a list of instances without the list")
+        raise own_error("UnreadableReply", f"no list {within}.{name}")
     return items
 
 

@@ -15,6 +15,7 @@ class Evidence(StrEnum):
     APPLIED = "applied"  # the new value was read, or logs in while a wrong one is refused
     UNCHANGED = "unchanged"  # the value of before was read
     OTHER = "other"  # neither: somebody else changed it
+    LIVE = "live"  # the new password logs in, and what else the proof asks for is not so (yet)
     NONE = "none"  # nothing can be said: a password without a login, or one that does not log in (yet)
 
 
@@ -49,6 +50,8 @@ def settle_doubt(kind: Kind, evidence: Evidence, *, fenced: bool, tries_left: bo
             return Seen.PROVED
         case Evidence.OTHER:
             return Seen.SPENT  # sending would overwrite somebody else's value
+        case Evidence.LIVE:
+            return None  # what is in effect is not sent again
         case Evidence.NONE:
             return Seen.CLEARED if tries_left else Seen.SPENT
         case Evidence.UNCHANGED if tries_left:

@@ -13,7 +13,7 @@ from batchmod.model.targets import Target
 from batchmod.model.templates import desired_name, render
 
 Change = AttributesChange | PasswordChange | TdeChange
-LOGIN_SINCE = 6  # AUTH with a login and a password; older engines know one password only
+NO_ADDRESS = "no address of the data plane is known: set proof.address"
 SUBSCRIPTION = "PrePaid"
 NOT_FOUND = "InvalidInstanceId.NotFound"
 NORMAL_STATUS = "Normal"  # of an instance that no task is changing
@@ -53,6 +53,8 @@ class Observed:
     tde_enabled: bool = False
     tde_key: str | None = None
     password_is_current: bool = False  # a chosen password equals the proved one in the store
+    address: str | None = None  # of the data plane, where the list of instances did not tell it
+    lacks_old: str | None = None  # why the proof asked for can never be: there is no old password to see refused
     refused: Mapping[Kind, tuple[str, str]] = field(default_factory=dict)  # code and message of a read that was refused
 
 
@@ -85,20 +87,19 @@ def judge(observed: Observed, change: Change, *, login: bool, routed: bool) -> J
         case PasswordChange():
             if observed.password_is_current:
                 return Judgement(phase=Phase.UNCHANGED, reason="the chosen password is current")
-            unprovable = _unprovable(observed.instance, routed=routed) if login else None
-            return Judgement(phase=Phase.PLANNED if unprovable is None else Phase.SKIPPED, reason=unprovable)
+            return _password(observed, observed.instance, routed=routed or not login)
         case TdeChange():
             return _tde(observed, observed.instance, change)
 
 
-def _unprovable(instance: Instance, *, routed: bool) -> str | None:
-    """Why a login could not prove a password of this instance: then nothing is sent to it."""
-    major = (instance.engine_version or "").partition(".")[0]
-    if major.isdecimal() and int(major) < LOGIN_SINCE:
-        return f"proof login needs engine {LOGIN_SINCE}.0 or newer, this is {instance.engine_version}"
-    if instance.address is None and not routed and instance.status == NORMAL_STATUS:  # one that is made has none yet
-        return "no address of the data plane is known: set proof.address"
-    return None
+def _password(observed: Observed, instance: Instance, *, routed: bool) -> Judgement:
+    """What a login could not prove is not sent."""
+    known = routed or instance.address is not None or observed.address is not None
+    if not known and instance.status == NORMAL_STATUS:  # any other is asked for it once it is Normal
+        return Judgement(phase=Phase.SKIPPED, reason=NO_ADDRESS)
+    if observed.lacks_old is not None:
+        raise UsageError(f"{observed.target.where}: {observed.target.id}: {observed.lacks_old}")
+    return Judgement(phase=Phase.PLANNED)
 
 
 def _attributes(observed: Observed, instance: Instance, change: AttributesChange) -> Judgement:

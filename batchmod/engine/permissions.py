@@ -12,6 +12,7 @@ from batchmod.engine.judging import Change
 from batchmod.model.events import Kind
 from batchmod.model.manifest import AttributesChange, TdeChange
 from batchmod.model.plan import Lane, PlannedRow
+from batchmod.model.secret import InstanceKey
 
 LONGEST: Final = 6144  # characters of a custom policy, white space left out
 ENCRYPTING: Final = {"StringEquals": {"kvstore:TDEStatus": "Enabled"}}
@@ -21,18 +22,23 @@ Document = Mapping[str, Any]
 
 
 def policy(
-    rows: Sequence[PlannedRow], changes: Iterable[Change], listed: Collection[Lane], roles: Sequence[str]
+    rows: Sequence[PlannedRow],
+    changes: Iterable[Change],
+    listed: Collection[Lane],
+    roles: Sequence[str],
+    unlisted: Collection[InstanceKey] = (),
 ) -> Document:
-    """The document for one account: its rows, the lanes of it that are listed whole, the roles that it assumes.
+    """The document for one account: its rows, the lanes of it that are listed whole, the roles that it assumes, the
+    instances whose address has to be asked for.
 
     Instances are named one by one as long as the document is not longer than a policy may be, then by region.
     """
     changes = tuple(changes)
-    exact = _document(rows, changes, listed, (), roles)
+    exact = _document(rows, changes, listed, (), roles, unlisted)
     if len(json.dumps(exact, separators=(",", ":"))) <= LONGEST:
         return exact
     lanes = {row.lane for row in rows}
-    return _document(rows, changes, {*listed, *lanes}, lanes, roles)
+    return _document(rows, changes, {*listed, *lanes}, lanes, roles, unlisted)
 
 
 def _document(
@@ -41,6 +47,7 @@ def _document(
     read_whole: Collection[Lane],
     changed_whole: Collection[Lane],
     roles: Sequence[str],
+    unlisted: Collection[InstanceKey],
 ) -> Document:
     reads, tde = ["kvstore:DescribeInstances"], False
     for change in changes:
@@ -56,8 +63,10 @@ def _document(
     sent = [row for row in rows if row.will_send]
     attributes = _instances([row for row in sent if row.kind is not Kind.TDE], changed_whole)
     encrypted = _instances([row for row in sent if row.kind is Kind.TDE], changed_whole)
+    addressed = _instances([row for row in rows if row.key in unlisted], changed_whole)
     statements = [
         _allow(reads, _arns(read)),
+        _allow(["kvstore:DescribeDBInstanceNetInfo"], _arns(addressed)),
         _allow(["kvstore:DescribeInstanceTDEStatus"], ["*"] if tde else []),
         _allow(["kvstore:ModifyInstanceAttribute"], _arns(attributes)),
         _allow(["kvstore:ModifyInstanceTDE"], _arns(encrypted)) | {"Condition": ENCRYPTING},

@@ -36,7 +36,7 @@ def rows_of(
             verdict=verdict.phase,
             reason=verdict.reason,
             error_code=verdict.code,
-            address=address or (instance.address if instance else None),
+            address=address or (instance.address if instance else None) or observed.address,
             engine_version=instance.engine_version if instance else None,
             status=instance.status if instance and instance.status != NORMAL_STATUS else None,
         )

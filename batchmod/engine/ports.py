@@ -1,6 +1,6 @@
 """What the engine needs of the world, as Protocols. The cloud, the journal and the store satisfy them by shape."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from batchmod.engine.watcher import Sight
@@ -30,6 +30,7 @@ class Ledger(Protocol):
 class Vault(Protocol):
     """The secret store: StoreError when it cannot, StoreConflict when a compare-and-set was lost."""
 
+    async def stages(self, key: InstanceKey) -> Sequence[Generation]: ...
     async def pending(self, key: InstanceKey) -> Generation | None: ...
     async def escrow(self, key: InstanceKey, *, login: str, secret: Secret, run_id: str) -> Generation: ...
     async def reveal(self, key: InstanceKey, generation: int) -> Secret: ...
@@ -41,9 +42,16 @@ class Prover(Protocol):
     """The login proof."""
 
     async def preflight(self, row: PlannedRow) -> str | None:
-        """None when a route is there and a wrong password is refused, else why the row cannot be proved."""
+        """None when a route is there and a wrong password is refused, else why the row cannot be proved.
+
+        CallError when the service would not tell the instance's address.
+        """
         ...
 
     async def prove(self, row: PlannedRow, secret: Secret) -> str | None:
         """None when the secret logs in and a wrong one is refused, else why not (yet)."""
+        ...
+
+    async def outdated(self, row: PlannedRow, old: Secret) -> str | None:
+        """None when the old secret is refused, else why not (yet)."""
         ...

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 from batchmod.engine.accounts import Accounts
 from batchmod.engine.asking import ask
 from batchmod.engine.clock import Clock
-from batchmod.engine.judging import Change, Observed
+from batchmod.engine.judging import ENDED, NORMAL_STATUS, Change, Observed
 from batchmod.engine.judging import Instance as Judged
 from batchmod.engine.selecting import Listed, Page
 from batchmod.errors import CallError, StoreError, Verdict
@@ -52,11 +52,15 @@ class Inventory(Protocol):
     async def details(self, instance_id: str) -> Details | None: ...
     async def tde(self, instance_id: str) -> Tde: ...
     async def encryption_key(self, instance_id: str) -> Key: ...
+    async def address(self, instance_id: str) -> str | None: ...
 
 
 class Reader:
-    """Reads of one lane, asked again until they are answered; `is_current` tells whether an instance's proved password
-    is the chosen one.
+    """Reads of one lane, asked again until they are answered.
+
+    `is_current` tells whether an instance's proved password is the chosen one, `lacks_old` why there is no old one to
+    see refused. `addresses`: passwords are proved by a login at each instance's own address. `unlisted` are the
+    instances of which the list did not tell it.
     """
 
     def __init__(
@@ -66,6 +70,8 @@ class Reader:
         *,
         changes: tuple[Change, ...],
         is_current: Callable[[InstanceKey], Awaitable[bool]],
+        lacks_old: Callable[[InstanceKey], Awaitable[str | None]],
+        addresses: bool,
         accounts: Accounts,
         attempts: int,
         max_delay: float,
@@ -75,6 +81,9 @@ class Reader:
         self._lane = lane
         self._changes = changes
         self._is_current = is_current
+        self._lacks_old = lacks_old
+        self._addresses = addresses
+        self.unlisted: set[InstanceKey] = set()
         self._accounts = accounts
         self._attempts = attempts
         self._max_delay = max_delay
@@ -146,10 +155,22 @@ class Reader:
                     one = replace(one, tde_key=used.key_id)
                 return one
             case _ if change.kind is Kind.PASSWORD:
-                key = InstanceKey(account_id=self._lane.account_id, region=self._lane.region, instance_id=instance_id)
-                return replace(one, password_is_current=await self._is_current(key))
+                return await self._password(one)
             case _:
                 return one
+
+    async def _password(self, one: Observed) -> Observed:
+        lane, instance = self._lane, one.instance
+        key = InstanceKey(account_id=lane.account_id, region=lane.region, instance_id=one.target.id)
+        if await self._is_current(key):
+            return replace(one, password_is_current=True)
+        one = replace(one, lacks_old=await self._lacks_old(key))
+        if not self._addresses or instance is None or instance.address is not None or instance.status in ENDED:
+            return one
+        self.unlisted.add(key)
+        if instance.status != NORMAL_STATUS:  # one that is being made has none yet
+            return one
+        return replace(one, address=await self._ask(lambda inventory: inventory.address(key.instance_id)))
 
     async def _ask(self, call: Callable[[Inventory], Awaitable[T]]) -> T:
         """The answer. Raises CallError, at once when the account was stopped by another lane's call."""

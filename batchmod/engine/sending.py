@@ -63,7 +63,12 @@ async def preflight(context: Context, walk: Walk) -> Learnt | None:
     """Route and negative control of the login proof are tried before anything of a password is armed; None: all is well."""
     if context.prover is None or walk.row.kind is not Kind.PASSWORD or walk.routed or walk.state.attempts:
         return None
-    reason = await context.prover.preflight(walk.row)
+    try:
+        reason = await context.prover.preflight(walk.row)
+    except CallError as error:
+        await context.account_failed(walk, error)
+        stopped = context.accounts.stopped(walk.row.account_id)
+        return Learnt.stopped(stopped) if stopped is not None else Learnt.of(Seen.INELIGIBLE, error)
     walk.routed = reason is None
     return None if reason is None else Learnt(seen=Seen.INELIGIBLE, detail=reason)
 

@@ -5,12 +5,13 @@ from batchmod.engine.context import Context
 from batchmod.engine.doubt import Evidence, evidence_of, settle_doubt, watch
 from batchmod.engine.judging import NORMAL_STATUS, NOT_FOUND
 from batchmod.engine.machine import Seen
+from batchmod.engine.old import NO_OLD, old_secret
 from batchmod.engine.retry import look_again
 from batchmod.engine.sending import LOOK_CAP, send
 from batchmod.engine.walk import Learnt, Walk
 from batchmod.engine.watcher import Sight
 from batchmod.errors import CallError, StoreConflict, Verdict
-from batchmod.model.events import Kind, Proof
+from batchmod.model.events import BY_LOGIN, Kind, Proof
 
 MAYBE = "it may or may not have been applied"
 
@@ -27,7 +28,7 @@ async def in_doubt(context: Context, walk: Walk) -> Learnt | None:
     seen = settle_doubt(walk.row.kind, evidence, fenced=context.fenced(walk), tries_left=tries_left)
     if seen is Seen.CLEARED:
         return await send(context, walk)
-    return _concluded(walk, seen)
+    return _concluded(context, walk, seen)
 
 
 async def watching(context: Context, walk: Walk) -> Learnt | None:
@@ -40,7 +41,7 @@ async def watching(context: Context, walk: Walk) -> Learnt | None:
     evidence = await _evidence(context, walk, sight)
     if evidence is None or isinstance(evidence, Learnt):
         return evidence
-    return _concluded(walk, watch(evidence, fenced=context.fenced(walk)))
+    return _concluded(context, walk, watch(evidence, fenced=context.fenced(walk)))
 
 
 async def settling(context: Context, walk: Walk) -> Learnt | None:
@@ -67,7 +68,7 @@ def _is_quiet(context: Context, walk: Walk) -> bool:
 
 async def proving(context: Context, walk: Walk) -> Learnt | None:
     """The instance has settled: the proof of the level asked."""
-    if walk.row.kind is Kind.PASSWORD and context.level is not Proof.LOGIN:
+    if walk.row.kind is Kind.PASSWORD and context.level not in BY_LOGIN:
         return Learnt(seen=Seen.PROVED, proof=context.level)
     if walk.sight is None:  # a proof is made of a fresh look only
         return Learnt(seen=Seen.UNPROVED)
@@ -76,7 +77,7 @@ async def proving(context: Context, walk: Walk) -> Learnt | None:
     if isinstance(evidence, Learnt):
         return evidence
     seen = None if evidence is None else watch(evidence, fenced=context.fenced(walk))
-    return _concluded(walk, seen or Seen.UNPROVED)
+    return _concluded(context, walk, seen or Seen.UNPROVED)
 
 
 async def proved(context: Context, walk: Walk) -> Learnt:
@@ -89,12 +90,12 @@ async def proved(context: Context, walk: Walk) -> Learnt:
     return Learnt(seen=Seen.PROMOTED)
 
 
-def _concluded(walk: Walk, seen: Seen | None) -> Learnt | None:
+def _concluded(context: Context, walk: Walk, seen: Seen | None) -> Learnt | None:
     match seen:
         case None:
             return None
         case Seen.PROVED:
-            level = Proof.LOGIN if walk.row.kind is Kind.PASSWORD else Proof.READ_BACK
+            level = context.level if walk.row.kind is Kind.PASSWORD else Proof.READ_BACK
             return Learnt(seen=seen, proof=level)
         case Seen.DENIED:
             return Learnt(
@@ -128,7 +129,8 @@ async def _look(context: Context, walk: Walk) -> Sight | Learnt | None:
 
 def _timed_out(context: Context, walk: Walk) -> Learnt:
     why = f": {walk.note}" if walk.note else ""
-    detail = f"no proof within {context.limits.settle_timeout:.0f} s{why}; {MAYBE}"
+    certainty = "the new password logged in" if walk.is_live else MAYBE
+    detail = f"no proof within {context.limits.settle_timeout:.0f} s{why}; {certainty}"
     return Learnt(seen=Seen.TIMED_OUT, detail=detail)
 
 
@@ -153,7 +155,13 @@ async def _evidence(context: Context, walk: Walk, sight: Sight) -> Evidence | Le
 
 
 async def _login(context: Context, walk: Walk) -> Evidence:
-    if context.prover is None or context.level is not Proof.LOGIN or walk.secret is None:
+    if context.prover is None or walk.secret is None:
         return Evidence.NONE
     walk.note = await context.prover.prove(walk.row, walk.secret)
-    return Evidence.APPLIED if walk.note is None else Evidence.NONE
+    if walk.note is not None:
+        return Evidence.NONE
+    walk.is_live = True
+    if context.level is Proof.LOGIN_AND_OLD_REFUSED:
+        old = await old_secret(context.store, walk.row.key, walk.secret)
+        walk.note = NO_OLD if old is None else await context.prover.outdated(walk.row, old)
+    return Evidence.APPLIED if walk.note is None else Evidence.LIVE

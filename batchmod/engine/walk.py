@@ -53,5 +53,6 @@ class Walk:
     was_abnormal: bool = False  # seen not Normal since it was accepted
     sight: Sight | None = None  # the last look
     note: str | None = None  # why the last proof failed
+    is_live: bool = False  # the new password logged in once
     holds_slot: bool = False  # of the failure budget
     holds_change: bool = False  # of the disruption budget

@@ -62,6 +62,10 @@ class Proof(StrEnum):
     SETTLED = "settled"
     READ_BACK = "read-back"
     LOGIN = "login"
+    LOGIN_AND_OLD_REFUSED = "login-and-old-refused"
+
+
+BY_LOGIN = frozenset({Proof.LOGIN, Proof.LOGIN_AND_OLD_REFUSED})  # proofs that need a way to the instance
 
 
 class StoppedBy(StrEnum):

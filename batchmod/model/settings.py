@@ -4,7 +4,7 @@ import ipaddress
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
 
 from batchmod.model.events import Proof
 from batchmod.model.fields import (
@@ -32,10 +32,12 @@ APIS = (
     "DescribeInstanceAttribute",
     "DescribeInstanceTDEStatus",
     "DescribeEncryptionKey",
+    "DescribeDBInstanceNetInfo",
     "GetCallerIdentity",
     "AssumeRole",
 )
-PASSWORD_PROOFS = (Proof.ACCEPTED, Proof.SETTLED, Proof.LOGIN)
+PASSWORD_PROOFS = (Proof.ACCEPTED, Proof.SETTLED, Proof.LOGIN, Proof.LOGIN_AND_OLD_REFUSED)
+AUTO = "auto"
 _RECIPIENT = r"age1[02-9ac-hj-np-z]{58}"
 
 
@@ -49,11 +51,17 @@ def _recipient(text: str) -> str:
 
 def _password_proof(value: object) -> Proof:
     if value == Proof.READ_BACK:
-        raise ValueError("a password cannot be read back: write accepted, settled or login")
+        raise ValueError(f"a password cannot be read back: write one of {', '.join(PASSWORD_PROOFS)}")
     if value not in PASSWORD_PROOFS:
         near = did_you_mean(value, PASSWORD_PROOFS) if isinstance(value, str) else ""
         raise ValueError(f"must be one of {', '.join(PASSWORD_PROOFS)}{near}")
     return Proof(str(value))
+
+
+def _tls(value: object) -> object:
+    if value is True or value is False or value == AUTO:
+        return value
+    raise ValueError("must be auto, true or false")
 
 
 def _address(text: str) -> str:
@@ -107,8 +115,20 @@ class ProofSettings(Section):
         BeforeValidator(_password_proof),
         PlainSerializer(str, return_type=str),
         WithJsonSchema({"type": "string", "enum": [str(proof) for proof in PASSWORD_PROOFS]}),
-        Field(description="The weakest proof that counts: answered (accepted), settled, or a real login."),
+        Field(
+            description="The weakest proof that counts: answered (accepted), settled, a real login, or one after which "
+            "the stored current password is refused."
+        ),
     ] = Proof.SETTLED
+    tls: Annotated[
+        Literal["auto"] | bool,
+        PlainValidator(_tls),
+        WithJsonSchema({"enum": [AUTO, True, False]}),
+        Field(
+            description="Whether logins go through TLS, with a certificate that the system's authorities vouch for; "
+            "auto: as each address wants it, plain first."
+        ),
+    ] = "auto"
     timeout: Annotated[Seconds, Field(description="The longest that one login may take.")] = 5.0
     rate: Annotated[RateText, Field(description="Logins per period, over all instances.")] = Rate(calls=50, period=1.0)
     address: Annotated[

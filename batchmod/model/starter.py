@@ -33,7 +33,8 @@ changes:                               # each kind at most once; on every instan
   # - tde: {}                          # cannot be undone; or {key_id: ..., role_arn: ...}
 
 proof:
-  password: settled                    # accepted < settled < login
+  password: settled                    # accepted < settled < login < login-and-old-refused
+  # tls: auto                          # or true or false: whether logins go through TLS
 
 rollout:
   max_targets: 10                      # a plan that would change more is refused

@@ -1,143 +1,115 @@
-"""The login proof: does a password log in, and is a wrong one refused? Plain TCP, the ACL form of engine 6.0 and newer.
+"""The login proof: does a password log in, and are others refused?
 
-A login is one connection, one AUTH, one PING, and no other byte. An answer that is neither a clear yes nor a clear no is
-"cannot tell"; its reason never repeats what the server said, which may be an echo of what it was sent.
+Where nobody says whether a server speaks TLS it is found out with a random password, never with a real one.
 """
 
-import asyncio
-import os
-from dataclasses import dataclass
-from enum import StrEnum
+import ssl
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from random import Random
 
-from redis.asyncio import Connection
-from redis.exceptions import RedisError
-
-from batchmod.errors import UsageError
 from batchmod.model.secret import Secret
+from batchmod.secrets.dialogue import Account, Answer, Heard, LoginResult, try_login
 from batchmod.secrets.generate import LONGEST, SYSTEM_RNG, generate
 
-# What a server says (lower case, anywhere in its error), and what that means for a login.
-_CANNOT_TELL = {
-    "connection closed": "the server closed the connection",
-    "max number of clients": "the server has no connection left",
-    "noauth": "the server forgot a login that it accepted",
-    "authentication required": "the server forgot a login that it accepted",
-    "loading": "the server is loading its data",
-    "no permissions": "logged in, but may not PING",
-    "wrong number of arguments": "the server knows no login by name: engine older than 6.0",
-    "without any password": "the server has no password",
-    "no password is set": "the server has no password",
-    "unknown command": "the server does not know AUTH or PING",
-    "protected mode": "the server is in protected mode",
-}
-_WRONG_PASSWORD = ("invalid username-password pair", "invalid password")  # as redis-py shows it, without its code
-_UNEXPECTED = "an unexpected answer"
+PASSWORD_FREE = "password-free access: a wrong password is accepted"  # noqa: S105  words for people
+OLD_LIVES = "the old password still logs in"
+
+Turn = Callable[[], AbstractAsyncContextManager[None]]
 
 
-class Answer(StrEnum):
-    YES = "yes"
-    NO = "no"
-    CANNOT_TELL = "cannot tell"
+class Logins:
+    """Proofs by login. Each single login takes a `turn` of its own and at most `timeout` seconds.
 
+    `tls`: True, with a certificate that the system's authorities (or SSL_CERT_FILE) vouch for and that is the host's;
+    False; or None: found out for each address, plain first. An address that answered TLS once, even with a certificate
+    that nobody vouches for, is never again sent anything in plain.
+    """
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoginResult:
-    answer: Answer
-    reason: str | None = None  # short, without any secret; None for a yes
+    def __init__(self, *, tls: bool | None, timeout: float, turn: Turn, rng: Random = SYSTEM_RNG) -> None:
+        self._tls = tls
+        self._timeout = timeout
+        self._turn = turn
+        self._rng = rng
+        self._secure: dict[str, bool] = {}  # by address, once it was found out
+        self._context: ssl.SSLContext | None = None
 
+    async def control(self, account: Account) -> str | None:
+        """None when a random wrong password is refused, so that a login means something; else why it does not."""
+        result = await self._wrong(account)
+        match result.answer:
+            case Answer.NO:
+                return None
+            case Answer.YES:
+                return PASSWORD_FREE
+            case Answer.CANNOT_TELL:
+                return result.reason
 
-def parse_address(text: str) -> tuple[str, int]:
-    """Host and port of `host:port`, `10.0.0.1:6379` or `[::1]:6379`. UsageError for anything else."""
-    host, colon, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise UsageError(f"{text}: an IPv6 address stands in brackets: [::1]:6379")
-    if not (host and colon and port.isascii() and port.isdigit() and len(port) <= len("65535")):
-        raise UsageError(f"{text}: not host:port")
-    if not 0 < int(port) < 2**16:
-        raise UsageError(f"{text}: there is no port {port}")
-    return host, int(port)
+    async def prove(self, account: Account, secret: Secret) -> LoginResult:
+        """Yes only when the password logs in and a random wrong one is refused right after it."""
+        result = await self.attempt(account, secret)
+        if result.answer is Answer.YES and (reason := await self.control(account)):
+            return LoginResult(answer=Answer.CANNOT_TELL, reason=reason)
+        return result
 
+    async def outdated(self, account: Account, old: Secret) -> str | None:
+        """None when the old password is refused; else why nobody can say so."""
+        result = await self.attempt(account, old)
+        match result.answer:
+            case Answer.NO:
+                return None
+            case Answer.YES:
+                return OLD_LIVES
+            case Answer.CANNOT_TELL:
+                return f"the old password: {result.reason}"
 
-async def try_login(address: str, login: str, secret: Secret, *, timeout: float) -> LoginResult:  # noqa: ASYNC109  the promise
-    """Whether this password logs in, within `timeout` seconds in all."""
-    try:
-        host, port = parse_address(address)
-    except UsageError as error:
-        return _cannot_tell(str(error))
-    # With no name, password, library or database told to it, the client has nothing to say on its own.
-    connection = Connection(
-        host=host, port=port, protocol=2, driver_info=None, socket_timeout=None, socket_connect_timeout=None
-    )
-    stage = "no route: "
-    try:
-        async with asyncio.timeout(timeout):
-            await connection.connect()  # type: ignore[no-untyped-call]  # redis-py annotates most of itself
-            stage = ""
-            return await _converse(connection, login, secret)
-    except TimeoutError:
-        return _cannot_tell(f"{stage}no answer within {timeout:g} s")
-    except RedisError as error:
-        return _judge(error, stage)
-    except ValueError:  # what redis-py makes of a malformed number or an endless line
-        return _cannot_tell(_UNEXPECTED)
-    finally:
-        await connection.disconnect(nowait=True)
+    async def attempt(self, account: Account, secret: Secret) -> LoginResult:
+        """Whether this password logs in; it goes only where, and as, the address is known to want it."""
+        secure = self._known(account)
+        if secure is None:
+            found = await self._find_out(account)
+            secure = self._known(account)
+            if secure is None or found.heard is Heard.STRANGER:
+                return found
+        return await self._try(account, secret, secure=secure)
 
+    async def _wrong(self, account: Account) -> LoginResult:
+        """The answer to a random password."""
+        secure = self._known(account)
+        if secure is None:
+            return await self._find_out(account)
+        return await self._try(account, generate(LONGEST, self._rng), secure=secure)
 
-async def control(address: str, login: str, *, timeout: float, rng: Random = SYSTEM_RNG) -> str | None:  # noqa: ASYNC109
-    """None when a random wrong password is refused, so that a login means something; else why it does not."""
-    result = await try_login(address, login, generate(LONGEST, rng), timeout=timeout)
-    match result.answer:
-        case Answer.NO:
-            return None
-        case Answer.YES:
-            return "password-free access: a wrong password is accepted"
-        case Answer.CANNOT_TELL:
-            return result.reason
+    def _known(self, account: Account) -> bool | None:
+        return self._secure.get(account.address) if self._tls is None else self._tls
 
+    async def _find_out(self, account: Account) -> LoginResult:
+        """The answer to a random password, in plain or else in TLS; the address's way is known from then on, if it
+        answered at all.
+        """
+        plain = await self._try(account, generate(LONGEST, self._rng), secure=False)
+        if plain.heard is Heard.REPLY:
+            self._secure.setdefault(account.address, False)
+        if plain.heard is not Heard.BREACH:
+            return plain
+        secure = await self._try(account, generate(LONGEST, self._rng), secure=True)
+        if secure.heard not in {Heard.REPLY, Heard.STRANGER}:
+            return plain
+        self._secure[account.address] = True
+        return secure
 
-async def prove(address: str, login: str, secret: Secret, *, timeout: float, rng: Random = SYSTEM_RNG) -> LoginResult:  # noqa: ASYNC109
-    """Yes only when the password logs in and a random wrong one is refused right after it; `timeout` is for each."""
-    result = await try_login(address, login, secret, timeout=timeout)
-    if result.answer is Answer.YES and (reason := await control(address, login, timeout=timeout, rng=rng)):
-        return _cannot_tell(reason)
-    return result
+    async def _try(self, account: Account, secret: Secret, *, secure: bool) -> LoginResult:
+        async with self._turn():
+            secure = secure or self._secure.get(
+                account.address, False
+            )  # found out while this login waited for its turn
+            result = await try_login(account, secret, timeout=self._timeout, tls=self._vouching() if secure else None)
+        if result.heard is Heard.BREACH and self._secure.get(account.address) is False:
+            del self._secure[account.address]  # it may speak TLS by now
+        return result
 
-
-async def _converse(connection: Connection, login: str, secret: Secret) -> LoginResult:
-    await connection.send_command("AUTH", login, secret.reveal(), check_health=False)
-    if await connection.read_response() != b"OK":
-        return _cannot_tell(_UNEXPECTED)
-    await connection.send_command("PING", check_health=False)
-    if await connection.read_response() != b"PONG":
-        return _cannot_tell(_UNEXPECTED)
-    return LoginResult(answer=Answer.YES)
-
-
-def _cannot_tell(reason: str) -> LoginResult:
-    return LoginResult(answer=Answer.CANNOT_TELL, reason=reason)
-
-
-def _judge(error: RedisError, stage: str) -> LoginResult:
-    if stage or isinstance(error.__context__, OSError):
-        return _cannot_tell(stage + _why(error.__context__))
-    text = str(error)
-    # Matched from its beginning: further on it may repeat the password, which may be made of any words.
-    if error.status_code == "WRONGPASS" or text.startswith(_WRONG_PASSWORD):
-        return LoginResult(answer=Answer.NO, reason="wrong password")
-    said = f"{error.status_code or ''} {text}".lower()
-    return _cannot_tell(next((reason for words, reason in _CANNOT_TELL.items() if words in said), _UNEXPECTED))
-
-
-def _why(cause: BaseException | None) -> str:
-    """The system's words. asyncio replaces them where there is a number; a name that is not found has a negative one."""
-    match cause:
-        case OSError(errno=int(number)) if number > 0:
-            return os.strerror(number)
-        case OSError(strerror=str(words)):
-            return words
-        case _:
-            return "the connection was lost"
+    def _vouching(self) -> ssl.SSLContext:
+        """Made once: it reads all of the system's authorities."""
+        if self._context is None:
+            self._context = ssl.create_default_context()
+        return self._context

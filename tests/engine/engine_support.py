@@ -16,7 +16,7 @@ from batchmod.engine.leftovers import leftovers_of
 from batchmod.engine.watcher import Sight
 from batchmod.errors import CallError, Verdict
 from batchmod.journal.memory import MemoryJournal
-from batchmod.model.events import Kind, Phase, Proof
+from batchmod.model.events import BY_LOGIN, Kind, Phase, Proof
 from batchmod.model.plan import Lane, PlannedRow, Values
 from batchmod.model.record import RowState, Run
 from batchmod.model.secret import Secret
@@ -47,7 +47,9 @@ class World:
     statuses: list[str | CallError | None] = field(default_factory=lambda: ["Normal"])
     values: list[Values] = field(default_factory=lambda: [{"name": "new"}])
     logins: list[str | None] = field(default_factory=lambda: [None])  # None: proved, else why not
-    preflight_says: str | None = None
+    preflight_says: str | CallError | None = None
+    old_logins: list[str | None] = field(default_factory=lambda: [None])  # None: refused, else why not
+    old: list[str] = field(default_factory=list)  # the passwords that had to be refused
     sent: list[str | None] = field(default_factory=list)
     sent_at: list[float] = field(default_factory=list)
     before_send: Callable[[], None] = lambda: None
@@ -79,10 +81,17 @@ class World:
         return values
 
     async def preflight(self, row: PlannedRow) -> str | None:  # noqa: ARG002  all are alike
+        if isinstance(self.preflight_says, CallError):
+            raise self.preflight_says
         return self.preflight_says
 
     async def prove(self, row: PlannedRow, secret: Secret) -> str | None:  # noqa: ARG002  all are alike
         reason: str | None = self._next(self.logins)
+        return reason
+
+    async def outdated(self, row: PlannedRow, old: Secret) -> str | None:  # noqa: ARG002  all are alike
+        self.old.append(old.reveal())
+        reason: str | None = self._next(self.old_logins)
         return reason
 
 
@@ -147,7 +156,7 @@ class Desk:
             hands={Lane("1", "cn-hangzhou"): world},
             ledger=self.journal,
             vault=self.store,
-            prover=world if level is Proof.LOGIN else None,
+            prover=world if level in BY_LOGIN else None,
             new_password=lambda: Secret(f"Passw0rd-{run_id}"),
             level=level,
             limits=limits,

@@ -49,6 +49,7 @@ class Region:
     instances: dict[str, One] = field(default_factory=dict)
     fails: CallError | None = None
     forbidden: frozenset[str] = frozenset()
+    net_info: Mapping[str, str] = field(default_factory=dict)
     reads: list[str] = field(default_factory=list)
 
     def _read(self, api: str) -> None:
@@ -79,6 +80,12 @@ class Region:
         self._read("key")
         return Key()
 
+    async def address(self, instance_id: str) -> str | None:
+        self._read("address")
+        if instance_id in self.forbidden:
+            raise FORBIDDEN
+        return self.net_info.get(instance_id)
+
 
 def region(*instances: One | str, **more: Any) -> Region:
     ones = [One(id=one) if isinstance(one, str) else one for one in instances]
@@ -93,6 +100,10 @@ async def not_current(_: InstanceKey) -> bool:
     return False
 
 
+async def nothing_lacks(_: InstanceKey) -> None:
+    return None
+
+
 async def plan(
     cloud: Mapping[tuple[str, str], Region],
     *,
@@ -102,6 +113,7 @@ async def plan(
     exclude: frozenset[str] = frozenset(),
     failed: Sequence[FailedAccount] = (),
     skip_failed: bool = False,
+    addresses: bool = False,
 ) -> Plan:
     accounts = Accounts()
     manifest = Manifest.model_validate({"version": 1, "name": "job", "targets": ["r-1"], "changes": list(changes)})
@@ -111,6 +123,8 @@ async def plan(
             Lane(IDS[account], place),
             changes=manifest.changes,
             is_current=not_current,
+            lacks_old=nothing_lacks,
+            addresses=addresses,
             accounts=accounts,
             attempts=1,
             max_delay=1.0,
@@ -131,7 +145,7 @@ async def plan(
             excluded=lambda name: name in exclude,
             changes=manifest.changes,
             address=None,
-            login=False,
+            login=addresses,
         )
     )
 

@@ -91,18 +91,20 @@ def test_a_password_that_is_current_already_is_unchanged() -> None:
 
 
 def test_what_a_login_could_not_prove_is_not_planned() -> None:
-    """An engine before 6.0, or no address: skipped with the reason, not sent and then unresolved."""
+    """No address: skipped with the reason, not sent and then unresolved; what is not Normal yet is asked for it later."""
     wanted = changes({"password": {"generate": {}}})
 
-    def verdict(instance: Seen, *, address: str | None = None, login: bool = True) -> Phase:
-        observed = replace(OBSERVED, instance=instance)
+    def verdict(instance: Seen, *, address: str | None = None, login: bool = True, asked: str | None = None) -> Phase:
+        observed = replace(OBSERVED, instance=instance, address=asked)
         (row,) = rows_of(observed, wanted, address=address, login=login, first=0)
         assert (row.reason is None) == (row.verdict is Phase.PLANNED)
+        assert row.address == (address or instance.address or asked)
         return row.verdict
 
-    assert verdict(Seen(engine_version="5.0")) is Phase.SKIPPED
-    assert verdict(Seen(engine_version="5.0"), login=False) is Phase.PLANNED
-    assert verdict(Seen(engine_version="6.0")) is Phase.PLANNED
+    assert verdict(Seen(engine_version="5.0")) is Phase.PLANNED
+    assert verdict(Seen(address=None), login=False) is Phase.PLANNED
+    assert verdict(Seen(address=None), asked="10.0.0.2:6379") is Phase.PLANNED
+    assert verdict(Seen(address=None, status="Creating")) is Phase.PLANNED
     assert verdict(Seen(address=None)) is Phase.SKIPPED
     assert verdict(Seen(address=None), address="127.0.0.1:6379") is Phase.PLANNED
 
@@ -137,3 +139,14 @@ def test_what_live_facts_break_is_an_error_of_the_plan(entry: dict[str, Any]) ->
     """With the target's place."""
     with pytest.raises(UsageError, match=r"job\.yaml:3:5: r-1: "):
         plan(OBSERVED, entry)
+
+
+def test_a_proof_that_can_never_be_is_an_error_of_the_plan() -> None:
+    """With the target's place and what to do; not where the row is not sent anyway."""
+    lacking = replace(OBSERVED, lacks_old="proof login-and-old-refused: import it")
+    wanted = changes({"password": {"env": "X"}})
+    with pytest.raises(UsageError, match=r"job\.yaml:3:5: r-1: proof login-and-old-refused: import it"):
+        list(rows_of(lacking, wanted, address=None, login=True, first=0))
+    for unsent in (replace(lacking, password_is_current=True), replace(lacking, instance=Seen(status="Inactive"))):
+        (row,) = rows_of(unsent, wanted, address=None, login=True, first=0)
+        assert not row.will_send

