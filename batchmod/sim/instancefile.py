@@ -56,6 +56,7 @@ INSTANCE_READERS: Mapping[str, Callable[[Node], Any]] = {
     "password_free": Node.flag,
     "tags": _tags,
     "address": _address,
+    "listed_address": Node.flag,
     "missing": Node.flag,
     "vanish_after": Node.number,
 }

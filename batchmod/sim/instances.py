@@ -3,6 +3,8 @@
 import hashlib
 from dataclasses import dataclass, field
 
+CREATING = "Creating"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encryption:
@@ -66,6 +68,7 @@ class Instance:
     support_tde: bool = True
     release_protection: bool = False
     password_free: bool = False
+    listed_address: bool = True  # DescribeInstances tells it, not only DescribeDBInstanceNetInfo
     status: str = "Normal"  # without a task
     tags: dict[str, str] = field(default_factory=lambda: {"env": "prod"})
     vanish_after: float | None = None  # seconds from the start
@@ -81,6 +84,10 @@ class Instance:
     @property
     def instance_type(self) -> str:
         return "Tair" if self.edition == "Enterprise" else "Redis"
+
+    def is_reachable(self, status: str) -> bool:
+        """What is being made has no address yet."""
+        return status != CREATING
 
     @property
     def host(self) -> str:

@@ -55,7 +55,8 @@ def authorized(cloud: FakeCloud, call: Call) -> Reply:
 
 
 def net_info(cloud: FakeCloud, call: Call) -> Reply:
-    return network(instance_of(cloud, call))
+    instance = instance_of(cloud, call)
+    return network(instance, cloud.status(instance))
 
 
 def regions(cloud: FakeCloud, call: Call) -> Reply:

@@ -22,7 +22,7 @@ NONE_IN_LIST = frozenset(  # what DescribeInstanceAttribute does not say of an i
 def listed(each: Instance, status: str) -> dict[str, Any]:
     """One element of DescribeInstances: no release protection, TDE support or password-free switch here."""
     return (
-        _placement(each)
+        _placement(each, status)
         | {
             "InstanceId": each.id,
             "InstanceName": each.name,
@@ -54,7 +54,7 @@ def listed(each: Instance, status: str) -> dict[str, Any]:
     )
 
 
-def _placement(each: Instance) -> dict[str, Any]:
+def _placement(each: Instance, status: str) -> dict[str, Any]:
     """Where it is, and how it is reached."""
     in_vpc = each.network_type == "VPC"
     return {
@@ -65,7 +65,7 @@ def _placement(each: Instance) -> dict[str, Any]:
         "VpcId": each.vpc_id if in_vpc else "",
         "VSwitchId": each.vswitch_id if in_vpc else "",
         "PrivateIp": each.private_ip,
-        "ConnectionDomain": each.host,
+        "ConnectionDomain": each.host if each.listed_address and each.is_reachable(status) else "",
         "Port": each.port,
         "ConnectionMode": "Standard",
     }
@@ -116,16 +116,24 @@ def described(each: Instance, status: str) -> dict[str, Any]:
     }
 
 
-def network(each: Instance) -> dict[str, Any]:
-    """The reply of DescribeDBInstanceNetInfo: one private address."""
+def network(each: Instance, status: str) -> dict[str, Any]:
+    """The reply of DescribeDBInstanceNetInfo: one private address, which of a cluster is the proxy's; before it a
+    cluster's direct one. None while the instance is being made.
+    """
+    directs = (1, 0) if each.architecture == "cluster" else (0,)
+    items = [_net_item(each, direct) for direct in directs] if each.is_reachable(status) else []
+    return {"InstanceNetworkType": each.network_type, "NetInfoItems": {"InstanceNetInfo": items}}
+
+
+def _net_item(each: Instance, direct: int) -> dict[str, Any]:
     in_vpc = each.network_type == "VPC"
-    item = {
+    return {
         "ConnectionString": each.host,
         "Port": str(each.port),
         "IPAddress": each.private_ip,
         "IPType": "Private" if in_vpc else "Inner",
         "DBInstanceNetType": "2" if in_vpc else "1",
-        "DirectConnection": 0,
+        "DirectConnection": direct,
         "VPCId": each.vpc_id if in_vpc else "",
         "VSwitchId": each.vswitch_id if in_vpc else "",
         "VPCInstanceId": each.id if in_vpc else "",
@@ -133,4 +141,3 @@ def network(each: Instance) -> dict[str, Any]:
         "Upgradeable": "False",
         "IsSlaveProxy": 0,
     }
-    return {"InstanceNetworkType": each.network_type, "NetInfoItems": {"InstanceNetInfo": [item]}}

@@ -403,3 +403,58 @@ async def test_the_custom_key_is_told() -> None:
         key = await Inventory(b.client).encryption_key("r-1")
     assert key == Key(key_id="k-1", role_arn="acs:ram::1:role/x", algorithm="AES-CTR-256")
     assert [(one.api, one.form) for one in b.asked] == [("DescribeEncryptionKey", {"InstanceId": "r-1"})]
+
+
+def net(**item: Any) -> dict[str, Any]:
+    """One item of DescribeDBInstanceNetInfo, a proxy's inside a VPC."""
+    usual = {"ConnectionString": "h", "Port": "6379", "IPType": "Private", "DirectConnection": 0, "IsSlaveProxy": 0}
+    return {**usual, **item}
+
+
+@pytest.mark.parametrize(
+    ("items", "address"),
+    [
+        ([net()], "h:6379"),
+        ([net(Port=6380)], "h:6380"),
+        (
+            [
+                net(IPType="Public", ConnectionString="public"),
+                net(IPType="Inner", ConnectionString="inner"),
+                net(ConnectionString="private"),
+            ],
+            "private:6379",
+        ),
+        ([net(IPType="Public", ConnectionString="public"), net(IPType="Inner")], "h:6379"),
+        ([net(IPType="Public")], "h:6379"),
+        (
+            [net(ConnectionString="direct", DirectConnection=1), net(IPType="Public", ConnectionString="proxy")],
+            "proxy:6379",
+        ),
+        ([net(ConnectionString="direct", DirectConnection="1")], None),
+        (
+            [net(ConnectionString="replica", IsSlaveProxy=1), net(IPType="Public", ConnectionString="proxy")],
+            "proxy:6379",
+        ),
+        ([net(ConnectionString="", IPAddress="10.0.0.7")], "10.0.0.7:6379"),
+        ([net(ConnectionString="2001:db8::7")], "[2001:db8::7]:6379"),
+        ([net(ConnectionString="[2001:db8::7]")], "[2001:db8::7]:6379"),
+        ([net(ConnectionString="")], None),
+        ([net(Port="")], None),
+        ([net(Port="0")], None),
+        ([net(Port="65536")], None),
+        ([net(IPType="Other")], None),
+        ([], None),
+    ],
+)
+async def test_the_address_that_proves_a_whole_instance(items: list[dict[str, Any]], address: str | None) -> None:
+    """The proxy's, as near as there is one; never that of a single shard."""
+    async with bench(lambda _: ok(InstanceNetworkType="VPC", NetInfoItems={"InstanceNetInfo": items})) as b:
+        assert await Inventory(b.client).address("r-1") == address
+    assert [(one.api, one.form["InstanceId"]) for one in b.asked] == [("DescribeDBInstanceNetInfo", "r-1")]
+
+
+async def test_net_info_without_its_list_is_no_answer() -> None:
+    """Unreadable, which is not "there is none"."""
+    async with bench(lambda _: ok(InstanceNetworkType="VPC")) as b:
+        with pytest.raises(CallError, match="UnreadableReply"):
+            await Inventory(b.client).address("r-1")

@@ -10,6 +10,7 @@ from engine_support import BUSY, LIMITS, LOST, NOT_SENT, OK, REFUSED, STOPPED, T
 from batchmod.engine.budget import Budget
 from batchmod.engine.driver import drive
 from batchmod.engine.halt import Halt
+from batchmod.engine.old import NO_OLD, old_secret
 from batchmod.engine.runner import run_all
 from batchmod.errors import JournalError, StoreError
 from batchmod.model.events import Kind, Phase, Proof, StoppedBy
@@ -58,6 +59,57 @@ async def test_a_password_is_pending_before_it_is_sent_and_current_after_it_is_p
     assert world.sent == ["Passw0rd-a"]
     assert (state.phase, state.proof) == (Phase.CHANGED, Proof.LOGIN)
     assert await desk.stages(PASSWORD) == [("current", "Passw0rd-a")]
+
+
+async def test_the_old_password_has_to_be_refused(desk: Desk) -> None:
+    """Looked at again while it still logs in; nothing is sent again meanwhile, not even in doubt."""
+    await desk.go(World(), PASSWORD, run_id="a")
+    for reply, run_id, old in ((OK, "b", "Passw0rd-a"), (LOST, "c", "Passw0rd-b")):
+        alive = "the old password still logs in"
+        world = World(replies=[reply], old_logins=[alive, alive, None])
+        state = await desk.go(world, PASSWORD, run_id=run_id, level=Proof.LOGIN_AND_OLD_REFUSED)
+        assert (state.phase, state.proof) == (Phase.CHANGED, Proof.LOGIN_AND_OLD_REFUSED)
+        assert (len(world.sent), world.old) == (1, [old] * 3)
+        assert (await desk.stages(PASSWORD))[-1] == ("current", f"Passw0rd-{run_id}")
+
+
+async def test_an_old_password_that_lives_to_the_deadline(desk: Desk) -> None:
+    """Unresolved with that reason, and both stay readable: the new one is not promoted."""
+    await desk.go(World(), PASSWORD, run_id="a")
+    world = World(replies=[LOST], old_logins=["the old password still logs in"])
+    limits = replace(LIMITS, settle_timeout=0.7)
+    state = await desk.go(world, PASSWORD, run_id="b", level=Proof.LOGIN_AND_OLD_REFUSED, limits=limits)
+    assert (state.phase, len(world.sent)) == (Phase.UNRESOLVED, 1)
+    assert state.detail == "no proof within 1 s: the old password still logs in; the new password logged in"
+    assert await desk.stages(PASSWORD) == [("current", "Passw0rd-a"), ("pending", "Passw0rd-b")]
+
+
+async def test_without_an_old_password_nothing_can_be_seen_refused(desk: Desk) -> None:
+    """Which the plan refuses; should it happen all the same, the row is unresolved."""
+    limits = replace(LIMITS, settle_timeout=0.7)
+    state = await desk.go(World(), PASSWORD, level=Proof.LOGIN_AND_OLD_REFUSED, limits=limits)
+    assert state.phase is Phase.UNRESOLVED
+    assert NO_OLD in (state.detail or "")
+
+
+async def test_an_old_password_that_is_the_new_one_is_not_the_old_one(desk: Desk) -> None:
+    """A leftover that was settled may have the value that is sent again: then the one before it has to be refused."""
+    await desk.go(World(), PASSWORD, run_id="a")
+    await desk.go(World(), PASSWORD, run_id="b")
+    again = Secret("Passw0rd-b")
+    old = await old_secret(desk.store, PASSWORD.key, again)
+    assert old == Secret("Passw0rd-a")
+    assert await old_secret(desk.store, PASSWORD.key, None) == again
+
+
+async def test_a_route_that_the_service_does_not_tell(desk: Desk) -> None:
+    """Nothing is sent; an error of the account stops it, any other is the row's own."""
+    world = World(preflight_says=REFUSED)
+    state = await desk.go(world, PASSWORD)
+    assert (state.phase, state.code, world.sent) == (Phase.SKIPPED, "Some.Refusal", [])
+    world = World(preflight_says=STOPPED)
+    state = await desk.go(world, PASSWORD, run_id="b")
+    assert (state.phase, state.code, world.sent) == (Phase.NOT_STARTED, "SignatureDoesNotMatch", [])
 
 
 async def test_busy_is_waited_out_and_throttling_does_not_count(desk: Desk) -> None:

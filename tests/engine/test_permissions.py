@@ -83,6 +83,17 @@ def test_what_is_not_sent_needs_no_permission_to_send() -> None:
     assert allowed(document) == {"kvstore:DescribeInstances": [ONE]}
 
 
+def test_an_address_that_is_not_listed_is_asked_for_by_name() -> None:
+    """DescribeDBInstanceNetInfo on those instances alone, of the whole region where there are too many."""
+    entry = changes({"password": {"generate": {}}})
+    rows = [row(Kind.PASSWORD), row(Kind.PASSWORD, instance="r-2")]
+    api = "kvstore:DescribeDBInstanceNetInfo"
+    assert allowed(policy(rows, entry, (), (), {rows[0].key}))[api] == [ONE]
+    assert api not in allowed(policy(rows, entry, (), ()))
+    many = [row(Kind.PASSWORD, instance=f"r-{number:04d}") for number in range(400)]
+    assert allowed(policy(many, entry, (), (), {many[0].key}))[api] == [ALL]
+
+
 def test_to_list_is_to_read_a_whole_region() -> None:
     """And to change stays with the instances that were selected."""
     lane = Lane(ACCOUNT, "cn-hangzhou")

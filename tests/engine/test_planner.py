@@ -10,6 +10,7 @@ from selector_records import a_selector
 
 from batchmod.engine.accounts import FORBIDDEN_IN_A_ROW, Accounts
 from batchmod.engine.clock import Clock
+from batchmod.engine.judging import NO_ADDRESS
 from batchmod.engine.planner import Planner, Wanted
 from batchmod.engine.reading import Reader
 from batchmod.errors import CallError, UsageError, Verdict
@@ -49,6 +50,7 @@ class Region:
     instances: dict[str, One] = field(default_factory=dict)
     fails: CallError | None = None
     forbidden: frozenset[str] = frozenset()
+    net_forbidden: frozenset[str] = frozenset()
     net_info: Mapping[str, str] = field(default_factory=dict)
     reads: list[str] = field(default_factory=list)
 
@@ -82,7 +84,7 @@ class Region:
 
     async def address(self, instance_id: str) -> str | None:
         self._read("address")
-        if instance_id in self.forbidden:
+        if instance_id in self.net_forbidden:
             raise FORBIDDEN
         return self.net_info.get(instance_id)
 
@@ -295,3 +297,33 @@ async def test_refusals_in_a_row_are_the_accounts() -> None:
     entry = {"attributes": {"release_protection": True}}
     with pytest.raises(UsageError, match="account prod, region cn-hangzhou: cannot be read: Forbidden"):
         await plan({("prod", "cn-hangzhou"): there}, selectors=[a_selector()], changes=[entry])
+
+
+ROTATE: dict[str, Any] = {"password": {"generate": {}}}
+
+
+async def test_an_address_that_is_not_listed_is_asked_for_once() -> None:
+    """Only for a password that a login proves, of an instance that is Normal."""
+    bare = [One(id="r-1", address=None), One(id="r-2"), One(id="r-3", address=None, status="Creating")]
+    there = region(*bare, One(id="r-4", address=None), net_info={"r-1": "10.0.0.7:6379"})
+    targets = [target(f"r-{number}") for number in range(1, 5)]
+    made = await plan({("prod", "cn-hangzhou"): there}, targets=targets, changes=[ROTATE], addresses=True)
+    assert [row.address for row in made.rows] == ["10.0.0.7:6379", "10.0.0.1:6379", None, None]
+    assert [row.will_send for row in made.rows] == [True, True, True, False]
+    assert made.rows[3].reason == NO_ADDRESS
+    assert there.reads.count("address") == 2
+    for changes, addresses in (([NAME], True), ([ROTATE], False)):
+        there.reads.clear()
+        await plan({("prod", "cn-hangzhou"): there}, targets=targets, changes=changes, addresses=addresses)
+        assert "address" not in there.reads
+
+
+async def test_an_address_that_is_refused_fails_its_row() -> None:
+    """With the service's code, and no other row."""
+    there = region(One(id="r-1", address=None), One(id="r-2"), net_forbidden=frozenset({"r-1"}))
+    targets = [target("r-1"), target("r-2")]
+    made = await plan({("prod", "cn-hangzhou"): there}, targets=targets, changes=[ROTATE], addresses=True)
+    assert [(row.verdict, row.error_code) for row in made.rows] == [
+        (Phase.FAILED, FORBIDDEN.code),
+        (Phase.PLANNED, None),
+    ]

@@ -161,6 +161,30 @@ def test_what_an_override_says_is_shown() -> None:
     assert (classic["InstanceNetworkType"], classic["NetInfoItems"]["InstanceNetInfo"][0]["VPCId"]) == ("CLASSIC", "")
 
 
+def net_info(call: Caller, instance_id: str) -> list[tuple[str, str, int]]:
+    """Address, network and directness of each item."""
+    items = call("DescribeDBInstanceNetInfo", instance_id).fields["NetInfoItems"]["InstanceNetInfo"]
+    return [(f"{each['ConnectionString']}:{each['Port']}", each["IPType"], each["DirectConnection"]) for each in items]
+
+
+def test_where_an_instance_is_reached() -> None:
+    """In list and net info; by choice in net info only; nowhere while it is being made; a cluster directly too."""
+    call = Caller(
+        f"""
+        busy: [{{match: {THREE}, seconds: 5, status: Creating}}]
+        instances: {{{ONE}: {{architecture: cluster}}, {TWO}: {{listed_address: false, architecture: rwsplit}}}}"""
+    )
+    fields = call.send("DescribeInstances", {"InstanceIds": f"{ONE},{TWO},{THREE}"}).fields
+    listed = [each["ConnectionDomain"] for each in fields["Instances"]["KVStoreInstance"]]
+    assert listed == ["127.0.0.1", "", ""]
+    proxy = ("127.0.0.1:6379", "Private", 0)
+    assert net_info(call, ONE) == [("127.0.0.1:6379", "Private", 1), proxy]
+    assert net_info(call, TWO) == [proxy]
+    assert net_info(call, THREE) == []
+    call.clock.now += 6
+    assert net_info(call, THREE) == [proxy]
+
+
 def listed_tags(call: Caller, **more: str) -> list[tuple[str, str, str]]:
     """All pages of ListTagResources in cn-hangzhou."""
     found, token = [], ""
