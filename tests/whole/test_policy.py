@@ -83,6 +83,21 @@ async def test_the_policy_of_a_selection_is_enough(tmp_path: Path) -> None:
     assert all(resource.endswith(("r-sim000000", "r-sim000001")) for resource in changing["Resource"])
 
 
+async def test_an_address_that_is_asked_for_is_in_the_policy(tmp_path: Path) -> None:
+    """Of the instances that a login proves and whose address is not listed, and of no other; without it the row fails."""
+    faults = {"instances": {"r-sim000001": {"listed_address": False}}}
+    work: dict[str, Any] = {"changes": [{"password": {"generate": {}}}], "proof": {"password": "login"}}
+    async with bench(tmp_path, instances=2, faults=faults) as b:
+        document = (await printed(b, b.manifest(targets=b.targets(2), **work)))["default"]
+    (asking,) = (one for one in document["Statement"] if one["Action"] == ["kvstore:DescribeDBInstanceNetInfo"])
+    assert asking["Resource"] == [f"acs:kvstore:cn-shanghai:{ACCOUNT}:instance/r-sim000001"]
+    less = {**document, "Statement": [one for one in document["Statement"] if one is not asking]}
+    for name, allowed, found in (("whole", document, {"changed": 2}), ("less", less, {"changed": 1, "failed": 1})):
+        async with bench(made(tmp_path / name), instances=2, faults={**faults, **under(allowed)}) as b:
+            await b.run("run", str(b.manifest(targets=b.targets(2), **work)), "--yes")
+            assert b.outcomes() == found
+
+
 async def test_encrypting_is_allowed_with_its_condition_only(tmp_path: Path) -> None:
     """The printed statement carries the service's condition key, and the table shows the document."""
     async with bench(tmp_path, instances=1) as b:
