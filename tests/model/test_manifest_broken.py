@@ -92,6 +92,8 @@ CASES = {  # text, place and path, a part of the message
     # what is not there yet
     "notify": (GOOD + "notify: []\n", "5:1: notify: ", "unknown key"),
     "waves": (GOOD + "rollout: {waves: [1]}\n", "5:11: rollout.waves: ", "known here: max_targets, max_failures"),
+    "tls in quotes": (GOOD + "proof: {tls: 'true'}\n", "5:14: proof.tls: ", "must be auto, true or false"),
+    "tls as a number": (GOOD + "proof: {tls: 1}\n", "5:14: proof.tls: ", "must be auto, true or false"),
     "tls": (GOOD + "proof: {tls: maybe}\n", "5:14: proof.tls: ", "must be auto, true or false"),
     "max_age": (
         changes("- password: {generate: {}, max_age: 30d}"),

@@ -110,11 +110,20 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     assert (manifest.report.dir, manifest.report.formats) == ("out", ("json",))
 
 
+@pytest.mark.parametrize(("text", "tls"), [("auto", "auto"), ("true", True), ("false", False)])
+def test_tls_is_auto_or_a_switch(tmp_path: Path, text: str, tls: str | bool) -> None:
+    """Kept as written, through the journal's copy too; the strongest proof is a word like the others."""
+    found = loaded(tmp_path, GOOD + f"proof: {{tls: {text}, password: login-and-old-refused}}\n")
+    for manifest in (found.manifest, restore(found.normalised)):
+        assert manifest.proof.tls is tls or manifest.proof.tls == "auto" == tls
+        assert manifest.proof.password is Proof.LOGIN_AND_OLD_REFUSED
+
+
 def test_the_defaults_are_those_promised(tmp_path: Path) -> None:
     """Nothing written: the values that the manual states."""
     manifest = loaded(tmp_path, GOOD).manifest
     assert (manifest.accounts, manifest.endpoints, manifest.defaults.account) == ({}, {}, "default")
-    assert manifest.proof.password is Proof.SETTLED
+    assert (manifest.proof.password, manifest.proof.tls) == (Proof.SETTLED, "auto")
     assert (manifest.proof.timeout, manifest.proof.rate, manifest.proof.address) == (
         5.0,
         Rate(calls=50, period=1.0),

