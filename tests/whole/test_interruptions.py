@@ -239,15 +239,6 @@ async def test_run_resume_continues_what_is_the_same_and_closes_what_is_not(tmp_
                     assert b.truth(row["instance_id"])["name"] == f"{row['instance_id']}-{'c' if changed else 'a'}"
 
 
-async def test_an_engine_that_a_login_cannot_prove_is_skipped(tmp_path: Path) -> None:
-    """Before anything is sent to it."""
-    async with bench(tmp_path, instances=2, faults={"instances": {"r-sim000001": {"engine_version": "5.0"}}}) as b:
-        manifest = b.manifest(targets=b.targets(2), changes=[ROTATE], proof=LOGIN)
-        assert (await b.run("run", str(manifest), "--yes")).code == 0
-        assert [row["outcome"] for row in b.report()["rows"]] == ["changed", "skipped"]
-        assert b.truth("r-sim000001")["password_generation"] == 0
-
-
 async def test_a_campaign_without_passwords_needs_no_key(tmp_path: Path) -> None:
     """No store and no age key are made for a rename."""
     async with bench(tmp_path, instances=1) as b:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fleet_support import RENAME, answered
 from login_support import Authority, Terminator
-from whole_support import Bench, bench
+from whole_support import Bench, bench, reaches
 
 MODIFY, NET_INFO = "ModifyInstanceAttribute", "DescribeDBInstanceNetInfo"
 ROTATE: dict[str, Any] = {"password": {"generate": {}}}
@@ -80,30 +80,52 @@ async def test_an_address_of_the_manifest_is_the_only_one(tmp_path: Path) -> Non
         assert (b.outcomes(), b.calls(NET_INFO)) == ({"changed": 1}, 0)
 
 
+MADE: dict[str, Any] = {
+    "busy": [{"match": ONE, "seconds": 600, "status": "Creating"}],
+    "instances": {ONE: {"listed_address": False, "engine_version": "5.0"}},
+}
+
+
+async def started_while_it_is_made(b: Bench) -> asyncio.subprocess.Process:
+    """A run whose plan found the instance without any address; only now it is Normal."""
+    process = await b.start("run", str(b.manifest(targets=b.targets(1), changes=[ROTATE], proof=LOGIN)), "--yes")
+    await reaches(b, "DescribeInstances", 2)  # the plan, and a look at what is busy
+    assert b.calls(NET_INFO) == 0
+    b.sim.cloud.instances[ONE].task = None
+    return process
+
+
 async def test_an_instance_that_is_being_made_is_asked_for_its_address_later(tmp_path: Path) -> None:
     """It has none when the plan is made: it is asked once it is Normal, before anything is sent."""
-    busy = {"match": ONE, "seconds": 3, "status": "Creating"}
-    instances = {ONE: {"listed_address": False}}
-    async with bench(tmp_path, instances=1, faults={"busy": [busy], "instances": instances}) as b:
-        manifest = b.manifest(targets=b.targets(1), changes=[ROTATE], proof=LOGIN)
-        await b.run("plan", str(manifest))
-        assert b.calls(NET_INFO) == 0
-        result = await b.run("run", str(manifest), "--yes")
-        assert result.code == 0, result.err
+    async with bench(tmp_path, instances=1, faults=MADE) as b:
+        process = await started_while_it_is_made(b)
+        _, err = await process.communicate()
+        assert process.returncode == 0, err
         assert details(b) == [("changed", "login", None)]
         assert (b.calls(NET_INFO), answered(b, MODIFY)) == (1, {"OK": 1})
 
 
+async def test_a_killed_run_finds_its_way_again(tmp_path: Path) -> None:
+    """In doubt, old engine, and an address that no plan knew: asked for anew, proved, and sent once."""
+    hang = {"api": MODIFY, "play": [{"fault": "hang", "seconds": 600}]}
+    async with bench(tmp_path, instances=1, faults={**MADE, "scripts": [hang]}) as b:
+        process = await started_while_it_is_made(b)
+        await reaches(b, MODIFY, 1)
+        process.kill()
+        await process.communicate()
+        result = await b.run("resume")
+        assert result.code == 0, result.err
+        assert details(b) == [("changed", "login", None)]
+        assert (await is_the_truth(b), b.calls(MODIFY), b.calls(NET_INFO)) == (True, 1, 2)
+
+
 async def test_an_address_that_may_not_be_asked_for_later(tmp_path: Path) -> None:
     """Nothing is sent, and the row has the service's code."""
-    faults = {
-        "busy": [{"match": ONE, "seconds": 2, "status": "Creating"}],
-        "instances": {ONE: {"listed_address": False}},
-        "refuse": [{"match": ONE, "api": NET_INFO, "code": "Forbidden.RAM"}],
-    }
-    async with bench(tmp_path, instances=1, faults=faults) as b:
-        result = await b.run("run", str(b.manifest(targets=b.targets(1), changes=[ROTATE], proof=LOGIN)), "--yes")
-        assert result.code == 0, result.err
+    refuse = {"match": ONE, "api": NET_INFO, "code": "Forbidden.RAM"}
+    async with bench(tmp_path, instances=1, faults={**MADE, "refuse": [refuse]}) as b:
+        process = await started_while_it_is_made(b)
+        _, err = await process.communicate()
+        assert process.returncode == 0, err
         (row,) = b.report()["rows"]
         assert (row["outcome"], row["error_code"], b.calls(MODIFY)) == ("skipped", "Forbidden.RAM", 0)
 
