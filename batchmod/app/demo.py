@@ -19,6 +19,16 @@ from batchmod.errors import UsageError
 JOBS = Path(__file__).parents[2] / "jobs"
 INSTANCES = 60
 DRAIN = 10.0  # seconds that an interrupted demo may settle
+KEPT = (
+    "PATH",
+    "HOME",
+    "TMPDIR",
+    "LANG",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "PYTHONPATH",
+    "VIRTUAL_ENV",
+)  # variables that a Python program may need
 READY = 30.0  # seconds within which the simulator must answer
 
 
@@ -53,8 +63,8 @@ async def demo(options: Options) -> int:
 @asynccontextmanager
 async def simulator(*arguments: str) -> AsyncIterator[dict[str, str]]:
     """A simulator on a port of its own, stopped at the end; what it said on its first line."""
-    # No credentials of ours: the simulator makes its own.
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("ALIBABA_CLOUD_")}
+    # Nothing of ours that may be a secret: keys, passwords, a proxy's URL. The simulator makes its own.
+    environ = {name: os.environ[name] for name in KEPT if name in os.environ}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

@@ -14,7 +14,6 @@ from batchmod.app.session import (
     check_report_dir,
     find_run,
     hold,
-    no_core_dumps,
     report_dir,
     state_of,
     unfinished_runs,
@@ -34,7 +33,6 @@ from batchmod.model.secret import Secret
 
 async def resume(wanted: str | None, options: Options) -> int:
     """Continues an unfinished run where it was left; the exit code."""
-    no_core_dumps()
     state, clock = state_of(options, None), Clock()
     run = unfinished_run(state, wanted)
     if run is None:
@@ -58,7 +56,6 @@ async def resume(wanted: str | None, options: Options) -> int:
 
 async def abandon(wanted: str, options: Options) -> int:
     """Settles what is in doubt as far as looking can, sends nothing, and closes the run; the exit code."""
-    no_core_dumps()
     state, clock = state_of(options, None), Clock()
     run = unfinished_run(state, wanted)
     if run is None:

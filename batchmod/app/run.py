@@ -15,7 +15,6 @@ from batchmod.app.session import (
     check_report_dir,
     hold,
     new_run_id,
-    no_core_dumps,
     report_dir,
     state_of,
     unfinished_runs,
@@ -38,7 +37,6 @@ async def run(manifest_path: Path, options: Options) -> int:
 
     With `resume`, an unfinished run of the name is continued when the manifest is the same, and else closed first.
     """
-    no_core_dumps()
     loaded = load(manifest_path)
     state = state_of(options, manifest_path)
     if options.resume:

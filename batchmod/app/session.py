@@ -118,10 +118,3 @@ def again(command: str, state: Path, options: Options) -> str:
     reached = state_of(replace(options, state=None), None)
     where = "" if reached.resolve() == state.resolve() else f" --state {shlex.quote(str(state))}"
     return f"batchmod {command}{where}"
-
-
-def no_core_dumps() -> None:
-    """A crash writes no memory to disk: it holds passwords."""
-    import resource  # noqa: PLC0415  only where secrets are held
-
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -9,7 +9,7 @@ from batchmod.app.execute import write_report_files
 from batchmod.app.fleet import check_fence, open_fleet, regions_of
 from batchmod.app.options import Options
 from batchmod.app.planned import instances_to_change, make_plan, pace_line
-from batchmod.app.session import find_run, no_core_dumps, report_dir, state_of
+from batchmod.app.session import find_run, report_dir, state_of
 from batchmod.app.speech import emit, say
 from batchmod.app.watching import width
 from batchmod.engine.clock import Clock
@@ -29,7 +29,6 @@ from batchmod.secrets.schema import NoStoreError
 
 async def plan(manifest_path: Path, options: Options, *, form: str) -> int:
     """What a run would do now, on stdout; the exit code. Nothing is changed, and nothing is made on disk."""
-    no_core_dumps()
     loaded, clock = load(manifest_path), Clock()
     manifest = loaded.manifest
     check_fence(manifest, set().union(*regions_of(loaded).values()), options.endpoint)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from batchmod.app.options import Options
-from batchmod.app.session import no_core_dumps, state_of
+from batchmod.app.session import state_of
 from batchmod.app.speech import emit, say
 from batchmod.errors import UsageError
 from batchmod.journal.state import StateDir
@@ -43,7 +43,6 @@ async def listing(options: Options) -> None:
 async def get(options: Options, instance_id: str, *, stage: str, reveal: bool) -> None:
     """One password on stdout. Raises UsageError when there is none at that stage, or more than one."""
     _may_show(reveal=reveal)
-    no_core_dumps()
     async with _store(options) as store:
         found = [one for one in await store.all() if one.key.instance_id == instance_id and one.stage.value == stage]
         if not found:
@@ -57,7 +56,6 @@ async def get(options: Options, instance_id: str, *, stage: str, reveal: bool) -
 async def export(options: Options, *, form: str, reveal: bool) -> None:
     """Every stored password in the clear, on stdout."""
     _may_show(reveal=reveal)
-    no_core_dumps()
     async with _store(options) as store:
         records: list[tuple[Generation, Secret]] = [
             (one, await store.reveal(one.key, one.generation)) for one in await store.all()
@@ -67,7 +65,6 @@ async def export(options: Options, *, form: str, reveal: bool) -> None:
 
 async def import_file(options: Options, path: Path, *, form: str | None) -> None:
     """Every record of an export is in the store, or none is and UsageError says why."""
-    no_core_dumps()
     text = _text_of(path)
     wanted = Format(form or ("csv" if path.suffix == ".csv" else "json"))
     records = import_(text, wanted, at=time.time())

@@ -4,13 +4,14 @@ import asyncio
 import io
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 
 import click
 
+from batchmod.app.memory import keep_memory_in
 from batchmod.app.speech import let_go, say
+from batchmod.cli.bugs import told, watch
 from batchmod.cli.commands import cli
 from batchmod.errors import BatchmodError, HeldError, ReportError
 from batchmod.model.exits import BUG, DONE, HELD, INTERRUPTED, REFUSED, REPORT
@@ -19,7 +20,13 @@ __all__ = ["cli", "main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code; what is foreseen is one clear line on stderr, what is not a traceback."""
+    """The exit code; what is foreseen is one clear line on stderr, what is not a traceback.
+
+    Without `argv` the process is the command's own, and no secret of it leaves by a core dump or by somebody's log.
+    """
+    if argv is None:
+        keep_memory_in()
+        watch()
     _streams()
     return _flushed(_code(argv))
 
@@ -36,8 +43,8 @@ def _code(argv: Sequence[str] | None) -> int:
     except BatchmodError as error:
         say(str(error))
         return _code_of(error)
-    except Exception:  # noqa: BLE001  a bug: it must be loud, and must not look like a failed row
-        traceback.print_exc()
+    except Exception as error:  # noqa: BLE001  a bug: it must be loud, and must not look like a failed row
+        say(told(error))
         return BUG
     return code if isinstance(code, int) else DONE
 

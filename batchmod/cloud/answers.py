@@ -5,7 +5,8 @@ a wrong signature answers with the text that it signed, parameters and all.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -19,9 +20,12 @@ from batchmod.model.secret import Secret
 
 CODE_LIMIT: Final = 100  # characters
 MESSAGE_LIMIT: Final = 500
+LOOKED_AT: Final = 1 << 16  # characters of a text that is shown in part
+ESCAPES: Final = 3  # that stand around each other
 WITHHELD: Final = "(withheld)"
 SECRET_FIELDS: Final = frozenset({"AccessKeySecret", "SecurityToken"})  # of a reply, as AssumeRole has them
 RETRY_AFTER: Final = "x-acs-retry-after"  # milliseconds; a positive integer or nothing
+_JSON_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,20 +93,26 @@ def _shown(text: str | None, limit: int, secrets: Iterable[Secret]) -> str | Non
     """The text on one line, cut to the limit; WITHHELD when it holds a secret; None when nothing is left."""
     if text is None:
         return None
+    text = text[:LOOKED_AT]
     line = " ".join("".join(mark if mark.isprintable() else " " for mark in text).split())
     hidden = [secret.reveal() for secret in secrets if secret]
-    if any(value in spelling for spelling in (*_spellings(text), *_spellings(line)) for value in hidden):
+    if any(value in spelling for spelling in _spellings(text) | _spellings(line) for value in hidden):
         return WITHHELD
     return line[:limit] or None
 
 
-def _spellings(text: str) -> Iterator[str]:
-    """The text as it is and with its URL and HTML escapes undone: twice for URLs, as the older signature signs."""
-    yield text
-    yield unescape(text)
-    for undo in (unquote, unquote_plus):
-        yield undo(text)
-        yield undo(undo(text))
+def _spellings(text: str) -> set[str]:
+    """The text as it is and with its escapes undone, as far as gateways nest them: what the older signature signs is
+    encoded twice, and may stand escaped in JSON or HTML inside the JSON.
+    """
+    found = {text}
+    for _ in range(ESCAPES):
+        found |= {undo(one) for one in found for undo in (unescape, unquote, unquote_plus, _unescape_json)}
+    return found
+
+
+def _unescape_json(text: str) -> str:
+    return _JSON_ESCAPE.sub(lambda match: chr(int(match[1], 16)) if match[1] else match[2], text)
 
 
 def _date(header: str | None) -> float | None:

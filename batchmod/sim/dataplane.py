@@ -139,6 +139,7 @@ def _spawn(path: Path) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd=path.parent,
+        env={},  # what ours holds is none of its business: there may be keys in it
         start_new_session=True,
     )
     assert process.stdin is not None

@@ -1,0 +1,21 @@
+"""What a process holds in memory stays there: keys and passwords are in it from its first moment, by its environment."""
+
+import resource
+import sys
+
+_PR_SET_DUMPABLE = 4  # prctl(2)
+
+
+def keep_memory_in() -> None:
+    """A crash writes no memory to disk, and on Linux other processes of the user read none of it.
+
+    The limit alone is not enough: the kernel hands a core to a program, as systemd and Ubuntu configure it, whatever the
+    limit says (core(5)). A process that is not dumpable has no core at all, and its environment and memory under /proc are
+    root's. A child that becomes another program is dumpable again, but inherits the limit.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        import ctypes  # noqa: PLC0415  only where it is used
+
+        if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "prctl(PR_SET_DUMPABLE) failed")
