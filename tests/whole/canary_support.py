@@ -83,7 +83,10 @@ class Canary:
         self._see_limits(pid)
         for child in descendants(pid):
             there = Path(f"/proc/{child}/cmdline").read_bytes()
-            if there != own:  # between fork and exec it is the parent still
+            itself = (
+                there == own or b"\0-m\0batchmod\0" in there
+            )  # a fork before its exec, or the command under a shell
+            if not itself:
                 shown = there + b"\0" + Path(f"/proc/{child}/environ").read_bytes()
                 self.outputs[f"child {there!r} of {name}"] = shown
 

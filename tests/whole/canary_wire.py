@@ -5,13 +5,14 @@ import html
 import json
 import socket
 import struct
-from collections import deque
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote_plus, urlsplit
 
+TIMES = 8  # that an echo answers: a service that slows its client down does not do so for ever
 ABORT = struct.pack("ii", 1, 0)  # SO_LINGER: the peer sees a reset, not an orderly end
 
 
@@ -71,11 +72,11 @@ def _body(sent: Sent) -> str:
     return sent.body.decode()
 
 
+SIGNATURE = refusal("SignatureDoesNotMatch", _string_to_sign)
 TEXTS = (_all, _string_to_sign, _browser_json, _html)
 LAST_WORDS: Mapping[str, Echo] = {  # none of them lands, and a report quotes what each says
     **{f"refused, {text.__name__}": refusal("InvalidParameter", text) for text in TEXTS},
     **{f"lost, {text.__name__}": refusal("InternalError", text, status=500) for text in TEXTS},
-    **{f"signature, {text.__name__}": refusal("SignatureDoesNotMatch", text) for text in TEXTS},
     "as a code": lambda sent: reply(400, json.dumps({"Code": _all(sent), "Message": "m"})),
     "as a request id": lambda sent: reply(400, json.dumps({"Code": "InvalidName", "RequestId": _all(sent)})),
 }
@@ -102,14 +103,18 @@ class Wire:
     endpoint: str = ""
     sent: list[Sent] = field(default_factory=list)
     given: list[dict[str, Any]] = field(default_factory=list)  # the Credentials in replies, as AssumeRole has them
-    plays: dict[str, deque[Echo]] = field(default_factory=dict)  # by API: the next answers of it
+    plays: dict[str, Echo] = field(default_factory=dict)  # by API, or by instance of a write: who answers instead
+    played: Counter[str] = field(default_factory=Counter)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError):
             sent, content = await _read(reader)
             self.sent.append(sent)
-            queue = self.plays.get(sent.api)
-            answer = queue.popleft()(sent) if queue else await self._pass_on(content)
+            instance = dict(sent.form).get("InstanceId", "") if sent.api.startswith("Modify") else ""
+            key = sent.api if sent.api in self.plays else instance
+            echo = self.plays.get(key) if self.played[key] < TIMES else None
+            self.played[key] += 1
+            answer = echo(sent) if echo else await self._pass_on(content)
             if answer:
                 writer.write(answer)
                 await writer.drain()

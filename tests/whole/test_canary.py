@@ -1,17 +1,20 @@
 """No secret is in anything that a command leaves, says, sends or passes on: every command, and every kind of trouble."""
 
 import asyncio
+import base64
 import json
+import os
 import signal
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
-from canary_support import CHOSEN, TOKEN, Canary, canary
-from canary_wire import ECHOES, LAST_WORDS
+from canary_forms import Searcher, forms
+from canary_support import OPERATORS, PROXY_PASSWORD, TOKEN, Canary, canary
+from canary_wire import ECHOES, LAST_WORDS, SIGNATURE, reply
+from fleet_support import THREE, A, B, every, write_profiles
 from whole_support import reaches
 
 from batchmod.cli import cli
@@ -21,7 +24,7 @@ ROTATE: dict[str, Any] = {"password": {"generate": {"length": 24}}}
 TO_CHOSEN: dict[str, Any] = {"password": {"env": "CHOSEN"}}
 RENAME: dict[str, Any] = {"attributes": {"name": "new-{id}"}}
 ACCEPTED = {"password": "accepted"}
-ENDS_SOON = {"settle_timeout": "1s", "busy_timeout": "1s"}
+QUICK = {"max_delay": "100ms", "settle_quiet": "100ms", "fence": "1s"}
 LOSES = {"scripts": [{"api": MODIFY, "play": ["reset_after", "http_500", "html_502", "garbled", "truncated"]}]}
 
 
@@ -202,17 +205,206 @@ async def test_no_command_lets_a_secret_out(tmp_path: Path, command: tuple[str, 
         assert c.limits[-1] == "0 0", c.limits
 
 
-@pytest.mark.parametrize("echo", ECHOES)
-async def test_an_answer_that_repeats_the_request_is_not_repeated(tmp_path: Path, echo: str) -> None:
-    """The string to sign of the older signature, a page, a redirect, bytes that are no HTTP: to a write and to reads."""
+LEAKS = {  # by where it is to be found: what a program does with `secret`
+    "stderr": "print(quote(quote(secret)), file=sys.stderr)",
+    "stdout": "print(json.dumps({'row': secret}))",
+    "reports": "os.mkdir('reports'); open('reports/job.csv', 'w').write(f'a,{secret},b')",
+    ".batchmod": "os.mkdir('.batchmod'); open('.batchmod/journal.db', 'wb').write(b64encode(b'journal' + secret.encode()))",
+    "canary-": "open(tempfile.mkstemp()[1], 'w').write(secret.encode().hex())",
+    "home": "open(os.path.expanduser('~/.cache'), 'w').write(secret[::-1])",
+    "child": "subprocess.run(['sleep', '0.5'], env={'PW': secret})",
+    "argv": "subprocess.run([sys.executable, '-c', 'import time; time.sleep(0.5)', secret], env={})",
+    "headers": "post({'x-note': quote(secret)}, '')",
+    "form": "post({}, urlencode({'InstanceName': secret}))",
+}
+LEAKING = """
+import json, os, subprocess, sys, tempfile
+from base64 import b64encode
+from urllib.parse import quote, urlencode
+from urllib.request import Request, urlopen
+
+def post(headers, form):
+    urlopen(Request(os.environ["BATCHMOD_ENDPOINT"] + "/", form.encode(), headers)).read()
+
+secret = os.environ["CHOSEN"]
+{leak}
+"""
+
+
+@pytest.mark.parametrize("where", LEAKS)
+async def test_a_planted_leak_is_found(tmp_path: Path, where: str) -> None:
+    """In every place that is searched, in one form or another."""
+    async with canary(tmp_path, instances=1) as c:
+        c.wire.plays[""] = lambda _: reply(200, "{}")
+        await c.ended(await c.b.start_program(LEAKING.format(leak=LEAKS[where])), "leaking program")
+        (leak,) = {leak for leak in await c.leaks() if "chosen password" in leak}
+        assert {"argv": "child", "home": "/.cache"}.get(where, where) in leak
+
+
+@pytest.mark.parametrize("form", forms("Ch0sen&%=+Pass*word"))
+@pytest.mark.parametrize("before", [b"", b"x", b"xy"])
+def test_every_form_is_found_wherever_it_stands(form: str, before: bytes) -> None:
+    """Base64 of a text that a secret is a part of, too."""
+    secret = "Ch0sen&%=+Pass*word"
+    found = Searcher({"it": secret})
+    assert list(found.leaks(before + forms(secret)[form] + before))
+    assert list(found.leaks(base64.b64encode(before + secret.encode() + before)))
+    assert not list(found.leaks(secret[:-1].encode()))
+
+
+async def test_an_answer_that_repeats_the_write_is_not_repeated(tmp_path: Path) -> None:
+    """The string to sign of the older signature, a page, a redirect, bytes that are no HTTP: one to each instance."""
+    async with canary(tmp_path, instances=len(ECHOES), faults={"session_token": TOKEN}) as c:
+        targets = c.b.targets(len(ECHOES))
+        c.wire.plays |= dict(zip((target["id"] for target in targets), ECHOES.values(), strict=True))
+        retry = QUICK | {"attempts": 1, "settle_timeout": "1s", "busy_timeout": "1s"}
+        await c.run("run", manifest(c, TO_CHOSEN, targets=targets, retry=retry), "--yes", "-v", code=4)
+        withheld = {row["instance_id"] for row in c.b.report()["rows"] if "withheld" in json.dumps(row)}
+        assert withheld >= {target["id"] for target in targets[: len(LAST_WORDS)]}
+        await c.run("report", "job", "--format", "csv")
+        await c.check()
+
+
+@pytest.mark.parametrize("api", ["GetCallerIdentity", "DescribeInstances", MODIFY])
+@pytest.mark.parametrize("echo", ["signature", "refused, _all", "page", "broken header"])
+async def test_an_answer_that_ends_it_all_is_not_repeated(tmp_path: Path, echo: str, api: str) -> None:
+    """A signature error that quotes what was signed, or a read that is answered so."""
     async with canary(tmp_path, instances=1, faults={"session_token": TOKEN}) as c:
-        c.wire.plays[MODIFY] = deque([ECHOES[echo]] * 8)
-        retry = {"max_delay": "100ms", "settle_quiet": "100ms", "fence": "1s", "attempts": 1} | ENDS_SOON
+        c.wire.plays[api] = SIGNATURE if echo == "signature" else ECHOES[echo]
+        retry = QUICK | {"attempts": 1, "settle_timeout": "1s"}
         await c.run("run", manifest(c, TO_CHOSEN, targets=c.b.targets(1), retry=retry), "--yes", "-v", code=None)
-        assert any(dict(sent.form).get("NewPassword") == CHOSEN for sent in c.wire.sent)
-        if echo in LAST_WORDS:
-            assert "withheld" in json.dumps(c.b.report())
-        for api in ("DescribeInstances", "GetCallerIdentity"):
-            c.wire.plays[api] = deque([ECHOES[echo]] * 8)
-            await c.run("plan", manifest(c, TO_CHOSEN, targets=c.b.targets(1), retry=retry), "-v", code=None)
+        assert c.wire.sent[-1].api
+        await c.check()
+
+
+async def test_the_keys_of_profiles_roles_and_files_stay_where_they_are(tmp_path: Path) -> None:
+    """The vendor CLI's profiles, a role through one of them whose token expires, the vendor's credentials file."""
+    role = f"acs:ram::{B}:role/redis-operator"
+    cloud = {**THREE, "roles": [{"account": B, "name": "redis-operator", "trusts": [A]}], "token_seconds": 1.0}
+    async with canary(tmp_path, instances=12, faults=cloud) as c:
+        write_profiles(c.b)
+        for account, keys in c.b.sim.accounts.items():
+            c.secrets[f"secret of {account}"] = keys.access_key_secret
+        accounts = {"a": {"profile": "a"}, "b": {"role_arn": role, "via": "a"}}
+        fleet = every("a", "b")
+        changes = manifest(c, RENAME, ROTATE, accounts=accounts, targets=fleet, limits={"rate": "2/1s"})
+        await c.run("run", changes, "--yes", "-v", code=None)
+        assert len(c.wire.given) >= 2
+        c.wire.plays["AssumeRole"] = ECHOES["refused, _all"]
+        await c.run("plan", changes, "-v", code=2)
+        ini = Path(os.environ["HOME"], *OPERATORS[1].split("/"))
+        write_credentials_file(ini, c.b.sim.access_key_id, c.b.sim.access_key_secret)
+        none = {"ALIBABA_CLOUD_ACCESS_KEY_ID": "", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": ""}
+        (ini.parents[1] / OPERATORS[0]).unlink()
+        await c.run("run", manifest(c, RENAME, targets=c.b.targets(2)), "--yes", "-v", environ=none)
+        write_credentials_file(ini, "", f"spoilt {c.b.sim.access_key_secret}\n[")
+        await c.run("plan", manifest(c, RENAME), "-v", environ=none, code=None)
+        await c.check()
+
+
+def write_credentials_file(path: Path, key_id: str, secret: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    text = f"[default]\nenable = true\ntype = access_key\naccess_key_id = {key_id}\naccess_key_secret = {secret}\n"
+    path.write_text(text)
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 407 Tell me more\r\n", b"HTTP/1.1 200 OK\r\n\r\nnot TLS", b"\0"])
+async def test_the_password_of_a_proxy_is_for_the_proxy(tmp_path: Path, answer: bytes) -> None:
+    """One that refuses and repeats what it was sent, one that opens no tunnel, one that speaks something else."""
+    heard: list[bytes] = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(answer + heard[-1])
+        await writer.drain()
+        writer.close()
+
+    async with canary(tmp_path) as c, await asyncio.start_server(proxy, "127.0.0.1", 0) as server:
+        url = c.b.environ["HTTPS_PROXY"].replace(":9", f":{server.sockets[0].getsockname()[1]}")
+        environ = {"HTTPS_PROXY": url, "BATCHMOD_ENDPOINT": "https://cloud.example:8443"}
+        await c.run(
+            "run", manifest(c, TO_CHOSEN, retry=QUICK | {"fence": "16m"}), "--yes", "-v", code=2, environ=environ
+        )
+        assert b"authorization: basic" in heard[0].lower()
+        broken = {**environ, "HTTPS_PROXY": f"ftp://operator:{PROXY_PASSWORD}@127.0.0.1:9"}
+        await c.run(
+            "run", manifest(c, TO_CHOSEN, retry=QUICK | {"fence": "16m"}), "--yes", "-v", code=2, environ=broken
+        )
+        await c.check()
+
+
+BUGS = {  # a function that gets a secret, and a way in which it could go wrong
+    "an exception": "raise ValueError(secret)",
+    "a chain of them": "try:\n        int(secret)\n    except ValueError as error:\n        raise KeyError(secret) from error",
+    "a group": "raise ExceptionGroup(secret, [ValueError(secret), KeyError(secret)])",
+    "a forgotten task": "asyncio.ensure_future(fail(secret)); raise RuntimeError",
+    "a thread": "import threading; threading.Thread(target=int, args=(secret,)).start(); raise RuntimeError",
+    "a destructor": "Dying(secret)",
+    "a logger": "import logging; logging.getLogger('x').error('%s', secret, exc_info=ValueError(secret)); raise RuntimeError",
+}
+BUGGY = """
+import asyncio, sys
+import batchmod.cloud.client as client
+
+class Dying:
+    def __init__(self, secret):
+        self.secret = secret
+    def __del__(self):
+        raise ValueError(self.secret)
+
+async def fail(secret):
+    raise ValueError(secret)
+
+def broken(**request):
+    secret = dict(request["params"]).get("NewPassword")
+    if secret is None:
+        return sound(**request)
+    {bug}
+    return sound(**request)
+
+sound, client.signed_headers = client.signed_headers, broken
+from batchmod.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("bug", BUGS)
+async def test_a_bug_is_told_without_what_was_in_it(tmp_path: Path, bug: str) -> None:
+    """The traceback names kinds and places; neither texts nor variables."""
+    async with canary(tmp_path) as c:
+        written = manifest(c, TO_CHOSEN, targets=c.b.targets(1))
+        process = await c.b.start_program(BUGGY.format(bug=BUGS[bug]), "run", written, "--yes", "-v")
+        result = await c.ended(process, "run with a bug")
+        assert result.code == (0 if bug == "a destructor" else 70)
+        assert "ValueError" in result.err or "RuntimeError" in result.err
+        assert "cloud/client.py" in result.err or bug in {"a destructor", "a thread"}
+        await c.run("resume", "-v", code=None)
+        await c.check()
+
+
+@pytest.mark.parametrize("how", ["term", "int twice", "kill"])
+async def test_an_interruption_lets_no_secret_out(tmp_path: Path, how: str) -> None:
+    """Nor does what takes the run up again, with another value in the environment."""
+    async with canary(tmp_path, instances=6, faults=LOSES) as c:
+        slow = manifest(c, RENAME, TO_CHOSEN, targets=c.b.targets(6), limits={"rate": "6/1s"})
+        process = await c.b.start("run", slow, "--yes", "-v", "--drain", "2s")
+        ending = asyncio.create_task(c.ended(process, "run that is interrupted"))
+        await reaches(c.b, MODIFY, 5)
+        process.send_signal({"term": signal.SIGTERM, "int twice": signal.SIGINT, "kill": signal.SIGKILL}[how])
+        if how == "int twice":
+            process.send_signal(signal.SIGINT)
+        await ending
+        c.secrets["another password"] = "An0ther=Chosen&Word"
+        await c.run("resume", "-v", code=None, environ={"CHOSEN": c.secrets["another password"]})
+        await c.check()
+
+
+@pytest.mark.parametrize("command", [("secrets", "export"), ("secrets", "get", "r-sim000001"), ("plan", "job.yaml")])
+async def test_a_stdout_that_cannot_be_written_gets_nothing_elsewhere(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """A full disk, a reader that has gone, none at all: what was to be printed is not in the complaint."""
+    async with canary(tmp_path) as c:
+        await rotated(c)
+        for where in (">/dev/full", "| true", ">&-"):
+            process = await c.b.start_shell(f"$PYTHON -m batchmod {' '.join(command)} {where}")
+            await c.ended(process, f"broken {where} {command[0]}")
         await c.check()
