@@ -11,7 +11,6 @@ from soaking import examples
 from batchmod.engine.doubt import Evidence, evidence_of, settle_doubt, watch
 from batchmod.engine.machine import TABLE, Seen, resume_phase, step
 from batchmod.engine.retry import SEEN
-from batchmod.errors import Verdict
 from batchmod.model.events import NO_DOUBT, TERMINAL, Kind, Phase
 from batchmod.model.plan import PlannedRow
 
@@ -45,6 +44,15 @@ def read(row: PlannedRow, instance: Instance) -> Evidence:
     return evidence_of(row, {FIELD[row.kind]: instance.value})
 
 
+USUALLY_ARMED = st.sampled_from([*[Seen.ARMED] * 9, *sorted({*TABLE[Phase.WAITING], Seen.PRECEDED})])
+ANSWERS = st.tuples(
+    st.sampled_from([*[Seen.LOST] * 4, Seen.ACCEPTED, Seen.SAID_AGAIN, *sorted(set(SEEN.values()))]),
+    st.sampled_from(Fate),
+    st.sampled_from([False, False, False, True]),
+)
+USUALLY_LOOKED = st.sampled_from([*[None] * 12, Seen.TIMED_OUT, Seen.GONE, Seen.ACCOUNT_STOPPED])
+
+
 class Life(RuleBasedStateMachine):
     """Every rule is something that the driver does or that the world does to it."""
 
@@ -72,59 +80,72 @@ class Life(RuleBasedStateMachine):
         if self.phase is Phase.PROVED and before is not Phase.PROVED:
             self.value_when_proved = self.instance.value
 
-    @precondition(lambda self: self.phase in NO_DOUBT)
-    @rule()
-    def arm(self) -> None:
+    @rule(draw=st.data())
+    def do(self, draw: st.DataObject) -> None:
+        """What the driver does in this phase, the usual more often than what ends a row; an ended row gives way."""
+        match self.phase:
+            case _ if self.phase in TERMINAL:
+                self.begin(draw.draw(st.sampled_from(Kind)))
+            case _ if self.phase in NO_DOUBT:
+                self.unsent(draw.draw(USUALLY_ARMED))
+            case Phase.ARMED | Phase.REARMED:
+                self.answered(*draw.draw(ANSWERS))
+            case Phase.IN_DOUBT | Phase.WATCHING | Phase.SETTLING | Phase.PROVING:
+                self.looked(draw.draw(USUALLY_LOOKED), tries_left=draw.draw(st.booleans()))
+            case Phase.PROVED:
+                self.learn(draw.draw(st.sampled_from([Seen.PROMOTED, Seen.REFUSED, Seen.TIMED_OUT])))
+
+    def unsent(self, seen: Seen) -> None:
         if self.phase is Phase.PLANNED and self.row.kind is Kind.PASSWORD:
             self.learn(Seen.ESCROWED)
-        self.learn(Seen.ARMED)
+        elif seen in TABLE[self.phase]:
+            self.learn(seen)
 
-    @precondition(lambda self: self.phase in NO_DOUBT)
-    @rule(seen=st.sampled_from([Seen.BUSY, Seen.INELIGIBLE, Seen.ACCOUNT_STOPPED]))
-    def stay(self, seen: Seen) -> None:
-        self.learn(seen)
-
-    @precondition(lambda self: self.phase is Phase.WAITING)
-    @rule(seen=st.sampled_from([Seen.REFUSED, Seen.GONE, Seen.TIMED_OUT]))
-    def wait_in_vain(self, seen: Seen) -> None:
-        self.learn(seen)
-
-    @precondition(lambda self: self.phase in SENDING)
-    @rule()
-    def answered(self) -> None:
-        self.instance.land()
-        self.instance.accepted = True
-        self.learn(Seen.ACCEPTED)
-
-    @precondition(lambda self: self.phase in SENDING)
-    @rule(verdict=st.sampled_from(sorted(set(SEEN) - {Verdict.LOST})))
-    def refused(self, verdict: Verdict) -> None:
-        self.learn(SEEN[verdict])
-
-    @precondition(lambda self: self.phase in SENDING)
-    @rule()
-    def said_again(self) -> None:
-        self.learn(Seen.SAID_AGAIN)
-
-    @precondition(lambda self: self.phase in SENDING)
-    @rule(fate=st.sampled_from(Fate), crash=st.booleans())
-    def lost(self, fate: Fate, crash: bool) -> None:
-        """The reply, or the whole process: a new one takes the row up."""
-        self.fenced = True
-        if fate is Fate.LANDED:
+    def answered(self, seen: Seen, fate: Fate, crash: bool) -> None:
+        """By the service, or not at all; the process may be gone when it is."""
+        if seen is Seen.ACCEPTED:
             self.instance.land()
-        self.instance.under_way += fate is Fate.UNDER_WAY
+            self.instance.accepted = True
+        if seen is Seen.LOST or crash:
+            self.fenced = True
+        if seen is Seen.LOST:
+            self.instance.under_way += fate is Fate.UNDER_WAY
+            if fate is Fate.LANDED:
+                self.instance.land()
         if crash:
             self.phase = resume_phase(self.phase)
             self.phases.append(self.phase)
         else:
-            self.learn(SEEN[Verdict.LOST])
+            self.learn(seen)
 
+    def looked(self, ending: Seen | None, *, tries_left: bool) -> None:
+        if ending is not None:
+            if ending in TABLE[self.phase]:
+                self.learn(ending)
+            return
+        seen = self.sight(tries_left=tries_left)
+        if seen is not None:
+            self.learn(seen)
+
+    def sight(self, *, tries_left: bool) -> Seen | None:
+        evidence = read(self.row, self.instance)
+        match self.phase:
+            case Phase.IN_DOUBT:
+                return settle_doubt(self.row.kind, evidence, fenced=self.fenced, tries_left=tries_left)
+            case Phase.WATCHING:
+                return watch(evidence, fenced=self.fenced)
+            case Phase.SETTLING:
+                return Seen.NORMAL
+            case _ if self.row.kind is Kind.PASSWORD:
+                return Seen.PROVED  # by the answer
+            case _:
+                return watch(evidence, fenced=self.fenced) or Seen.UNPROVED
+
+    @precondition(lambda self: self.phase not in SENDING)
     @rule()
-    def crash_elsewhere(self) -> None:
+    def crash(self) -> None:
         """A process that dies while nothing is under way takes nothing with it."""
-        if self.phase not in SENDING:
-            self.phase = resume_phase(self.phase)
+        self.phase = resume_phase(self.phase)
 
     @precondition(lambda self: self.instance.under_way)
     @rule()
@@ -132,8 +153,8 @@ class Life(RuleBasedStateMachine):
         self.instance.under_way -= 1
         self.instance.land()
 
-    @rule(value=st.sampled_from([OLD, FOREIGN]))
     @precondition(lambda self: self.phase not in TERMINAL and self.row.kind is not Kind.TDE)
+    @rule(value=st.sampled_from([OLD, FOREIGN]))
     def overwritten(self, value: str) -> None:
         """Somebody else changes the instance, perhaps back; TDE cannot be taken back."""
         self.instance.value = value
@@ -143,42 +164,6 @@ class Life(RuleBasedStateMachine):
     def fence_passes(self) -> None:
         self.instance.under_way = 0
         self.fenced = False
-
-    @precondition(lambda self: self.phase is Phase.IN_DOUBT)
-    @rule(tries_left=st.booleans())
-    def look_in_doubt(self, tries_left: bool) -> None:
-        evidence = read(self.row, self.instance)
-        seen = settle_doubt(self.row.kind, evidence, fenced=self.fenced, tries_left=tries_left)
-        if seen is not None:
-            self.learn(seen)
-
-    @precondition(lambda self: self.phase is Phase.WATCHING)
-    @rule()
-    def look_on(self) -> None:
-        seen = watch(read(self.row, self.instance), fenced=self.fenced)
-        if seen is not None:
-            self.learn(seen)
-
-    @precondition(lambda self: self.phase in {Phase.SETTLING, Phase.PROVING})
-    @rule()
-    def settle(self) -> None:
-        if self.phase is Phase.SETTLING:
-            self.learn(Seen.NORMAL)
-        elif self.row.kind is Kind.PASSWORD:
-            self.learn(Seen.PROVED)  # by the answer
-        else:
-            self.learn(watch(read(self.row, self.instance), fenced=self.fenced) or Seen.UNPROVED)
-
-    @precondition(lambda self: self.phase is Phase.PROVED)
-    @rule(seen=st.sampled_from([Seen.PROMOTED, Seen.REFUSED, Seen.TIMED_OUT]))
-    def promote(self, seen: Seen) -> None:
-        self.learn(seen)
-
-    @precondition(lambda self: Seen.TIMED_OUT in TABLE[self.phase])
-    @rule(seen=st.sampled_from([Seen.TIMED_OUT, Seen.GONE, Seen.ACCOUNT_STOPPED]))
-    def end(self, seen: Seen) -> None:
-        if seen in TABLE[self.phase]:
-            self.learn(seen)
 
     @invariant()
     def what_has_ended_stays_so(self) -> None:
@@ -205,4 +190,4 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
-TestLife.settings = examples(400, stateful_step_count=30)
+TestLife.settings = examples(400, stateful_step_count=60)

@@ -1,0 +1,247 @@
+"""Whatever a server answers, a call gives a reply with a RequestId or a CallError, and the parsers a value or a CallError."""
+
+import html
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+from aiohttp import web
+from cloud_recorder import KEY, LANE, bench, client_of, raw_server, request_head_and_body
+from hypothesis import given
+from hypothesis import strategies as st
+from selector_records import a_selector
+from soaking import FACTOR, examples
+
+from batchmod.cloud.answers import Reply, read
+from batchmod.cloud.client import Client
+from batchmod.cloud.inventory import Inventory
+from batchmod.cloud.sts import assume_role, identity
+from batchmod.errors import CallError
+from batchmod.model.secret import Secret
+
+SECRET = Secret("S3cret-of-the-request")
+STRANGE = st.sampled_from(
+    [
+        "\ud800",
+        "\0",
+        "9" * 5000,
+        "-1",
+        "1e999",
+        "NaN",
+        "٣",
+        "²",
+        "r-1",
+        "Normal",
+        "true",
+        "enabled",
+        "",
+        " ",
+        "cn-hangzhou",
+    ]
+)
+TEXT = st.text(max_size=8) | STRANGE
+ATOM = st.none() | st.booleans() | st.integers() | st.just(10**300) | st.floats() | TEXT
+JSON = st.recursive(
+    ATOM, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3), max_leaves=8
+)
+
+
+def deep(levels: int) -> Any:
+    found: Any = "x"
+    for number in range(levels):
+        found = [found] if number % 2 else {"InstanceName": found}
+    return found
+
+
+ANY = JSON | st.integers(min_value=1, max_value=900).map(deep)
+ITEM = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys(["InstanceId", "InstanceStatus"], st.sampled_from(["r-1", "Normal"]) | ANY),
+        **dict.fromkeys(["InstanceName", "RegionId", "Port", "ConnectionDomain", "EngineVersion"], ANY),
+        "InstanceReleaseProtection": ANY,
+        "Tags": ANY
+        | st.fixed_dictionaries({"Tag": st.lists(st.fixed_dictionaries({"Key": ANY, "Value": ANY}) | ANY, max_size=2)}),
+    },
+)
+BODY = st.fixed_dictionaries(
+    {"RequestId": st.just("id") | ANY},
+    optional={
+        "TotalCount": st.integers(min_value=0, max_value=2) | ANY,
+        "Instances": ANY
+        | st.dictionaries(
+            st.sampled_from(["KVStoreInstance", "DBInstanceAttribute"]), st.lists(ITEM | ANY, max_size=2) | ANY
+        ),
+        "TDEStatus": ANY,
+        **dict.fromkeys(["EncryptionKey", "RoleArn", "EncryptionName", "AccountId", "Arn"], ANY),
+        "Credentials": ANY
+        | st.fixed_dictionaries(
+            {},
+            optional={
+                **dict.fromkeys(
+                    ["AccessKeyId", "AccessKeySecret", "SecurityToken"], st.just("LTAI5tKeyOfARole00") | ANY
+                ),
+                "Expiration": ANY | st.datetimes().map(lambda at: at.isoformat() + "Z"),
+            },
+        ),
+        **dict.fromkeys(["Code", "Message", "code", "message", "requestId"], ANY),
+    },
+)
+STATUS = st.sampled_from([200, 200, 200, 201, 204, 304, 307, 400, 403, 404, 429, 500, 502, 503, 599])
+HEADERS = st.dictionaries(
+    st.sampled_from(["date", "x-acs-retry-after", "x-other"]),
+    st.text(st.characters(codec="latin-1", exclude_characters="\r\n\0"), max_size=30)
+    | st.sampled_from(["Tue, 31 Feb 0000 99:99:99 +9999", "1" * 40, ",", "Mon, 1 Jan 99999 00:00:00 GMT", "Thu,"]),
+)
+
+
+@examples(800)
+@given(
+    status=STATUS,
+    headers=HEADERS,
+    content=st.none() | st.binary(max_size=60) | (JSON | BODY).map(lambda body: json.dumps(body).encode()),
+)
+def test_any_answer_is_a_reply_with_an_id_or_an_error(
+    status: int, headers: dict[str, str], content: bytes | None
+) -> None:
+    """And nothing that is shown of it is long, unprintable or a secret of the request."""
+    answer = read(status=status, headers=headers, content=content, received=1.0, secrets=[SECRET])
+    shown = (
+        [answer.request_id] if isinstance(answer, Reply) else [answer.code, answer.message, answer.request_id or "-"]
+    )
+    assert all(text.isprintable() and len(text) <= 500 for text in shown)
+    if isinstance(answer, Reply):
+        assert status == 200
+        assert answer.request_id
+    else:
+        assert answer.retry_after is None or answer.retry_after > 0
+
+
+@examples(300)
+@given(
+    before=st.text(max_size=5),
+    after=st.text(max_size=5),
+    nested=st.lists(st.sampled_from(["url", "plus", "json", "html"]), max_size=3),
+)
+def test_a_secret_in_any_escape_is_withheld(before: str, after: str, nested: list[str]) -> None:
+    """Up to three escapes around each other, inside the JSON of the reply."""
+    secret = "a&b%c+d=E/1\"'"
+    escapes: Mapping[str, Callable[[str], str]] = {
+        "url": lambda text: quote(text, safe=""),
+        "plus": quote_plus,
+        "json": lambda text: json.dumps(text)[1:-1].replace("&", "\\u0026"),
+        "html": html.escape,
+    }
+    text = before + secret + after
+    for name in nested:
+        text = escapes[name](text)
+    content = json.dumps({"Code": "Wrong", "Message": text}).encode()
+    answer = read(status=400, headers={}, content=content, received=1.0, secrets=[Secret(secret)])
+    assert isinstance(answer, CallError)
+    assert answer.message == "(withheld)"
+
+
+QUESTIONS: tuple[Callable[[Client], Awaitable[object]], ...] = (
+    lambda client: Inventory(client).look(["r-1", "r-2"]),
+    lambda client: Inventory(client).look(["r-1"]),
+    lambda client: Inventory(client).page(a_selector(tags={"env": "prod"}), 1),
+    lambda client: Inventory(client).page(a_selector(), 1),
+    lambda client: Inventory(client).details("r-1"),
+    lambda client: Inventory(client).tde("r-1"),
+    lambda client: Inventory(client).encryption_key("r-1"),
+    identity,
+    lambda client: assume_role(client, "acs:ram::1234567890123456:role/r", "session", 3600),
+)
+
+
+async def test_whatever_a_server_says_a_question_has_an_answer_or_a_call_error() -> None:
+    """Every reader of replies, over HTTP, with bodies of the right shape and wrong types."""
+    said: list[bytes] = []
+    async with bench(lambda _: web.Response(body=said[-1], content_type="application/json")) as b:
+
+        async def ask(body: Any) -> None:
+            said.append(json.dumps(body).encode())
+            for question in QUESTIONS:
+                with suppress(CallError):
+                    await question(b.client)
+
+        await tried(250 * FACTOR, BODY, ask)
+
+
+RAW = st.binary(max_size=80) | st.builds(
+    lambda line, headers, body: line + b"\r\n" + b"\r\n".join(headers) + b"\r\n\r\n" + body,
+    st.sampled_from(
+        [
+            b"HTTP/1.1 200 OK",
+            b"HTTP/1.0 500 X",
+            b"HTTP/1.1 200",
+            b"HTTP/2 200 OK",
+            b"HTTP/1.1 999 \xff",
+            b"GET / HTTP/1.1",
+        ]
+    ),
+    st.lists(
+        st.sampled_from(
+            [
+                b"Content-Length: 5",
+                b"Content-Length: -5",
+                b"Content-Length: 99999999999999999999",
+                b"Content-Length: five",
+                b"Transfer-Encoding: chunked",
+                b"Transfer-Encoding: gzip",
+                b"Content-Encoding: br",
+                b"Content-Type: \xff\xfe",
+                b"Content-Type: text/plain; charset=klingon",
+                b"Location: http://[",
+                b"Set-Cookie: a=\x00",
+                b"Date: \xff",
+                b"no colon",
+                b": empty",
+                b"Connection: upgrade",
+                b"x: " + b"y" * 9000,
+            ]
+        ),
+        max_size=3,
+    ),
+    st.binary(max_size=20)
+    | st.sampled_from([b'{"RequestId":"1"}', b"ffffffffffffffffff\r\n", b"5\r\nabcde\r\n0\r\n\r\n", b"-1\r\n"]),
+)
+
+
+async def test_whatever_bytes_come_back_a_call_ends_with_a_reply_or_a_call_error() -> None:
+    """Bytes that are no HTTP, headers that contradict the body, lengths that nothing has."""
+    said: list[bytes] = []
+
+    async def serve(reader: Any, writer: Any) -> None:
+        await request_head_and_body(reader)
+        writer.write(said[-1])
+        await writer.drain()
+
+    async with raw_server(serve) as port:
+        async with client_of(f"http://127.0.0.1:{port}", key=KEY, lane=LANE, read=2.0) as (client, _, _):
+
+            async def ask(content: bytes) -> None:
+                said.append(content)
+                with suppress(CallError):
+                    assert (await client.call("DescribeInstances", {"NewPassword": SECRET})).request_id
+
+            await tried(150 * FACTOR, RAW, ask)
+
+
+async def tried(count: int, strategy: st.SearchStrategy[Any], check: Callable[[Any], Awaitable[None]]) -> None:
+    """Checks values of the strategy in the event loop that a test runs in, which Hypothesis cannot turn by itself."""
+    values: list[Any] = []
+
+    @examples(count // FACTOR)
+    @given(strategy)
+    def gather(value: Any) -> None:
+        values.append(value)
+
+    gather()
+    for value in values:
+        try:
+            await check(value)
+        except Exception as error:
+            raise AssertionError(f"for {value!r:.2000}") from error
