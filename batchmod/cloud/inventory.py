@@ -22,6 +22,7 @@ from batchmod.cloud.views import (
 from batchmod.errors import CallError, Verdict
 from batchmod.model.selectors import Selector
 
+DIGITS: Final = 9  # of a number of instances
 BATCH: Final = 30  # ids that DescribeInstances takes at once
 PAGE_SIZE: Final = 50  # its largest page: one batch is never more than one page
 FORBIDDEN_ALONE: Final = 5  # ids in a row that are refused for a permission, each alone: then it is not for the id
@@ -171,16 +172,16 @@ class Inventory:
     async def _of_ids(self, ids: Sequence[str]) -> dict[str, Instance | CallError]:
         """The instances among the ids. A page that disagrees with itself or the question is no answer at all."""
         total, items = await self._describe({"InstanceIds": ",".join(ids), "PageSize": PAGE_SIZE, "PageNumber": 1})
-        listed = {item.get("InstanceId") for item in items}
-        if total != len(items) or len(listed) != len(items) or listed - set(ids):
+        found = {one.id: one for one in map(instance_of, items)}
+        if total != len(items) or len(found) != len(items) or found.keys() - set(ids):
             raise own_error("UnreadableReply", "a page that is not the one that was asked for")
-        return {item["InstanceId"]: instance_of(item) for item in items}
+        return found
 
     async def _describe(self, params: Mapping[str, Param]) -> tuple[int, Sequence[Mapping[str, Any]]]:
         """How many there are in all, and the objects of one page."""
         region = self._client.lane.region if self._client.lane else None
         reply = await self._client.call("DescribeInstances", {"RegionId": region, **params})
         items, total = items_of(reply, "KVStoreInstance"), text_of(reply.body.get("TotalCount")) or ""
-        if not total.isascii() or not total.isdecimal():
+        if not total.isascii() or not total.isdecimal() or len(total) > DIGITS:
             raise own_error("UnreadableReply", "a list of instances without their number")
         return int(total), items

@@ -1,13 +1,17 @@
 """What is asked of the Security Token Service, version 2015-04-01: whom a key belongs to, and a key for a role."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
 from batchmod.cloud.answers import own_error
 from batchmod.cloud.client import Client, Param
 from batchmod.cloud.credentials import AccessKey
+from batchmod.cloud.views import text_of
 from batchmod.errors import UsageError
 from batchmod.model.secret import Secret
+
+ACCOUNT_ID = re.compile("[A-Za-z0-9]{1,64}")  # part of what secrets and lanes are keyed by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,10 +29,10 @@ async def identity(client: Client) -> Identity:
     Raises CallError; a reply without account or date is unreadable.
     """
     reply = await client.call("GetCallerIdentity", {})
-    account_id, arn = reply.body.get("AccountId"), reply.body.get("Arn")
-    if not account_id or not isinstance(account_id, str | int) or not isinstance(arn, str) or reply.date is None:
+    account_id, arn = text_of(reply.body.get("AccountId")), reply.body.get("Arn")
+    if not account_id or not ACCOUNT_ID.fullmatch(account_id) or not isinstance(arn, str) or reply.date is None:
         raise own_error("UnreadableReply", "an identity without account, name or date")
-    return Identity(account_id=str(account_id), arn=arn, skew=reply.received - reply.date)
+    return Identity(account_id=account_id, arn=arn, skew=reply.received - reply.date)
 
 
 async def assume_role(client: Client, role_arn: str, session: str, seconds: int) -> tuple[AccessKey, float]:

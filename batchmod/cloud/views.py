@@ -3,6 +3,7 @@
 Documentation shows numbers as numbers and as strings, and truth as `true` and "true": both are taken.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,8 +11,7 @@ from typing import Any, Final
 from batchmod.cloud.answers import Reply, own_error
 from batchmod.errors import CallError
 
-MAX_PORT: Final = 65535
-NETWORKS: Final = ("Private", "Inner", "Public")  # the IPType of an address, the one that is preferred first
+PORT = re.compile("[1-9][0-9]{0,4}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ def instance_of(item: Mapping[str, Any]) -> Instance:
         resource_group=text_of(item.get("ResourceGroupId")),
         vpc=text_of(item.get("VpcId")),
         tags=_tags(item.get("Tags")),
-        address=address_of(item.get("ConnectionDomain"), item.get("Port")),
+        address=f"{host}:{port}" if host and port and PORT.fullmatch(port) else None,
     )
 
 
@@ -115,7 +115,7 @@ def _tags(value: object) -> Mapping[str, str]:
     """`{"Tag": [{"Key": …, "Value": …}]}` as a mapping; what is no tag is left out."""
     listed = value.get("Tag") if isinstance(value, dict) else None
     tags = [tag for tag in listed if isinstance(tag, dict)] if isinstance(listed, list) else []
-    return {tag["Key"]: str(tag.get("Value") or "") for tag in tags if isinstance(tag.get("Key"), str)}
+    return {tag["Key"]: text_of(tag.get("Value")) or "" for tag in tags if isinstance(tag.get("Key"), str)}
 
 
 def items_of(reply: Reply, name: str, *, within: str = "Instances") -> Sequence[Mapping[str, Any]]:
@@ -140,4 +140,4 @@ def text_of(value: object) -> str | None:
 
 
 def flag_of(value: object) -> bool | None:
-    return {"true": True, "false": False}.get(str(value).casefold())
+    return {"true": True, "false": False}.get(str(value).casefold()) if isinstance(value, str | bool) else None
