@@ -172,7 +172,7 @@ class Inventory:
     async def _of_ids(self, ids: Sequence[str]) -> dict[str, Instance | CallError]:
         """The instances among the ids. A page that disagrees with itself or the question is no answer at all."""
         total, items = await self._describe({"InstanceIds": ",".join(ids), "PageSize": PAGE_SIZE, "PageNumber": 1})
-        found = {one.id: one for one in map(instance_of, items)}
+        found: dict[str, Instance | CallError] = {one.id: one for one in map(instance_of, items)}
         if total != len(items) or len(found) != len(items) or found.keys() - set(ids):
             raise own_error("UnreadableReply", "a page that is not the one that was asked for")
         return found

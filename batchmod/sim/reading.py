@@ -1,7 +1,6 @@
 """Strict reading of a parsed YAML or JSON value: every complaint names the path of the place."""
 
 import difflib
-import math
 from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
@@ -10,10 +9,17 @@ import yaml
 from batchmod.sim.errors import SimError
 
 T = TypeVar("T")
+HUGE = 1e300  # no number is as large
 
 
 class _Loader(yaml.SafeLoader):
     """YAML in which a key stands once, and JSON's spelling of a character as two halves is that character."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep=deep)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # PyYAML trips over it
+            raise yaml.MarkedYAMLError(problem="not a value of its type", problem_mark=node.start_mark) from error
 
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> str:
         text = super().construct_scalar(node)
@@ -42,6 +48,8 @@ def load(text: str, source: str) -> "Node":
         raise SimError(f"{source}{place}: {error.problem or error.context}") from error
     except yaml.YAMLError as error:
         raise SimError(f"{source}: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise SimError(f"{source}: is nested too deeply") from error
     return Node({} if value is None else value, source, "")
 
 
@@ -108,7 +116,7 @@ class Node:
         return self.value
 
     def number(self, *, low: float | None = 0.0, high: float = float("inf")) -> float:
-        if isinstance(self.value, bool) or not isinstance(self.value, int | float) or not math.isfinite(self.value):
+        if isinstance(self.value, bool) or not isinstance(self.value, int | float) or not abs(self.value) < HUGE:
             raise self.wrong("must be a number")
         if self.value > high or (low is not None and self.value < low):
             raise self.wrong(
