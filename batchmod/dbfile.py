@@ -14,6 +14,7 @@ from typing import Final
 _START: Final = b"SQLite format 3\0"
 _PAGE: Final = 4096  # bytes of the first page, as SQLite makes it
 _UNREADABLE: Final = 106  # bytes up to which SQLite does not know the beginning of its own first page
+FAILURES: Final = (sqlite3.Error, UnicodeDecodeError)  # the latter of SQLite's own words about what is damaged
 _MARKS: Final = ("SELECT count(*) FROM sqlite_master", "PRAGMA application_id", "PRAGMA user_version")
 
 
@@ -69,22 +70,29 @@ def clear_torn(path: Path) -> None:
 
 def _is_torn(path: Path, error: sqlite3.Error) -> bool:
     """What SQLite refuses is a piece of its first page, or the zeros that a power cut leaves in the place of it."""
-    refused = error.sqlite_errorcode in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
+    refused = _code(error) in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
     if not refused or path.stat().st_size > _PAGE or log_waits(path):
         return False
     content = path.read_bytes()
     return not any(content) or (len(content) <= _UNREADABLE and _START.startswith(content[: len(_START)]))
 
 
+def _code(error: sqlite3.Error) -> int:
+    """SQLite's code; 0 for what Python's module says by itself, of a text that is no text any more."""
+    return getattr(error, "sqlite_errorcode", 0)
+
+
 def is_out_of_reach(error: sqlite3.Error) -> bool:
     """SQLite could not open the file, or not make those that it needs beside it."""
-    cannot_open = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CANTOPEN
-    return cannot_open or error.sqlite_errorcode == sqlite3.SQLITE_READONLY_DIRECTORY
+    cannot_open = _code(error) & 0xFF == sqlite3.SQLITE_CANTOPEN
+    return cannot_open or _code(error) == sqlite3.SQLITE_READONLY_DIRECTORY
 
 
-def why(path: Path, error: sqlite3.Error) -> str:
+def why(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> str:
     """What is wrong in SQLite's words, or in the system's where SQLite only says that something did not work."""
-    if not is_out_of_reach(error) and error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_IOERR:
+    if isinstance(error, UnicodeDecodeError):
+        return "the file is damaged"
+    if not is_out_of_reach(error) and _code(error) & 0xFF != sqlite3.SQLITE_IOERR:
         return str(error)
     for each in (path, log_of(path), path.with_name(path.name + "-shm")):
         if (problem := _problem(each)) is not None:

@@ -30,8 +30,9 @@ _LAST: Final = """SELECT run, seq, body, coalesce(
  FROM row"""  # each row with the phase that it is in
 
 
-def open_for_writing(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
-    """A connection to the journal at `path`, made (0600) when it was missing, and a keeper to close after it.
+def open_for_writing(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection, dict[str, int]]:
+    """A connection to the journal at `path`, made (0600) when it was missing, a keeper to close after it, and how many
+    rows each run has.
 
     The first is in autocommit mode and may be used from another thread. The keeper only reads: as long as it is open,
     SQLite does not remove the write-ahead log, and a later reader has nothing to create beside the journal. Raises
@@ -50,13 +51,13 @@ def open_for_writing(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection
             _prepare(connection, path)
             keeper = _connect_reader(path)
             opened.callback(keeper.close)
-            keeper.execute("SELECT count(*) FROM run").fetchone()  # from here on it holds the log
+            known = dict(keeper.execute("SELECT id, rows FROM run"))  # from here on it holds the log
         except OSError as error:
             raise UsageError(f"{path}: the journal cannot be made: {error.strerror}") from error
-        except sqlite3.Error as error:
+        except dbfile.FAILURES as error:
             raise _refusal(path, error) from error
         opened.pop_all()
-    return connection, keeper
+    return connection, keeper, known
 
 
 def close(path: Path, keeper: sqlite3.Connection) -> None:
@@ -76,7 +77,7 @@ def reader(path: Path) -> Iterator[sqlite3.Connection]:
             yield connection
     except OSError as error:
         raise JournalError(f"{path}: the journal cannot be read: {error.strerror}") from error
-    except sqlite3.Error as error:
+    except dbfile.FAILURES as error:
         raise JournalError(f"{path}: the journal cannot be read: {dbfile.why(path, error)}") from error
 
 
@@ -87,7 +88,7 @@ def check(path: Path) -> None:
             _recognise(connection, path)
     except OSError as error:
         raise UsageError(f"{path}: the journal cannot be opened: {error.strerror}") from error
-    except sqlite3.Error as error:
+    except dbfile.FAILURES as error:
         raise _refusal(path, error) from error
 
 
@@ -176,7 +177,9 @@ def _recognise(connection: sqlite3.Connection, path: Path) -> None:
         raise UsageError(f"{path}: the journal is damaged; restore it from a backup, or move it away")
 
 
-def _refusal(path: Path, error: sqlite3.Error) -> UsageError:
+def _refusal(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> UsageError:
     if isinstance(error, sqlite3.OperationalError):  # locked, full, not writable: the file itself may be sound
         return UsageError(f"{path}: the journal cannot be opened: {dbfile.why(path, error)}")
-    return UsageError(f"{path}: the journal is damaged ({error}); restore it from a backup, or move it away")
+    return UsageError(
+        f"{path}: the journal is damaged ({dbfile.why(path, error)}); restore it from a backup, or move it away"
+    )

@@ -46,8 +46,7 @@ class SqliteJournal:
         One process may hold it open so: the state directory's lock sees to that.
         """
         journal = cls(directory / FILE)
-        connection, journal._keeper = schema.open_for_writing(journal._path)
-        journal._known = dict(connection.execute("SELECT id, rows FROM run"))
+        connection, journal._keeper, journal._known = schema.open_for_writing(journal._path)
         journal._writer = Writer(connection, name=str(journal._path))
         return journal
 

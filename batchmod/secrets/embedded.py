@@ -172,7 +172,7 @@ def _unlock(
                 f"{path}: the age key {key_file} does not open this store; put back the key that it was made with,"
                 " or name one of its recovery keys in BATCHMOD_AGE_KEY"
             ) from error
-    earlier = seal.recipients if seal and not empty else ()
+    earlier = _earlier(seal, path) if seal and not empty else ()
     readers = checked_recipients((key.recipient, *recipients, *earlier))
     if create and (seal is None or readers != seal.recipients):
         table.reseal(
@@ -180,3 +180,11 @@ def _unlock(
             lambda value: key.encrypt(key.decrypt(value), readers),
         )
     return readers
+
+
+def _earlier(seal: Seal, path: Path) -> tuple[str, ...]:
+    """Who reads the stored values; UsageError when the file does not say so any more."""
+    try:
+        return checked_recipients(seal.recipients)
+    except UsageError as error:
+        raise UsageError(f"{path}: damaged: its list of recipients is none; restore it from a backup") from error

@@ -53,7 +53,7 @@ def refusing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UsageError(f"{path}: the secret store cannot be opened: {error.strerror}") from error
-    except sqlite3.Error as error:
+    except dbfile.FAILURES as error:
         raise UsageError(f"{path}: the secret store cannot be opened: {dbfile.why(path, error)}") from error
 
 

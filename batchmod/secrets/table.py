@@ -6,6 +6,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from batchmod import dbfile
 from batchmod.errors import StoreConflict, StoreError
 from batchmod.model.secret import Generation, InstanceKey, Stage
 from batchmod.secrets.schema import connect, connect_to_read, create, refusing, require_sound
@@ -134,8 +135,8 @@ class Table:
     def _reading(self) -> Iterator[sqlite3.Connection]:
         try:
             yield self._read
-        except sqlite3.Error as error:
-            raise StoreError(f"{self._path}: cannot be read: {error}") from error
+        except dbfile.FAILURES as error:
+            raise StoreError(f"{self._path}: cannot be read: {dbfile.why(self._path, error)}") from error
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -144,8 +145,8 @@ class Table:
             with self._write:
                 self._write.execute("BEGIN IMMEDIATE")
                 yield self._write
-        except sqlite3.Error as error:
-            raise StoreError(f"{self._path}: cannot be written: {error}") from error
+        except dbfile.FAILURES as error:
+            raise StoreError(f"{self._path}: cannot be written: {dbfile.why(self._path, error)}") from error
 
 
 def _columns(key: InstanceKey) -> tuple[str, str, str]:
