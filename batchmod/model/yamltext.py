@@ -189,7 +189,7 @@ class _Reader:
         for key, value in node.pairs:
             if key.form is Form.MERGE:
                 self._problem(key, path, "merge keys are not read: write it out")
-            elif key.form in {Form.ALIAS, Form.TAGGED, Form.MAPPING, Form.LIST}:
+            elif key.form in {Form.ALIAS, Form.TAGGED, Form.MAPPING, Form.LIST} or "\0" in key.text:
                 self._problem(key, path, "a key must be plain text")
             elif key.text in first:
                 self._problem(key, (*path, key.text), f"stands twice: first on line {first[key.text]}")
