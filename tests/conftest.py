@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import schedule_tally
 import vendor_tally
 from hypothesis import settings
 
@@ -30,7 +31,13 @@ def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The session ends with the number of checks that the vendor's own software made, if it made any."""
-    passed = [report for report in terminalreporter.getreports("passed") if report.when == "call"]
-    if text := vendor_tally.line(each for report in passed for each in report.user_properties):
-        terminalreporter.write_line(text)
+    """The session ends with the number of checks that the vendor's own software made, and of schedules that tried to
+    break the protocol, if there were any.
+    """
+    calls = [report for state in ("passed", "failed") for report in terminalreporter.getreports(state)]
+    calls = [report for report in calls if report.when == "call"]
+    passed = [each for report in calls if report.passed for each in report.user_properties]
+    played = [each for report in calls for each in report.user_properties]
+    for text in (vendor_tally.line(passed), schedule_tally.line(played)):
+        if text:
+            terminalreporter.write_line(text)

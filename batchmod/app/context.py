@@ -58,7 +58,9 @@ def make_context(
         budget=budget,
         changing=changing,
         accounts=Accounts(),
-        leftovers=leftovers_of(journal.doubtful(), this_run=run.id, unfinished=unfinished),
+        leftovers=leftovers_of(
+            journal.doubtful(clock.surely() - manifest.retry.fence), this_run=run.id, unfinished=unfinished
+        ),
         halt=halt,
         clock=clock,
         notify=notify,

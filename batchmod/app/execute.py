@@ -62,9 +62,17 @@ class Execution:
         )
         self.watching.open(opened, known)
 
+    async def take_up(self) -> None:
+        """The journal knows that a process has begun with the run again: until that one ends, it is unfinished."""
+        await self.session.journal.mark(self.run.id, Mark(type=MarkType.RESUMED, at=self.clock.wall()))
+        self.run = self.session.journal.run(self.run.id) or self.run
+
     async def apply(self) -> int:
-        """The exit code; every row has ended or was left open by a stop, and the report is written."""
-        await self._guarded(self._drive)
+        """The exit code; every row has ended or was left open by a stop, and the report is written.
+
+        Of a run that was closed by a process that died before its report, nothing but the report is left to do.
+        """
+        await self._guarded(self._drive_doubtful if self.run.closed else self._drive)
         return await self._finish()
 
     async def close(self) -> int:

@@ -47,8 +47,7 @@ async def resume(wanted: str | None, options: Options) -> int:
         await _mark_failed(execution)
         if options.reset_budget:
             await journal.mark(run.id, Mark(type=MarkType.BUDGET_RESET, at=clock.wall()))
-        await journal.mark(run.id, Mark(type=MarkType.RESUMED, at=clock.wall()))
-        execution.run = journal.run(run.id) or execution.run
+        await execution.take_up()
         execution.signals.sending = True
         execution.announce(resumed=True)
         return await execution.apply()
@@ -66,6 +65,7 @@ async def abandon(wanted: str, options: Options) -> int:
             say(f"nothing to abandon: run {run.id} was closed meanwhile")
             return 0
         await _mark_failed(execution)
+        await execution.take_up()
         execution.halt.stop(StoppedBy.CONTROL)
         execution.signals.sending = True
         execution.announce(resumed=True)
@@ -100,7 +100,7 @@ async def _taken_up(run: Run, state: Path, options: Options, clock: Clock) -> As
     with on_signals(halt, options.drain) as signals:
         async with hold(options, state, manifest, run_id=run.id, clock=clock) as session:
             known = session.journal.run(run.id)
-            if known is None or known.closed:
+            if known is None or (known.closed and known.finished_at is not None):
                 yield None
                 return
             regions = _open_regions(session, run)

@@ -86,11 +86,14 @@ def _journal(state: Path) -> Iterator[SqliteJournal]:
 
 
 def unfinished_runs(journal: SqliteJournal, name: str | None = None) -> list[Run]:
-    """The runs that have an open row, or died before their report was written; oldest first."""
+    """The runs that have an open row, or died before their report was written; oldest first.
+
+    A closed run may have died so too: given up, and nobody told.
+    """
     return [
         run
         for run in journal.runs()
-        if not run.closed and name in {None, run.name} and (run.finished_at is None or journal.open_rows(run.id))
+        if name in {None, run.name} and (run.finished_at is None or (not run.closed and journal.open_rows(run.id)))
     ]
 
 

@@ -34,7 +34,7 @@ async def drive(context: Context, row: PlannedRow, state: RowState, *, parked: C
 
     A journal or store that fails stops the run; the row is left open and the journal says the truth of it.
     """
-    walk = Walk(row=row, state=replace(state, phase=resume_phase(state.phase)), parked=parked)
+    walk = Walk(row=row, state=_taken_up(state), parked=parked)
     try:
         await _take_up(context, walk)
         while walk.state.is_open:
@@ -52,6 +52,12 @@ async def drive(context: Context, row: PlannedRow, state: RowState, *, parked: C
     return walk.state
 
 
+def _taken_up(state: RowState) -> RowState:
+    """What a new process believes of the state that the old one left."""
+    phase = resume_phase(state.phase)
+    return replace(state, phase=phase, doubted=state.last_armed if state.is_armed else state.doubted)
+
+
 async def _take_up(context: Context, walk: Walk) -> None:
     """A row that was interrupted holds what it held: its slots, and its escrowed value."""
     state = walk.state
@@ -64,7 +70,7 @@ async def _take_up(context: Context, walk: Walk) -> None:
 async def give_up(context: Context, row: PlannedRow, state: RowState) -> None:
     """A row that is in doubt when its run is abandoned has its last word: unresolved."""
     if state.is_open and state.phase not in NO_DOUBT:
-        walk = Walk(row=row, state=replace(state, phase=resume_phase(state.phase)), parked=lambda: None)
+        walk = Walk(row=row, state=_taken_up(state), parked=lambda: None)
         walk.holds_slot = True
         await context.take(walk, Learnt(seen=Seen.TIMED_OUT, detail="abandoned; it may or may not have been applied"))
 

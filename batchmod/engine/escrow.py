@@ -56,12 +56,15 @@ async def _settle_leftover(context: Context, walk: Walk) -> Learnt | None:
     A password of this very run is adopted: the process ended between store and journal.
     """
     pending = await context.store.pending(walk.row.key)
-    if pending is None or pending.run_id == context.run_id:
+    if pending is not None and pending.run_id == context.run_id:
         return None
     older = context.leftovers.get((walk.row.key, Kind.PASSWORD))
+    if pending is None:
+        held = held_by(older, walk.row, now=context.clock.surely(), fence=context.limits.fence) if older else None
+        return None if held is None else Learnt(seen=Seen.INELIGIBLE, detail=held)
     if older is None or older.run_id != pending.run_id:
         return await _undoubted(context, walk, pending)
-    held = held_by(older, walk.row, now=context.clock.wall(), fence=context.limits.fence)
+    held = held_by(older, walk.row, now=context.clock.surely(), fence=context.limits.fence)
     if older.over and context.prover is not None:
         secret = await context.store.reveal(walk.row.key, pending.generation)
         if await context.prover.prove(walk.row, secret) is None:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from batchmod.model.events import Kind
+from batchmod.model.events import Kind, Phase
 from batchmod.model.plan import PlannedRow
 from batchmod.model.record import RowState, Run
 from batchmod.model.secret import InstanceKey
@@ -12,12 +12,18 @@ from batchmod.model.secret import InstanceKey
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leftover:
-    """A row of an earlier run that may or may not have been applied."""
+    """A row of an earlier run that may or may not have been applied, or of which a copy may still land."""
 
     run_id: str
     over: bool  # no process will take the row up again
     row: PlannedRow
     state: RowState
+
+    @property
+    def sent_at(self) -> float:
+        """When the last attempt went out that may still land."""
+        at = self.state.doubted if self.state.phase is Phase.CHANGED else self.state.last_armed
+        return at or 0.0
 
 
 Leftovers = Mapping[tuple[InstanceKey, Kind], Leftover]
@@ -33,8 +39,10 @@ def leftovers_of(
             continue
         place = (row.key, row.kind)
         known = found.get(place)
-        if known is None or (known.state.last_armed or 0.0) <= (state.last_armed or 0.0):
-            found[place] = Leftover(run_id=run.id, over=run.id not in unfinished, row=row, state=state)
+        over = run.id not in unfinished or state.phase is Phase.CHANGED
+        one = Leftover(run_id=run.id, over=over, row=row, state=state)
+        if known is None or known.sent_at <= one.sent_at:
+            found[place] = one
     return found
 
 
@@ -46,7 +54,7 @@ def held_by(older: Leftover, row: PlannedRow, *, now: float, fence: float) -> st
     """
     if not older.over:
         return f"held by run {older.run_id}"
-    until = (older.state.last_armed or 0.0) + fence
+    until = older.sent_at + fence
     if now >= until or (row.kind is Kind.ATTRIBUTES and dict(older.row.after) == dict(row.after)):
         return None
     return f"fence until {datetime.fromtimestamp(until, UTC).isoformat(timespec='seconds').replace('+00:00', 'Z')}"

@@ -78,7 +78,7 @@ def _held(context: Context, walk: Walk) -> str | None:
     older = context.leftovers.get((walk.row.key, walk.row.kind))
     if older is None:
         return None
-    return held_by(older, walk.row, now=context.clock.wall(), fence=context.limits.fence)
+    return held_by(older, walk.row, now=context.clock.surely(), fence=context.limits.fence)
 
 
 async def _reserve(context: Context, walk: Walk) -> None:

@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from math import inf
 
 from batchmod.errors import JournalError
 from batchmod.journal.store import (
-    DOUBTFUL,
+    may_land,
     open_of,
     outcomes,
     refuse_gaps,
@@ -67,10 +68,10 @@ class MemoryJournal:
         mine = (run for run in self._runs.values() if name in {None, run.name} and not run.closed)
         return [run for run in mine if self.open_rows(run.id)]
 
-    def doubtful(self) -> Iterator[tuple[Run, PlannedRow, RowState]]:
+    def doubtful(self, since: float = inf) -> Iterator[tuple[Run, PlannedRow, RowState]]:
         for run in self.runs():
             for row, state in self.states(run.id):
-                if state.phase in DOUBTFUL:
+                if may_land(state, since):
                     yield run, row, state
 
     def close(self) -> None:

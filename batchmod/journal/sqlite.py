@@ -6,6 +6,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from math import inf
 from operator import itemgetter
 from pathlib import Path
 from typing import Final
@@ -13,7 +14,7 @@ from typing import Final
 from batchmod.errors import JournalError
 from batchmod.journal import schema
 from batchmod.journal.encoding import encode, mark_of, row_of, run_of, step_of
-from batchmod.journal.store import DOUBTFUL, open_of, outcomes, refuse_gaps, refuse_unknown
+from batchmod.journal.store import DOUBTFUL, LOOKED_AT, may_land, open_of, outcomes, refuse_gaps, refuse_unknown
 from batchmod.journal.writer import Writer
 from batchmod.model.events import Outcome, Phase
 from batchmod.model.plan import PlannedRow
@@ -113,12 +114,14 @@ class SqliteJournal:
         mine = self._runs("SELECT body FROM run WHERE name = coalesce(?, name) ORDER BY n", name)
         return [run for run in mine if not run.closed and self.open_rows(run.id)]
 
-    def doubtful(self) -> Iterator[tuple[Run, PlannedRow, RowState]]:
-        wanted = json.dumps(sorted(DOUBTFUL))
+    def doubtful(self, since: float = inf) -> Iterator[tuple[Run, PlannedRow, RowState]]:
         for run in self.runs():
+            over = run.finished_at is not None and run.finished_at <= since  # nothing was armed after it
+            wanted = json.dumps(sorted(DOUBTFUL if over else LOOKED_AT))
             with schema.reader(self._path) as db:
                 for row, state in _fold_rows(db.execute(_STATES_IN, (run.id, wanted))):
-                    yield run, row, state
+                    if may_land(state, since):
+                        yield run, row, state
 
     def close(self) -> None:
         if self._writer is None or self._keeper is None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from math import inf
 from typing import Final, Protocol
 
 from batchmod.errors import JournalError
@@ -11,8 +12,10 @@ from batchmod.model.record import Mark, RowState, Run, Step, first_state
 
 __all__ = [
     "DOUBTFUL",
+    "LOOKED_AT",
     "Journal",
     "first_state",
+    "may_land",
     "open_of",
     "outcomes",
     "refuse_gaps",
@@ -32,6 +35,13 @@ DOUBTFUL: Final = frozenset(
     }
 )
 """Last phases of a row that may have been changed without anybody having said so to the end."""
+LOOKED_AT: Final = DOUBTFUL | {Phase.CHANGED}  # what may still land is of a row in one of these
+
+
+def may_land(state: RowState, since: float) -> bool:
+    """The row is doubtful, or was proved while an attempt of it that was armed after `since` had got no answer."""
+    doubted = state.doubted
+    return state.phase in DOUBTFUL or (state.phase is Phase.CHANGED and doubted is not None and doubted > since)
 
 
 class Journal(Protocol):
@@ -72,8 +82,8 @@ class Journal(Protocol):
     def unfinished(self, name: str | None = None) -> list[Run]:
         """The runs that are not closed and have an open row, oldest first."""
 
-    def doubtful(self) -> Iterator[tuple[Run, PlannedRow, RowState]]:
-        """The rows of all runs whose last phase is DOUBTFUL, by run and `seq`."""
+    def doubtful(self, since: float = inf) -> Iterator[tuple[Run, PlannedRow, RowState]]:
+        """The rows of all runs of which something `may_land`, by run and `seq`."""
 
     def close(self) -> None:
         """What was asked to be written is; later writes are refused. Closing twice is once."""

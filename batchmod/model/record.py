@@ -10,6 +10,10 @@ from enum import StrEnum
 from batchmod.model.events import TERMINAL, Outcome, Phase, Proof, StoppedBy, outcome_of
 from batchmod.model.plan import PlannedRow
 
+_ARMED = frozenset({Phase.ARMED, Phase.REARMED})
+_ANSWERED = frozenset({Phase.ARMED, Phase.WAITING, Phase.SETTLING, Phase.FAILED, Phase.NOT_STARTED})  # what an armed
+# attempt becomes with an answer; a refusal in the second of these two phases is taken for none, to be on the safe side
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
@@ -33,6 +37,8 @@ class RowState:
     phase: Phase
     attempts: int = 0  # armed so far: an attempt that may have left this machine
     last_armed: float | None = None  # the fence of an attempt in doubt runs from here
+    doubted: float | None = None  # when the last attempt was armed that nobody saw answered: proof of another one's
+    # success does not keep it from landing
     started_at: float | None = None  # of the first attempt
     finished_at: float | None = None  # of the terminal phase
     code: str | None = None
@@ -50,16 +56,23 @@ class RowState:
     def is_open(self) -> bool:
         return self.phase not in TERMINAL
 
+    @property
+    def is_armed(self) -> bool:
+        """An attempt goes out, or went out and nobody wrote down what came of it."""
+        return self.phase in _ARMED
+
     def after(self, step: Step) -> "RowState":
         """The state once this step is taken. What a later step leaves unsaid stays as it was, but for the error:
         a row that ends without one has none.
         """
-        armed = step.phase in {Phase.ARMED, Phase.REARMED}
+        armed = step.phase in _ARMED
+        unanswered = self.is_armed and step.phase not in _ANSWERED
         over = step.phase in {Phase.CHANGED, Phase.UNCHANGED, Phase.SKIPPED}  # what was before is no error of it
         return RowState(  # every field by name: `replace` takes twice the time, and this is done for every step
             phase=step.phase,
             attempts=self.attempts + armed,
             last_armed=step.at if armed else self.last_armed,
+            doubted=self.last_armed if unanswered else self.doubted,
             started_at=step.at if armed and self.started_at is None else self.started_at,
             finished_at=step.at if step.phase in TERMINAL else None,
             code=step.code if over else step.code or self.code,

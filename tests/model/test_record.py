@@ -11,6 +11,7 @@ KNOWN = RowState(
     phase=Phase.ARMED,
     attempts=3,
     last_armed=2.0,
+    doubted=1.5,
     started_at=1.0,
     finished_at=9.0,
     code="TaskExists",

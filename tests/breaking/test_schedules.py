@@ -1,0 +1,90 @@
+"""Everything that can go wrong at every moment, and whether the three promises hold. One line at the end counts them.
+
+`SOAK=n` in the environment plays n times as many; a failure prints the one line that plays its schedule alone.
+"""
+
+import itertools
+import os
+import zlib
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from breaking_play import World, play
+from breaking_rules import broken_rules
+from breaking_schedule import Schedule, drawn, killed, named, singles
+from breaking_time import run_skipping
+from schedule_tally import Record, book
+
+SOAK = int(os.environ.get("SOAK", "1"))
+BATCHES = 12
+LONGEST = 60  # boundaries of one process: what comes after them looks at the instance again and again
+DRAWN = 180 * SOAK
+STRIDE = max(1, 71 // SOAK)  # of the schedules that kill one instance's process at each boundary, one in so many
+
+
+class Round:
+    """Schedules that are played one after the other, and what came of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._played = self._crashes = self._lost = self._mis_stated = 0
+        self._broken: list[str] = []
+
+    def play(self, schedule: Schedule) -> World:
+        with TemporaryDirectory(dir=self._folder) as place:
+            world = run_skipping(play(schedule, Path(place)))
+            problems = broken_rules(world)
+        self._played += 1
+        self._crashes += world.crashes
+        self._lost += any(problem.startswith("nothing_is_lost") for problem in problems)
+        self._mis_stated += any(not problem.startswith("nothing_is_lost") for problem in problems)
+        again = f".venv/bin/python tests/breaking/replay.py {schedule.name}"
+        self._broken += [f"{again}: {problem}" for problem in problems[:3]]
+        return world
+
+    def finish(self, record: Record) -> None:
+        """Fails with every schedule that broke a rule, and how to play it alone."""
+        book(record, played=self._played, crashes=self._crashes, lost=self._lost, mis_stated=self._mis_stated)
+        assert not self._broken, "\n".join(self._broken[:20])
+
+
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_fleets_by_the_dice(batch: int, tmp_path: Path, record_property: Record) -> None:
+    """Faults, crashes, signals, full disks, jumps of the clock, other people and other runs, as the seed has it."""
+    batch_of = Round(tmp_path)
+    for seed in range(batch, DRAWN, BATCHES):
+        batch_of.play(drawn(str(seed)))
+    batch_of.finish(record_property)
+
+
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_one_instance_with_every_fault_killed_at_every_boundary(
+    batch: int, tmp_path: Path, record_property: Record
+) -> None:
+    """Each kind of change at each level of proof, each fault of the first call; then the same killed before and after
+    each write and request, and gone on with at once, after the fence, or with a run of other values.
+    """
+    batch_of = Round(tmp_path)
+    for single in itertools.islice(singles(), batch, None, BATCHES):
+        boundaries = batch_of.play(single).boundaries[0]
+        first = zlib.crc32(single.name.encode()) % STRIDE
+        for schedule in itertools.islice(killed(single, min(boundaries, LONGEST)), first, None, STRIDE):
+            batch_of.play(schedule)
+    batch_of.finish(record_property)
+
+
+@pytest.mark.parametrize("name", ["3", "password/login/late-90/12/anew5"])
+def test_a_schedule_plays_the_same_twice(name: str, tmp_path: Path) -> None:
+    """The name is all that is needed to see it again: the same steps at the same times."""
+    told = []
+    for place in ("one", "two"):
+        (tmp_path / place).mkdir()
+        world = run_skipping(play(named(name), tmp_path / place))
+        states = [
+            (run, row.instance_id, row.kind, state.phase, state.attempts, state.finished_at)
+            for run, rows in world.states().items()
+            for row, state in rows
+        ]
+        told.append((states, [(each.at, each.instance, each.answered) for each in world.sent], world.boundaries))
+    assert told[0] == told[1]
