@@ -29,7 +29,7 @@ from batchmod.cloud.credentials import AccessKey, FixedKeys
 from batchmod.cloud.endpoints import Endpoint
 from batchmod.cloud.inventory import Inventory
 from batchmod.engine.clock import Clock
-from batchmod.engine.context import Context
+from batchmod.engine.context import SPENDS, Context
 from batchmod.engine.halt import Halt
 from batchmod.engine.pacing import Pacing
 from batchmod.engine.watcher import Watcher
@@ -83,7 +83,9 @@ class World:
     boundaries: list[int] = field(default_factory=list)  # of each process
     variant: int = 0  # which values the manifest asks for
     runs: int = 0
-    last_exit: int = 0
+    spent: dict[str, int] = field(
+        default_factory=dict
+    )  # rows of each run that ended badly before a reset of its budget
 
     @property
     def environ(self) -> Mapping[str, str]:
@@ -167,15 +169,15 @@ class World:
             process.run, execution.run = unfinished.id, unfinished
         signals.sending = True
         if unfinished is None:
-            self.last_exit = await execution.apply()
+            await execution.apply()
         elif life.act is Act.ABANDON:
             self.abandoned.add(unfinished.id)
             await execution.take_up()
             halt.stop(StoppedBy.CONTROL)
-            self.last_exit = await execution.close()
+            await execution.close()
         else:
             await self._resumed(execution, reset=last)
-            self.last_exit = await execution.apply()
+            await execution.apply()
 
     async def _begin(self, process: Process, execution: Rehearsed, loaded: Loaded) -> None:
         clock, session = execution.clock, execution.session
@@ -330,6 +332,9 @@ async def play(schedule: Schedule, folder: Path) -> World:
     the_loop().skipping.passing = world.passes
     for life in schedule.lives:
         await world.live(life)
+    world.spent = {
+        run: sum(row.will_send and state.phase in SPENDS for row, state in rows) for run, rows in world.states().items()
+    }
     for _ in range(PATIENCE):
         if not world.runs or world.unfinished():
             await world.live(Life(pause=30.0), last=True)

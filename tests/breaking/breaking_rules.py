@@ -9,6 +9,7 @@ from batchmod.model.events import Kind, Outcome, Proof
 from batchmod.model.plan import PlannedRow
 from batchmod.model.record import RowState
 
+BUSY = frozenset({"TaskExists", "IncorrectDBInstanceState", "InstanceNotNormal"})
 Known = tuple[str, PlannedRow, RowState]
 
 
@@ -41,6 +42,8 @@ def _nothing_is_mis_stated(world: World, known: Sequence[Known]) -> Iterator[str
             case Outcome.UNRESOLVED:
                 if not _could_not_be_known(world, run, row, state, ours):
                     yield f"{place}, though it could be known: {state.detail}"
+            case Outcome.FAILED if state.code in BUSY and "busy for" not in (state.detail or ""):
+                yield f"{place}: {state.code} is waited for, and no failure"
             case _:
                 if ours:
                     yield f"{place}, and was accepted at {ours[0].at:.1f}"
@@ -113,6 +116,14 @@ def _fenced(world: World, _: Sequence[Known]) -> Iterator[str]:
                 )
 
 
+def _budgeted(world: World, _: Sequence[Known]) -> Iterator[str]:
+    """No more rows ended badly than were allowed, until an operator said so."""
+    limit = world.schedule.max_failures
+    for run, spent in world.spent.items():
+        if limit is not None and spent > limit and run not in world.abandoned:
+            yield f"{run} ended {spent} rows badly, {limit} were allowed"
+
+
 def _all_is_over(world: World, known: Sequence[Known]) -> Iterator[str]:
     """(g) Nothing is open, the report counts every row, and what is changed is current."""
     journal_counts: dict[str, int] = {}
@@ -146,6 +157,7 @@ RULES: tuple[Callable[[World, Sequence[Known]], Iterator[str]], ...] = (
     _one_value_a_generation,
     _tde_once,
     _fenced,
+    _budgeted,
     _all_is_over,
 )
 

@@ -19,8 +19,8 @@ from schedule_tally import Record, book
 SOAK = int(os.environ.get("SOAK", "1"))
 BATCHES = 12
 LONGEST = 60  # boundaries of one process: what comes after them looks at the instance again and again
-DRAWN = 180 * SOAK
-STRIDE = max(1, 71 // SOAK)  # of the schedules that kill one instance's process at each boundary, one in so many
+DRAWN = 156 * SOAK
+STRIDE = max(1, 83 // SOAK)  # of the schedules that kill one instance's process at each boundary, one in so many
 
 
 class Round:

@@ -163,7 +163,9 @@ class Desk:
             budget=budget or Budget(None),
             changing=Budget(None),
             accounts=Accounts(),
-            leftovers=leftovers_of(self.journal.doubtful(self.clock.surely() - limits.fence), this_run=run_id, unfinished=unfinished),
+            leftovers=leftovers_of(
+                self.journal.doubtful(self.clock.surely() - limits.fence), this_run=run_id, unfinished=unfinished
+            ),
             halt=halt or Halt(),
             clock=self.clock,
             notify=lambda _: None,
