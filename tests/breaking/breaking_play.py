@@ -120,7 +120,7 @@ class World:
         store = None
         if self.with_password:
             store = Store.open(self.folder, environ=self.environ, say=lambda _: None, clock=process.wall)
-            store.process, store.promoted = process, self._promoted
+            store.process, store.promoted, store.demoted = process, self._promoted, self._demoted
         session = Session(state=self.folder, journal=journal, store=store)
         try:
             self.crashes += await killed(process, self._work(process, session, life, last=last))
@@ -237,6 +237,13 @@ class World:
 
     def unfinished(self) -> bool:
         return bool(unfinished_runs(SqliteJournal.read(self.folder)))
+
+    def _demoted(self, key: InstanceKey, generation: int, secret: Secret) -> None:
+        """What a login could prove to be live is not put aside."""
+        schedule = self.schedule
+        can_tell = schedule.level is Proof.LOGIN and not any(life.blind for life in schedule.lives)
+        if can_tell and Task.PASSWORD in schedule.tasks and self.cloud.passwords[key.instance_id] == secret.reveal():
+            self.problems.append(f"generation {generation} of {key.instance_id} is live and became a candidate")
 
     def report(self, run: str) -> dict[str, Any]:
         """As its reader has it."""

@@ -112,10 +112,11 @@ class Journal(SqliteJournal):
 
 
 class Store(EmbeddedStore):
-    """The real one, in the hands of a process. `promoted` is told what is about to become current."""
+    """The real one, in the hands of a process. `promoted` and `demoted` are told what is about to become current or a candidate."""
 
     process: Process
     promoted: Callable[[InstanceKey, int, Secret], None]
+    demoted: Callable[[InstanceKey, int, Secret], None]
 
     async def stages(self, key: InstanceKey) -> tuple[Generation, ...]:
         self.process.alive()
@@ -149,7 +150,11 @@ class Store(EmbeddedStore):
         return await self.process.write(Port.PROMOTE, work, StoreError)
 
     async def demote(self, key: InstanceKey, generation: int) -> Generation:
-        return await self.process.write(Port.PROMOTE, lambda: EmbeddedStore.demote(self, key, generation), StoreError)
+        async def work() -> Generation:
+            self.demoted(key, generation, await EmbeddedStore.reveal(self, key, generation))
+            return await EmbeddedStore.demote(self, key, generation)
+
+        return await self.process.write(Port.PROMOTE, work, StoreError)
 
 
 @dataclass(frozen=True)

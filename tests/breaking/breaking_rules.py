@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from breaking_play import World
 from breaking_truth import FIRST_PASSWORD, THEIR_PASSWORD, THEM, Accepted, Sent
 
-from batchmod.model.events import Kind, Outcome, Proof
+from batchmod.model.events import Kind, Outcome, Phase, Proof
 from batchmod.model.plan import PlannedRow
 from batchmod.model.record import RowState
 
@@ -116,6 +116,17 @@ def _fenced(world: World, _: Sequence[Known]) -> Iterator[str]:
                 )
 
 
+def _one_after_the_other(_: World, known: Sequence[Known]) -> Iterator[str]:
+    """After a kind that ended badly nothing more is done with that instance in that run."""
+    bad: set[tuple[str, str]] = set()
+    for run, row, state in known:
+        place = (run, row.instance_id)
+        if place in bad and row.will_send and state.outcome is not Outcome.NOT_STARTED:
+            yield f"{run} {row.instance_id} {row.kind.value} is {state.outcome.value} after what ended badly"
+        if state.phase in {Phase.FAILED, Phase.UNRESOLVED}:
+            bad.add(place)
+
+
 def _budgeted(world: World, _: Sequence[Known]) -> Iterator[str]:
     """No more rows ended badly than were allowed, until an operator said so."""
     limit = world.schedule.max_failures
@@ -157,6 +168,7 @@ RULES: tuple[Callable[[World, Sequence[Known]], Iterator[str]], ...] = (
     _one_value_a_generation,
     _tde_once,
     _fenced,
+    _one_after_the_other,
     _budgeted,
     _all_is_over,
 )
