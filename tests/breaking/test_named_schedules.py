@@ -86,3 +86,11 @@ def test_a_store_that_is_lost_before_the_promotion_loses_nothing(tmp_path: Path,
     world = played(tmp_path, lives=(Life(broken=broken), Life()))
     assert outcomes(world) == [[Outcome.CHANGED]]
     assert list(world.stages.values()) == ["current"]
+
+
+def test_a_leftover_that_turns_out_to_be_live_is_promoted_by_the_next_run(tmp_path: Path) -> None:
+    """Killed with its call landed, given up while no login could tell: the run after the fence proves it first."""
+    lives = (Life(crash=14), Life(act=Act.ABANDON, blind=1_000_000), Life(pause=17 * MINUTE))
+    world = played(tmp_path, lives=lives)
+    assert outcomes(world) == [[Outcome.UNRESOLVED], [Outcome.CHANGED]]
+    assert [world.stages[place] for place in sorted(world.stages)] == ["previous", "current"]

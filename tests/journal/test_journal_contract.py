@@ -166,6 +166,23 @@ async def test_doubtful_rows_are_those_that_may_have_been_changed(journal: Journ
     assert list(journal.doubtful()) == (expected if phase in DOUBTFUL else [])
 
 
+@pytest.mark.parametrize(("finished", "since"), [(False, 0.5), (True, 0.5), (False, 1.5), (True, 1.5)])
+async def test_a_proved_row_is_doubtful_while_a_copy_of_it_may_land(
+    journal: Journal, finished: bool, since: float
+) -> None:
+    """An attempt armed after `since` had no answer, and a later one was proved; one that was answered is certain."""
+    await journal.open_run(a_run(), rows(2))
+    await walk(
+        journal, RUN, 0, [Phase.PLANNED, Phase.ARMED, Phase.IN_DOUBT, Phase.REARMED, Phase.SETTLING, Phase.CHANGED]
+    )
+    await walk(journal, RUN, 1, [Phase.PLANNED, Phase.ARMED, Phase.SETTLING, Phase.CHANGED])
+    if finished:
+        await finish(journal, RUN, closed=True)
+    found = [row.seq for _, row, _ in journal.doubtful(START + since)]
+    assert found == ([0] if since < 1 else [])
+    assert list(journal.doubtful()) == []
+
+
 def test_every_phase_is_doubtful_or_certain() -> None:
     """Whatever is open and may be live is looked at again; unresolved is the one terminal phase among them."""
     assert frozenset(Phase) - TERMINAL - NO_DOUBT | {Phase.UNRESOLVED} == DOUBTFUL
