@@ -36,7 +36,9 @@ class RowState:
 
     phase: Phase
     attempts: int = 0  # armed so far: an attempt that may have left this machine
-    last_armed: float | None = None  # the fence of an attempt in doubt runs from here
+    last_armed: float | None = (
+        None  # the fence of an attempt in doubt runs from here: the latest, if the clock was set back
+    )
     doubted: float | None = None  # when the last attempt was armed that nobody saw answered: proof of another one's
     # success does not keep it from landing
     started_at: float | None = None  # of the first attempt
@@ -71,7 +73,7 @@ class RowState:
         return RowState(  # every field by name: `replace` takes twice the time, and this is done for every step
             phase=step.phase,
             attempts=self.attempts + armed,
-            last_armed=step.at if armed else self.last_armed,
+            last_armed=max(step.at, self.last_armed or step.at) if armed else self.last_armed,
             doubted=self.last_armed if unanswered else self.doubted,
             started_at=step.at if armed and self.started_at is None else self.started_at,
             finished_at=step.at if step.phase in TERMINAL else None,

@@ -344,6 +344,6 @@ async def play(schedule: Schedule, folder: Path) -> World:
     }
     for _ in range(PATIENCE):
         if not world.runs or world.unfinished():
-            await world.live(Life(pause=30.0), last=True)
+            await world.live(Life(pause=5 * MINUTE), last=True)
     world._skip(FENCE + 40 * MINUTE)
     return world

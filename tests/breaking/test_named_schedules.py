@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from breaking_play import World, play
 from breaking_rules import broken_rules
-from breaking_schedule import LEVELS, MINUTE, Act, Broken, Life, Port, Schedule, Task
+from breaking_schedule import LEVELS, MINUTE, Act, Broken, Life, Port, Schedule, Task, drawn
 from breaking_time import run_skipping
 
 from batchmod.model.events import Kind, Outcome, Proof
@@ -60,6 +60,12 @@ def test_a_jump_of_the_clock_does_not_shorten_the_fence(tmp_path: Path) -> None:
     world = played(tmp_path, LATE, tasks=(Task.TDE,), lives=(Life(jump=(14, 14 * MINUTE)),))
     assert outcomes(world) == [[Outcome.CHANGED]]
     assert len([each for each in world.sent if each.kind is Kind.TDE]) == 1
+
+
+def test_a_clock_that_is_set_back_does_not_make_an_older_attempt_older(tmp_path: Path) -> None:
+    """Found by seed 5324: attempt one may land for 15 minutes, attempt two was dated before it and refused for that."""
+    world = run_skipping(play(drawn("5324"), tmp_path))
+    assert broken_rules(world) == []
 
 
 @pytest.mark.parametrize("crash", range(1, 31))
