@@ -20,9 +20,13 @@ test: $(VENV)/.installed
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 # The tests that try to break the protocol, SOAK times as many as in `make test`: with 14, more than 5,000 schedules in
-# process and 224 by SIGKILL, about a quarter of an hour on two cores.
+# process and 224 by SIGKILL; and as many times the examples of every fuzz and state machine.
+SOAKING := tests/breaking tests/whole/test_killed.py tests/whole/test_files_fuzz.py tests/cloud/test_cloud_fuzz.py \
+  tests/model/test_manifest_fuzz.py tests/sim/test_sim_fuzz.py tests/secrets/test_store_walk.py \
+  tests/engine/test_machine_walk.py tests/engine/test_budget_walk.py
+
 soak: $(VENV)/.installed
-	SOAK=$(SOAK) $(BIN)/python -m pytest tests/breaking tests/whole/test_killed.py $(PYTEST_ARGS)
+	SOAK=$(SOAK) $(BIN)/python -m pytest $(SOAKING) --timeout=3600 $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check batchmod tests

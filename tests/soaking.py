@@ -1,11 +1,11 @@
-"""How much is tried: a bounded number in every run of the tests, many times that when BATCHMOD_SOAK is set."""
+"""How much is tried: a bounded number in every run of the tests, SOAK times as many when that is set."""
 
 import os
 from typing import Any
 
 from hypothesis import settings
 
-FACTOR = 30 if os.environ.get("BATCHMOD_SOAK") else 1
+FACTOR = int(os.environ.get("SOAK", "1"))
 
 
 def examples(count: int, **more: Any) -> settings:

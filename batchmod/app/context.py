@@ -59,7 +59,7 @@ def make_context(
         changing=changing,
         accounts=Accounts(),
         leftovers=leftovers_of(
-            journal.doubtful(clock.surely() - manifest.retry.fence), this_run=run.id, unfinished=unfinished
+            journal.doubtful(clock.wall() - manifest.retry.fence), this_run=run.id, unfinished=unfinished
         ),
         halt=halt,
         clock=clock,

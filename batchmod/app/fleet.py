@@ -157,6 +157,8 @@ class _Maker:
             notify=self._notify,
             proxy=proxy_for(endpoint, self._options.environ),
             version=STS_VERSION if lane is None else KVSTORE_VERSION,
+            wall=self._clock.wall,  # what the fence is counted by: a request is dated as it is armed
+            monotonic=self._clock.now,
         )
 
 

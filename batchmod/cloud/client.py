@@ -105,9 +105,10 @@ class Client:
         async with self._pace.turn(api):
             if before is not None:
                 await before()
+            date = self._wall()  # before the key, which may take a while: the request is valid from when it was armed
             key = await self._keys.key()
             began = self._monotonic()
-            answer = await self._exchange(api, params, key)
+            answer = await self._exchange(api, params, key, date)
             seconds = self._monotonic() - began
             error = answer if isinstance(answer, CallError) else None
             self._pace.answered(api, error)
@@ -117,7 +118,7 @@ class Client:
             self._notify(CallAnswered(lane=self.lane, api=api, code=code, throttled=throttled, seconds=seconds))
         return key, answer
 
-    async def _exchange(self, api: str, params: Mapping[str, Param], key: AccessKey) -> Reply | CallError:
+    async def _exchange(self, api: str, params: Mapping[str, Param], key: AccessKey, date: float) -> Reply | CallError:
         """Sends one request and reads its answer.
 
         An error is returned, not raised: raised here it would be chained to aiohttp's, and that one carries the
@@ -129,7 +130,7 @@ class Client:
             version=self._version,
             params=[(name, _text(value)) for name, value in params.items() if value is not None],
             key=key,
-            date=self._wall(),
+            date=date,
             nonce=self._nonce(),
         )
         hidden = [

@@ -11,6 +11,8 @@ from typing import Any, Final
 from batchmod.cloud.answers import Reply, own_error
 from batchmod.errors import CallError
 
+MAX_PORT: Final = 65535
+NETWORKS: Final = ("Private", "Inner", "Public")  # the IPType of an address, the one that is preferred first
 PORT = re.compile("[1-9][0-9]{0,4}")
 
 
@@ -83,14 +85,14 @@ def instance_of(item: Mapping[str, Any]) -> Instance:
         resource_group=text_of(item.get("ResourceGroupId")),
         vpc=text_of(item.get("VpcId")),
         tags=_tags(item.get("Tags")),
-        address=f"{host}:{port}" if host and port and PORT.fullmatch(port) else None,
+        address=address_of(item.get("ConnectionDomain"), item.get("Port")),
     )
 
 
 def address_of(host: object, port: object) -> str | None:
     """host:port, an IPv6 host in brackets; None where one of them is missing or is none."""
     name, number = text_of(host), text_of(port) or ""
-    if not name or not number.isascii() or not number.isdecimal() or not 0 < int(number) <= MAX_PORT:
+    if not name or not PORT.fullmatch(number) or int(number) > MAX_PORT:
         return None
     return f"[{name}]:{number}" if ":" in name and not name.startswith("[") else f"{name}:{number}"
 

@@ -134,4 +134,4 @@ class Context:
     def fenced(self, walk: Walk) -> bool:
         """An attempt of the row may still land: a signed request stays valid for 15 minutes."""
         armed = walk.state.last_armed
-        return armed is not None and self.clock.surely() < armed + self.limits.fence
+        return armed is not None and self.clock.wall() < armed + self.limits.fence

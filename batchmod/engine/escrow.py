@@ -9,6 +9,8 @@ from batchmod.errors import StoreConflict
 from batchmod.model.events import TERMINAL, Kind, Phase
 from batchmod.model.secret import Generation
 
+OLDER = "a password of an earlier run is in doubt, and only a Normal instance can tell"
+
 
 async def planned(context: Context, walk: Walk) -> Learnt:
     """What is done first with a row: a password is escrowed, anything else goes out."""
@@ -60,11 +62,13 @@ async def _settle_leftover(context: Context, walk: Walk) -> Learnt | None:
         return None
     older = context.leftovers.get((walk.row.key, Kind.PASSWORD))
     if pending is None:
-        held = held_by(older, walk.row, now=context.clock.surely(), fence=context.limits.fence) if older else None
+        held = held_by(older, walk.row, now=context.clock.wall(), fence=context.limits.fence) if older else None
         return None if held is None else Learnt(seen=Seen.INELIGIBLE, detail=held)
+    if older is not None and walk.row.status is not None:
+        return Learnt(seen=Seen.INELIGIBLE, detail=f"{OLDER}: the instance is {walk.row.status}, run again later")
     if older is None or older.run_id != pending.run_id:
         return await _undoubted(context, walk, pending)
-    held = held_by(older, walk.row, now=context.clock.surely(), fence=context.limits.fence)
+    held = held_by(older, walk.row, now=context.clock.wall(), fence=context.limits.fence)
     if older.over and context.prover is not None:
         secret = await context.store.reveal(walk.row.key, pending.generation)
         if await context.prover.prove(walk.row, secret) is None:

@@ -21,6 +21,7 @@ from batchmod.app.execute import Execution
 from batchmod.app.fleet import WRITES, Fleet, LaneHands
 from batchmod.app.options import Options
 from batchmod.app.planned import make_plan
+from batchmod.app.resume import reset_budget
 from batchmod.app.session import Session, unfinished_runs
 from batchmod.app.signals import Signals
 from batchmod.app.watching import Watching
@@ -28,7 +29,7 @@ from batchmod.cloud.client import Client
 from batchmod.cloud.credentials import AccessKey, FixedKeys
 from batchmod.cloud.endpoints import Endpoint
 from batchmod.cloud.inventory import Inventory
-from batchmod.engine.clock import Clock
+from batchmod.engine.clock import Clock, steady_wall
 from batchmod.engine.context import SPENDS, Context
 from batchmod.engine.halt import Halt
 from batchmod.engine.pacing import Pacing
@@ -37,7 +38,7 @@ from batchmod.journal.sqlite import SqliteJournal
 from batchmod.model.events import Proof, StoppedBy
 from batchmod.model.loading import Loaded, load
 from batchmod.model.plan import Lane, PlannedRow
-from batchmod.model.record import Mark, MarkType, RowState, Run
+from batchmod.model.record import RowState, Run
 from batchmod.model.secret import InstanceKey, Secret
 from batchmod.sim.errors import Refusal
 from batchmod.sim.faultfile import parse
@@ -152,7 +153,8 @@ class World:
         if unfinished is None and (life.act is Act.ABANDON or (last and self.runs)):
             return
         halt = Halt()
-        clock = Clock(wall=process.wall, now=the_loop().time, dice=Random(f"{self.schedule.name}/dice").random)
+        wall = steady_wall(process.wall, the_loop().time)
+        clock = Clock(wall=wall, now=the_loop().time, dice=Random(f"{self.schedule.name}/dice").random)
         signals = Signals(halt, 300.0)
         process.on_signal = signals.receive
         loaded = _loaded(self.schedule, self.variant)
@@ -192,9 +194,8 @@ class World:
 
     async def _resumed(self, execution: Rehearsed, *, reset: bool) -> None:
         """As `resume` does it."""
-        journal, run, now = execution.session.journal, execution.run, execution.clock.wall()
         if reset:
-            await journal.mark(run.id, Mark(type=MarkType.BUDGET_RESET, at=now))
+            await reset_budget(execution)
         await execution.take_up()
 
     def _fleet(self, process: Process, halt: Halt, clock: Clock, loaded: Loaded) -> Fleet:

@@ -301,6 +301,11 @@ class Logins:
             return "no answer within 5 s"
         return None if self.cloud.passwords[row.instance_id] == secret.reveal() else "wrong password"
 
+    async def outdated(self, row: PlannedRow, old: Secret) -> str | None:
+        self.process.boundary()
+        await asyncio.sleep(LATENCY)
+        return "the old password logs in" if self.cloud.passwords[row.instance_id] == old.reveal() else None
+
 
 async def killed(process: Process, work: Awaitable[None]) -> bool:
     """Whether the process was killed; else its work is done. What a bug raises is raised."""

@@ -8,6 +8,7 @@ from breaking_truth import FIRST_PASSWORD, THEIR_PASSWORD, THEM, Accepted, Sent
 from batchmod.model.events import Kind, Outcome, Phase, Proof
 from batchmod.model.plan import PlannedRow
 from batchmod.model.record import RowState
+from batchmod.model.settings import FENCE
 
 BUSY = frozenset({"TaskExists", "IncorrectDBInstanceState", "InstanceNotNormal"})
 Known = tuple[str, PlannedRow, RowState]
@@ -201,8 +202,8 @@ def _could_not_be_known(world: World, run: str, row: PlannedRow, state: RowState
     if state.code in {"InvalidTimeStamp.Expired", "StoreConflict"}:  # our clock jumped: the account was stopped
         return any(life.jump for life in schedule.lives)
     doubted = any(not each.answered for each in _sends(world, run, row)) or world.crashes > 0 or _port_failed(world)
-    if row.kind is not Kind.PASSWORD:
-        return False
+    if row.kind is not Kind.PASSWORD:  # the deadline came while the last attempt could still land
+        return doubted and (state.finished_at or 0.0) < (state.last_armed or 0.0) + FENCE
     if schedule.level is Proof.LOGIN and ours and state.finished_at is not None:
         live_since = min(each.ends for each in ours)
         return live_since > state.finished_at - 60.0

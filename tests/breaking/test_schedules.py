@@ -4,7 +4,6 @@
 """
 
 import itertools
-import os
 import zlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,12 +14,12 @@ from breaking_rules import broken_rules
 from breaking_schedule import Schedule, drawn, killed, named, singles
 from breaking_time import run_skipping
 from schedule_tally import Record, book
+from soaking import FACTOR
 
-SOAK = int(os.environ.get("SOAK", "1"))
 BATCHES = 12
 LONGEST = 60  # boundaries of one process: what comes after them looks at the instance again and again
-DRAWN = 156 * SOAK
-STRIDE = max(1, 83 // SOAK)  # of the schedules that kill one instance's process at each boundary, one in so many
+DRAWN = 156 * FACTOR
+STRIDE = max(1, 83 // FACTOR)  # of the schedules that kill one instance's process at each boundary, one in so many
 
 
 class Round:

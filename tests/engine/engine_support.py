@@ -164,7 +164,7 @@ class Desk:
             changing=Budget(None),
             accounts=Accounts(),
             leftovers=leftovers_of(
-                self.journal.doubtful(self.clock.surely() - limits.fence), this_run=run_id, unfinished=unfinished
+                self.journal.doubtful(self.clock.wall() - limits.fence), this_run=run_id, unfinished=unfinished
             ),
             halt=halt or Halt(),
             clock=self.clock,

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 from schedule_tally import Record, book
+from soaking import FACTOR
 from whole_support import Bench, bench
 
 from batchmod.model.secret import Secret
+from batchmod.secrets.dialogue import Account, Answer, try_login
 from batchmod.secrets.embedded import EmbeddedStore
-from batchmod.secrets.login import Answer, try_login
 
-SOAK = int(os.environ.get("SOAK", "1"))
-SEEDS = 16 * SOAK
+SEEDS = 16 * FACTOR
 INSTANCES = 5
 ROTATE: dict[str, Any] = {"password": {"generate": {"length": 20}}}
 RENAME: dict[str, Any] = {"attributes": {"name": "new-{id}"}}
@@ -99,7 +99,8 @@ async def lost(b: Bench, folder: Path) -> list[str]:
 
 
 async def logs_in(b: Bench, name: str, value: Secret) -> bool:
-    return (await try_login(b.sim.data_plane, name, value, timeout=10)).answer is Answer.YES
+    account = Account(address=b.sim.data_plane, login=name)
+    return (await try_login(account, value, timeout=10)).answer is Answer.YES
 
 
 def chances(dice: Random) -> Iterator[bool]:
