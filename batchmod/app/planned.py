@@ -10,8 +10,9 @@ from batchmod.engine.accounts import Accounts
 from batchmod.engine.clock import Clock
 from batchmod.engine.old import NO_OLD, old_secret
 from batchmod.engine.permissions import Document, policy
-from batchmod.engine.planner import Planner, Wanted
+from batchmod.engine.planner import Planner
 from batchmod.engine.reading import Reader
+from batchmod.engine.works import Wanted
 from batchmod.errors import UsageError
 from batchmod.model.accounts import RoleAccount
 from batchmod.model.events import BY_LOGIN, Kind, Proof

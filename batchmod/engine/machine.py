@@ -70,6 +70,7 @@ TABLE: Final[Mapping[Phase, Mapping[Seen, Phase]]] = {
     },
     Phase.WAITING: {
         **_BEFORE,
+        Seen.ALREADY: Phase.UNCHANGED,
         Seen.REFUSED: Phase.FAILED,
         Seen.GONE: Phase.FAILED,
         Seen.TIMED_OUT: Phase.FAILED,

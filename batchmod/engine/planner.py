@@ -1,50 +1,21 @@
 """Reads the live state of every target, in batches and paced, and makes the plan of it. Nothing is changed."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 
 from batchmod.engine.accounts import STOPS
-from batchmod.engine.judging import Change, Observed
+from batchmod.engine.judging import Observed
 from batchmod.engine.planning import rows_of, rows_of_failed
 from batchmod.engine.reading import Instance, Reader
 from batchmod.engine.selecting import select, vars_of
 from batchmod.engine.watcher import BATCH
+from batchmod.engine.works import Wanted, Work, disagreeing, empty, selected
 from batchmod.errors import CallError, StoreError, UsageError
 from batchmod.model.fitting import misfits
 from batchmod.model.plan import FailedAccount, Lane, Plan, PlannedRow
 from batchmod.model.problems import at_most
 from batchmod.model.selectors import Selector
 from batchmod.model.targets import Target
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What a manifest means: explicit targets, selectors, and what is to be changed on each instance."""
-
-    name: str
-    manifest_digest: str
-    targets: Sequence[Target]
-    selectors: Sequence[Selector]
-    excluded: Callable[[str], bool]
-    changes: tuple[Change, ...]
-    address: str | None  # of every login, instead of each instance's own
-    login: bool  # passwords are proved by a login
-
-
-@dataclass(slots=True, kw_only=True)
-class _Work:
-    """What is asked of one lane, and what came of it."""
-
-    lane: Lane
-    account: str
-    targets: list[Target] = field(default_factory=list)
-    selectors: list[int] = field(default_factory=list)  # places among the wanted ones
-    observed: dict[str, Observed] = field(default_factory=dict)  # explicit targets, by id
-    selected: dict[str, tuple[int, Observed]] = field(default_factory=dict)  # by id, with the first selector's place
-    found: set[int] = field(default_factory=set)  # places of selectors that mean any instance here
-    error: CallError | None = None
-    broken: StoreError | None = None
 
 
 class Planner:
@@ -85,8 +56,8 @@ class Planner:
                 raise work.broken
         failed = self._judged(works)
         works = [work for work in works if work.account not in failed]
-        selected = [one.target for one in _selected(works)]
-        problems = [*_empty(wanted, works, failed), *_disagreeing(wanted, works), *misfits(wanted.changes, selected)]
+        targets = [one.target for one in selected(works)]
+        problems = [*empty(wanted, works, failed), *disagreeing(wanted, works), *misfits(wanted.changes, targets)]
         if problems:
             raise UsageError(*at_most(problems))
         return Plan(
@@ -96,12 +67,12 @@ class Planner:
             accounts_failed=tuple(failed[name] for name in sorted(failed)),
         )
 
-    def _works(self, wanted: Wanted) -> list[_Work]:
-        works: dict[Lane, _Work] = {}
+    def _works(self, wanted: Wanted) -> list[Work]:
+        works: dict[Lane, Work] = {}
 
-        def work(account: str, region: str) -> _Work:
+        def work(account: str, region: str) -> Work:
             lane = Lane(self._account_ids[account], region)
-            return works.setdefault(lane, _Work(lane=lane, account=account))
+            return works.setdefault(lane, Work(lane=lane, account=account))
 
         for target in wanted.targets:
             if target.account not in self._failed:
@@ -112,7 +83,7 @@ class Planner:
                     work(selector.account, region).selectors.append(place)
         return list(works.values())
 
-    async def _read(self, work: _Work, wanted: Wanted, taken: set[str]) -> None:
+    async def _read(self, work: Work, wanted: Wanted, taken: set[str]) -> None:
         """Every target of the lane is observed, or its error says why not."""
         reader = self._readers[work.lane]
         try:
@@ -128,7 +99,7 @@ class Planner:
         except StoreError as error:
             work.broken = error
 
-    def _judged(self, works: Sequence[_Work]) -> dict[str, FailedAccount]:
+    def _judged(self, works: Sequence[Work]) -> dict[str, FailedAccount]:
         """The accounts that could not be used, by name. Raises UsageError unless they may be skipped and one is left."""
         failed = dict(self._failed)
         lines: list[str] = []
@@ -152,7 +123,7 @@ class Planner:
         return failed
 
     def _rows(
-        self, wanted: Wanted, works: Sequence[_Work], failed: Mapping[str, FailedAccount]
+        self, wanted: Wanted, works: Sequence[Work], failed: Mapping[str, FailedAccount]
     ) -> tuple[PlannedRow, ...]:
         """Raises UsageError with every new name that breaks a rule."""
         observed = {name: one for work in works for name, one in work.observed.items()}
@@ -165,7 +136,7 @@ class Planner:
                 rows += rows_of_failed(target, wanted.changes, failure, account_id=account_id, first=len(rows))
             else:
                 _append(rows, observed[target.id], wanted, problems)
-        for one in _selected(works):
+        for one in selected(works):
             _append(rows, one, wanted, problems)
         if problems:
             raise UsageError(*at_most(problems))
@@ -179,7 +150,7 @@ def _append(rows: list[PlannedRow], one: Observed, wanted: Wanted, problems: lis
         problems += error.problems
 
 
-async def _select(reader: Reader, work: _Work, place: int, wanted: Wanted, taken: set[str]) -> None:
+async def _select(reader: Reader, work: Work, place: int, wanted: Wanted, taken: set[str]) -> None:
     """What the selector means on this lane is selected, unless it is taken by an explicit target or an earlier selector."""
     selector = wanted.selectors[place]
     found = await select(selector, lambda number: reader.page(selector, number))
@@ -193,40 +164,6 @@ async def _select(reader: Reader, work: _Work, place: int, wanted: Wanted, taken
             work.selected[observed.target.id] = (place, observed)
 
 
-def _target(selector: Selector, work: _Work, one: Instance) -> Target:
+def _target(selector: Selector, work: Work, one: Instance) -> Target:
     region = work.lane.region
     return Target(id=one.id, region=region, account=work.account, vars=vars_of(one.tags), where=selector.where)
-
-
-def _selected(works: Sequence[_Work]) -> list[Observed]:
-    """In the order of the selectors, then of lanes and ids."""
-    all_of_them = [one for work in works for one in work.selected.values()]
-    return [observed for _, observed in sorted(all_of_them, key=lambda one: one[0])]
-
-
-def _disagreeing(wanted: Wanted, works: Sequence[_Work]) -> Iterator[str]:
-    """An id that is selected in two places: an instance is in one only."""
-    first: dict[str, _Work] = {}
-    for work in works:
-        for name, (place, _) in work.selected.items():
-            other = first.setdefault(name, work)
-            if other is not work:
-                yield (
-                    f"{_place(wanted.selectors[place])}: {name} is in account {other.account}, region {other.lane.region} "
-                    f"and in account {work.account}, region {work.lane.region}"
-                )
-
-
-def _place(selector: Selector) -> str:
-    return f"{selector.where}: {selector.path}"
-
-
-def _empty(wanted: Wanted, works: Sequence[_Work], failed: Mapping[str, FailedAccount]) -> Iterator[str]:
-    """A selector that means nothing is a mistake, unless it says that it may."""
-    found = {place for work in works for place in work.found}
-    for place, selector in enumerate(wanted.selectors):
-        if place not in found and not selector.allow_empty and selector.account not in failed:
-            yield (
-                f"{_place(selector)}: no instance in account {selector.account}, "
-                f"{', '.join(selector.regions)} has all that is asked for: check it, or write allow_empty: true"
-            )

@@ -389,7 +389,7 @@ async def test_what_another_run_left_in_doubt_is_fenced(
         if phase is Phase.WAITING:
             await desk.journal.step(run_id, Step(seq=0, phase=Phase.ARMED, at=1.0))
             await desk.journal.step(run_id, Step(seq=0, phase=Phase.WAITING, at=1.0, code="TaskExists"))
-        world = World(values=[values])
+        world = World(values=[off, values] if kind is Kind.TDE else [values])
         state = await desk.go(world, later, run_id=run_id, new=False, limits=replace(LIMITS, fence=fence))
         assert state.phase is (Phase.SKIPPED if held else Phase.CHANGED)
         assert len(world.sent) == (0 if held else 1)
@@ -540,3 +540,17 @@ async def test_a_stop_before_the_repeat_of_a_refused_call_leaves_no_doubt(desk: 
         halt = Halt()
         state = await desk.go(Expired(), one, run_id=one.kind.value, halt=halt)
         assert (state.phase, phases(desk, one.kind.value)) == (phase, [phase])
+
+
+async def test_tde_is_looked_at_again_before_it_is_sent(desk: Desk) -> None:
+    """A plan may be old: what somebody has encrypted meanwhile is not sent; after a refusal it is failed, for it was."""
+    on: Values = {"status": "Enabled"}
+    state = await desk.go(world := World(values=[on]), TDE)
+    assert (state.phase, state.attempts, world.sent) == (Phase.UNCHANGED, 0, [])
+    other = replace(TDE, after={"status": "Enabled", "key_id": "k1"}, before={"status": "Disabled", "key_id": None})
+    state = await desk.go(world := World(values=[{"status": "Enabled", "key_id": "k2"}]), other, run_id="b")
+    assert (state.phase, state.attempts, world.sent) == (Phase.SKIPPED, 0, [])
+    state = await desk.go(World(replies=[BUSY], statuses=["Normal"], values=[OFF, on]), TDE, run_id="c")
+    assert (state.phase, state.attempts, state.code) == (Phase.FAILED, 1, "TaskExists")
+    state = await desk.go(World(values=[OFF, on]), TDE, run_id="d")
+    assert (state.phase, state.attempts) == (Phase.CHANGED, 1)

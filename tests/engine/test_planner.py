@@ -11,8 +11,9 @@ from selector_records import a_selector
 from batchmod.engine.accounts import FORBIDDEN_IN_A_ROW, Accounts
 from batchmod.engine.clock import Clock
 from batchmod.engine.judging import NO_ADDRESS
-from batchmod.engine.planner import Planner, Wanted
+from batchmod.engine.planner import Planner
 from batchmod.engine.reading import Reader
+from batchmod.engine.works import Wanted
 from batchmod.errors import CallError, UsageError, Verdict
 from batchmod.model.events import Kind, Phase
 from batchmod.model.manifest import Manifest
