@@ -106,7 +106,9 @@ class Execution:
             return
         for row, state in journal.states(self.run.id):
             await give_up(context, row, state)
-        await self._mark(Mark(type=MarkType.CLOSED, at=self.clock.wall()))
+        closed = Mark(type=MarkType.CLOSED, at=self.clock.wall())
+        await journal.mark(self.run.id, closed)  # only a run that the journal calls closed lets go of its passwords
+        self.run = self.run.after(closed)
         for row, state in journal.states(self.run.id):
             await set_free(context, row, state)
 
@@ -165,9 +167,11 @@ class Execution:
             code, paths = REPORT, []
             finished = replace(finished, exit_code=REPORT)
         # Only now: a run that dies before its report is there is unfinished, and resume writes it.
-        await self._mark(finished)
-        if not open_rows and not self.run.closed:
-            await self._mark(Mark(type=MarkType.CLOSED, at=self.clock.wall()))
+        told = await self._mark(finished)
+        if told and not open_rows and not self.run.closed:
+            told = await self._mark(Mark(type=MarkType.CLOSED, at=self.clock.wall()))
+        if not told and code != REPORT:
+            code = RESUMABLE  # for the journal it has not ended
         hint = again(f"resume {known.id}", self.session.state, self.options) if open_rows else None
         self.watching.summary(known.after(finished), counts, paths, resume=hint, open_rows=open_rows)
         return code
@@ -177,12 +181,15 @@ class Execution:
         kept = self.session.journal.run(self.run.id)
         return self.run if kept is None or self.troubles else kept
 
-    async def _mark(self, mark: Mark) -> None:
+    async def _mark(self, mark: Mark) -> bool:
+        """Whether the journal was told; this process knows it in any case."""
         self.run = self.run.after(mark)
         try:
             await self.session.journal.mark(self.run.id, mark)
         except JournalError as error:
             self.trouble(error)
+            return False
+        return True
 
 
 def write_report_files(journal: SqliteJournal, run: Run, manifest: Manifest, directory: Path) -> list[Path]:

@@ -3,6 +3,8 @@
 import resource
 import sys
 
+from batchmod.errors import UsageError
+
 _PR_SET_DUMPABLE = 4  # prctl(2)
 
 
@@ -18,4 +20,4 @@ def keep_memory_in() -> None:
         import ctypes  # noqa: PLC0415  only where it is used
 
         if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
-            raise OSError(ctypes.get_errno(), "prctl(PR_SET_DUMPABLE) failed")
+            raise UsageError("memory that holds secrets cannot be kept from core dumps: prctl was refused")

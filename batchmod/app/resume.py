@@ -42,11 +42,10 @@ async def resume(wanted: str | None, options: Options) -> int:
         if execution is None:
             say(f"nothing to resume: run {run.id} was closed meanwhile")
             return 0
-        journal = execution.session.journal
         execution.chosen = _chosen_again(execution, options)
         await _mark_failed(execution)
         if options.reset_budget:
-            await journal.mark(run.id, Mark(type=MarkType.BUDGET_RESET, at=clock.wall()))
+            await reset_budget(execution)
         await execution.take_up()
         execution.signals.sending = True
         execution.announce(resumed=True)
@@ -136,6 +135,13 @@ def _with_stopped(fleet: Fleet, session: Session, run: Run) -> Fleet:
         if state.is_open and row.account in failed
     }
     return replace(fleet, stopped=stopped)
+
+
+async def reset_budget(execution: Execution) -> None:
+    """No failure so far counts any more, not even one that is dated later by a clock that was ahead."""
+    states = execution.session.journal.states(execution.run.id)
+    after_all = max(execution.clock.wall(), *(state.finished_at or 0.0 for _, state in states), 0.0)
+    await execution.session.journal.mark(execution.run.id, Mark(type=MarkType.BUDGET_RESET, at=after_all))
 
 
 async def _mark_failed(execution: Execution) -> None:

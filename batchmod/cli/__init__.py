@@ -24,15 +24,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Without `argv` the process is the command's own, and no secret of it leaves by a core dump or by somebody's log.
     """
-    if argv is None:
-        keep_memory_in()
-        watch()
     _streams()
+    if argv is None:
+        watch()
     return _flushed(_code(argv))
 
 
 def _code(argv: Sequence[str] | None) -> int:
     try:
+        if argv is None:
+            keep_memory_in()
         code = cli.main(args=list(argv) if argv is not None else None, prog_name="batchmod", standalone_mode=False)
     except click.ClickException as error:
         with suppress(OSError):
