@@ -20,6 +20,7 @@ from batchmod.sim.instances import Instance
 
 HOST = "127.0.0.1"
 START_SECONDS = 10.0
+LONGEST_PATH = 103  # bytes of a socket's path: 108 on Linux, 104 elsewhere, with a last NUL
 REPLY_SECONDS = 5.0
 ALLOWED = ("+@connection", "-@dangerous")  # AUTH, PING, HELLO, …: a login is all there is to try
 CONFIGURATION = """\
@@ -121,6 +122,8 @@ async def data_plane() -> AsyncIterator[DataPlane]:
         # The folder is gone as soon as we are connected, so that a kill -9 later leaves nothing.
         with tempfile.TemporaryDirectory(prefix="batchmod-sim-") as folder:
             path = Path(folder) / "admin"
+            if len(os.fsencode(path)) > LONGEST_PATH:
+                raise SimError(f"{folder}: too long a path for a socket: set TMPDIR to a shorter one")
             process = _spawn(path)
             stack.callback(_end, process)
             plane = DataPlane(await _connect(path, process))

@@ -103,3 +103,17 @@ def test_a_broken_start_is_one_line(tmp_path: Path, arguments: tuple[str, ...], 
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.count("\n") == 1
     assert complaint in ended.stderr
+
+
+def test_a_long_temporary_directory_is_one_line(tmp_path: Path) -> None:
+    """A socket's path is short: what to do is said, and nothing is left."""
+    folder = tmp_path / ("x" * 100)
+    folder.mkdir()
+    command = [sys.executable, "-m", "batchmod.sim", "--instances", "1"]
+    ended = subprocess.run(
+        command, check=False, capture_output=True, text=True, env={**os.environ, "TMPDIR": str(folder)}, timeout=60
+    )
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 1
+    assert "set TMPDIR" in ended.stderr
+    assert list(folder.iterdir()) == []

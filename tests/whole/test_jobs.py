@@ -9,6 +9,7 @@ from whole_support import bench
 JOBS = Path(__file__).parents[2] / "jobs"
 FAULTS = {"quotas": {"default": "200/60s"}, "durations": {"attributes": 0.5, "password": 1.0, "tde": 3.0}, "lag": 0.2}
 EXPECTED = {
+    "fleet-by-tag.yaml": ((), {"changed": 10}),
     "rotate-passwords.yaml": ((), {"changed": 10}),
     "migration-campaign.yaml": (("--accept-irreversible", "10"), {"changed": 20}),
     "nightly-compliance.yaml": (("--resume",), {"changed": 20}),

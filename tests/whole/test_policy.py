@@ -48,10 +48,10 @@ async def outcome(folder: Path, faults: dict[str, Any], targets: Any) -> tuple[i
 
 
 def without(document: Any) -> Iterator[tuple[str, Any]]:
-    """The document less one action or resource at a time, and what is missing."""
+    """The document less one action, or the last resource of a statement, at a time, and what is missing."""
     for place, statement in enumerate(document["Statement"]):
-        for part in ("Action", "Resource"):
-            for value in statement[part]:
+        for part, values in (("Action", statement["Action"]), ("Resource", statement["Resource"][1:])):
+            for value in values:
                 less = json.loads(json.dumps(document))
                 less["Statement"][place][part].remove(value)
                 if not less["Statement"][place][part]:
@@ -67,7 +67,7 @@ async def test_the_policy_is_enough_and_the_smallest(tmp_path: Path) -> None:
     targets = b.targets(2)
     assert await outcome(tmp_path / "whole", under(policies["default"]), targets) == (0, {})
     lacking = list(without(policies["default"]))
-    assert len(lacking) == 12
+    assert len(lacking) == 8
     for number, (what, document) in enumerate(lacking):
         code, forbidden = await outcome(tmp_path / str(number), under(document), targets)
         assert code != 0, what
