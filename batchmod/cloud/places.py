@@ -1,7 +1,7 @@
 """Where a key may be: the links of the vendor's default chain, in its order. Blocking code, for a thread of its own.
 
-The environment's own key needs nothing of the vendor's package. Everything else is told to the vendor's providers by parameter; what cannot work is found before they are asked, so that it
-can be said in words of ours.
+The environment's own key needs nothing of the vendor's package. Everything else is told to the vendor's providers by
+parameter; what cannot work is found before they are asked, so that it can be said in words of ours.
 """
 
 import configparser

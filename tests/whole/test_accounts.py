@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from fleet_support import PROFILES, RENAME, THREE, A, B, C, answered, every, write_profiles
-from whole_support import Result, bench, reaches
+from whole_support import Bench, Result, bench, reaches
 
 ROLE = f"acs:ram::{B}:role/redis-operator"
 TRUSTED: dict[str, Any] = {**THREE, "roles": [{"account": B, "name": "redis-operator", "trusts": [A]}]}
@@ -110,17 +110,23 @@ async def test_accounts_that_fail_may_be_skipped(tmp_path: Path) -> None:
         assert "account b stopped" in result.err
 
 
+async def killed(b: Bench, *, after: int) -> Path:
+    """The manifest of a slow run over two accounts that was killed after so many changes."""
+    slow = {"rate": "3000/1s", "apis": {"ModifyInstanceAttribute": "2/1s"}}
+    manifest = b.manifest(accounts=PROFILES, targets=every("a", "b"), changes=[RENAME], limits=slow)
+    process = await b.start("run", str(manifest), "--yes")
+    await reaches(b, "ModifyInstanceAttribute", after)
+    process.kill()
+    await process.communicate()
+    return manifest
+
+
 @pytest.mark.parametrize("command", ["resume", "abandon"])
 async def test_an_account_that_is_lost_while_a_run_is_stopped(tmp_path: Path, command: str) -> None:
     """Nothing goes on without it but on demand; then its rows end with its error, and the other accounts' go on."""
     async with bench(tmp_path, instances=12, faults=THREE) as b:
         write_profiles(b)
-        slow = {"rate": "3000/1s", "apis": {"ModifyInstanceAttribute": "2/1s"}}
-        manifest = b.manifest(accounts=PROFILES, targets=every("a", "b"), changes=[RENAME], limits=slow)
-        process = await b.start("run", str(manifest), "--yes")
-        await reaches(b, "ModifyInstanceAttribute", 3)
-        process.kill()
-        await process.communicate()
+        await killed(b, after=3)
         write_profiles(b, a=A)
         name = json.loads((await b.run("report", "job", "--format", "json")).out)["run"]["id"]
         one_line(await b.run(command, name), "account b", "profile 'b'")
@@ -143,12 +149,7 @@ async def test_an_outage_ends_no_row(tmp_path: Path) -> None:
     """An account that only does not answer is not left out of a run that is taken up: it goes on later."""
     async with bench(tmp_path, instances=6, faults=THREE) as b:
         write_profiles(b)
-        slow = {"rate": "3000/1s", "apis": {"ModifyInstanceAttribute": "2/1s"}}
-        manifest = b.manifest(accounts=PROFILES, targets=every("a", "b"), changes=[RENAME], limits=slow)
-        process = await b.start("run", str(manifest), "--yes")
-        await reaches(b, "ModifyInstanceAttribute", 2)
-        process.kill()
-        await process.communicate()
+        manifest = await killed(b, after=2)
         down = ("--skip-failed-accounts", "--endpoint", "http://127.0.0.1:1")
         for command in (("resume",), ("run", str(manifest), "--resume", "--yes")):
             result = await b.run(*command, *down)
