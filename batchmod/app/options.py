@@ -15,9 +15,11 @@ class Options:
     report_dir: Path | None = None
     yes: bool = False
     resume: bool = False  # of `run`: an unfinished run of the name is continued
+    retry_failed: bool = False  # of `run`: only the rows that ended failed in the last run of the name
     reset_budget: bool = False  # of `resume`: failures from before do not count any more
     skip_failed_accounts: bool = False  # an account that cannot be used is left out instead of refusing everything
     accept_irreversible: int | None = None
     drain: float = 300.0
     quiet: bool = False
     verbose: bool = False
+    log_format: str = "text"  # or json: one object a line on stderr

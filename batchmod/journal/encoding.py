@@ -33,6 +33,7 @@ def run_of(text: str) -> Run:
     try:
         data["stopped_by"] = StoppedBy(data["stopped_by"]) if "stopped_by" in data else None
         data["accounts_failed"] = tuple((account, reason) for account, reason in data["accounts_failed"])
+        data["resumed_at"] = tuple(data.get("resumed_at", ()))
         return Run(**data)
     except (KeyError, TypeError, ValueError) as error:
         raise _unreadable("run", error) from error

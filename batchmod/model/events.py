@@ -72,6 +72,12 @@ class StoppedBy(StrEnum):
     """Why a run ended before its rows did; `stopped_by` in a report."""
 
     SIGNAL = "signal"
-    CONTROL = "control"  # an operator gave the run up
+    CONTROL = "control"  # an operator stopped it from another shell, or gave it up
+    WINDOW = "window"  # nothing more may start before the next one
     MAX_FAILURES = "max_failures"
+    CHECK = "check"  # the command between two waves said no
+    MANUAL = "manual"  # a wave has ended, and an operator opens the gate of the next
     STORE = "store"
+
+
+BY_HAND = frozenset({StoppedBy.MAX_FAILURES, StoppedBy.CHECK, StoppedBy.MANUAL})  # only `resume` continues such a run

@@ -49,4 +49,47 @@ class RunStopping:
     stopped_by: StoppedBy
 
 
-Notice = RunOpened | RowMoved | CallAnswered | AccountStopped | RunStopping
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaveOpened:
+    """Rows of this wave may be sent."""
+
+    wave: int  # from 1
+    waves: int
+    instances: int  # of this wave that are still to be done
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaveEnded:
+    """Every row of this wave has its final outcome, and the next may not begin yet."""
+
+    wave: int
+    pause: float | None  # seconds until it may; None: an operator has to open the gate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckEnded:
+    """The command between two waves has ended."""
+
+    wave: int  # that ended before it
+    passed: bool
+    text: str  # how it ended, and the last of what it said; no secret is known to it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Controlled:
+    """An operator changed how the run goes on."""
+
+    text: str  # pause, continue, stop, rate=100/60s, changing=20
+
+
+Notice = (
+    RunOpened
+    | RowMoved
+    | CallAnswered
+    | AccountStopped
+    | RunStopping
+    | WaveOpened
+    | WaveEnded
+    | CheckEnded
+    | Controlled
+)

@@ -46,6 +46,7 @@ class PlannedRow:
     address: str | None = None  # host:port of the data plane, for the login proof
     engine_version: str | None = None
     status: str | None = None  # what the instance was when the plan read it; None for Normal
+    group: str | None = None  # of the instances with the same one, only one is in change at a time
 
     @property
     def key(self) -> InstanceKey:
@@ -74,7 +75,8 @@ class FailedAccount:
 class Plan:
     """All rows in order, and what they follow from.
 
-    `policies` is the smallest RAM policy document that a run of it needs, by account name.
+    `policies` is the smallest RAM policy document that a run of it needs, by account name. `observed_at` is when the
+    reading began, in seconds since the epoch; like the policies it is no part of the digest.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Plan:
     rows: tuple[PlannedRow, ...]
     accounts_failed: tuple[FailedAccount, ...] = ()
     policies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    observed_at: float = 0.0
 
     @property
     def digest(self) -> str:

@@ -6,6 +6,7 @@ All times are seconds since the epoch, UTC.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from batchmod.model.events import TERMINAL, Outcome, Phase, Proof, StoppedBy, outcome_of
 from batchmod.model.plan import PlannedRow
@@ -108,6 +109,11 @@ class MarkType(StrEnum):
     FINISHED = "finished"  # the process ended in good order with `exit_code`; rows may still be open
     BUDGET_RESET = "budget reset"  # failures from before do not count any more
     CLOSED = "closed"  # no row of it will be taken up again: all ended, or the run was abandoned
+    WAVE_ENDED = "wave ended"  # every row of `wave`, and of those before it, has its final outcome
+    PAUSE_OVER = "pause over"  # what had to pass after `wave` has passed: the time, or an operator has looked
+    CHECKED = "checked"  # the check after `wave` ended with `exit_code` (None: with none) and said `reason`
+    WAVE_OPENED = "wave opened"  # rows of `wave` may be sent
+    CONTROLLED = "controlled"  # an operator changed how the run goes on; `reason` is what was said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +124,7 @@ class Mark:
     account: str | None = None
     reason: str | None = None
     exit_code: int | None = None
+    wave: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,21 +144,49 @@ class Run:
     accounts_failed: tuple[tuple[str, str], ...] = ()  # (account, reason)
     budget_reset_at: float | None = None
     closed: bool = False
+    observed_at: float | None = None  # when the plan read the fleet
+    plan_seal: str | None = None  # of the plan file that is applied
+    resumed_at: tuple[float, ...] = ()
+    wave_ended_at: float | None = None  # the latest of `waves_ended`
+    waves_ended: int = 0  # every row of the waves up to this one has its final outcome
+    pauses_over: int = 0  # the pause after this wave, and those before it, are over
+    opened: int = 1  # the latest wave of which rows may be sent
+
+    def began_before(self, at: float) -> float:
+        """When the process began that worked on the run at this time."""
+        return max((start for start in self.resumed_at if start <= at), default=self.started_at)
 
     def after(self, mark: Mark) -> "Run":
         """The run once this happened to it. A resumed run is not finished and not stopped any more."""
+        return replace(self, **self._news(mark))
+
+    def _news(self, mark: Mark) -> dict[str, Any]:
+        known = {account for account, _ in self.accounts_failed}
         match mark.type:
             case MarkType.RESUMED:
-                return replace(self, finished_at=None, stopped_by=None, exit_code=None)
+                resumed = (*self.resumed_at, mark.at)
+                return {"finished_at": None, "stopped_by": None, "exit_code": None, "resumed_at": resumed}
             case MarkType.STOPPED:
-                return replace(self, stopped_by=self.stopped_by or mark.stopped_by)
-            case MarkType.ACCOUNT_FAILED if mark.account in {account for account, _ in self.accounts_failed}:
-                return self
-            case MarkType.ACCOUNT_FAILED:
-                return replace(self, accounts_failed=(*self.accounts_failed, (mark.account or "", mark.reason or "")))
+                return {"stopped_by": self.stopped_by or mark.stopped_by}
+            case MarkType.ACCOUNT_FAILED if mark.account not in known:
+                return {"accounts_failed": (*self.accounts_failed, (mark.account or "", mark.reason or ""))}
             case MarkType.FINISHED:
-                return replace(self, finished_at=mark.at, exit_code=mark.exit_code)
+                return {"finished_at": mark.at, "exit_code": mark.exit_code}
             case MarkType.BUDGET_RESET:
-                return replace(self, budget_reset_at=mark.at)
+                return {"budget_reset_at": mark.at}
             case MarkType.CLOSED:
-                return replace(self, closed=True)
+                return {"closed": True}
+            case _:
+                return _of_wave(mark)
+
+
+def _of_wave(mark: Mark) -> dict[str, Any]:
+    match mark.type:
+        case MarkType.WAVE_ENDED:
+            return {"waves_ended": mark.wave, "wave_ended_at": mark.at}
+        case MarkType.PAUSE_OVER:
+            return {"pauses_over": mark.wave}
+        case MarkType.WAVE_OPENED:
+            return {"opened": mark.wave}
+        case _:
+            return {}

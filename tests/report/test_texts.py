@@ -261,6 +261,7 @@ def test_the_plan_as_json_is_complete() -> None:
         "address": None,
         "engine_version": None,
         "status": None,
+        "group": None,
     }
     assert (data["accounts_failed"], data["policies"]) == ([], {})
     assert data["forfeits"]["cloud-native"] == "offline key analysis"
