@@ -12,8 +12,10 @@ from batchmod.engine.asking import ask
 from batchmod.engine.budget import Budget
 from batchmod.engine.clock import Clock
 from batchmod.engine.context import SPENDS, Context, Limits
+from batchmod.engine.groups import Groups
 from batchmod.engine.halt import Halt
 from batchmod.engine.leftovers import leftovers_of
+from batchmod.engine.opening import Opening
 from batchmod.engine.pacing import Pacer
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.model.events import BY_LOGIN, NO_DOUBT, TERMINAL, Kind, Phase, StoppedBy
@@ -39,12 +41,16 @@ def make_context(
     chosen: Secret | None,
     notify: Callable[[Notice], None],
     trouble: Callable[[Exception], None],
-    unlimited: bool,
+    opening: Opening,
+    observed_at: float | None,
 ) -> Context:
-    """What the run's rows share. `unlimited`: no budget counts, for a run that is only closed."""
+    """What the run's rows share; of the failure budget, which each wave has of its own, none counts yet."""
     journal = session.journal
     halt.on_stop(lambda reason: notify(RunStopping(stopped_by=reason)))
-    budget, changing = budgets_of(manifest, run, known, halt, unlimited=unlimited)
+    in_change = [row for row, state in known if _held(state)]
+    changing = Budget(manifest.limits.changing, held=len(in_change))
+    groups = Groups(in_change)
+    _closing(halt, changing, groups)
     unfinished = {each.id for each in journal.unfinished()}
     return Context(
         run_id=run.id,
@@ -55,7 +61,7 @@ def make_context(
         new_password=maker_of(password_change(manifest), chosen),
         level=manifest.proof.password,
         limits=_limits(manifest),
-        budget=budget,
+        budget=Budget(None, held=len(in_change)),
         changing=changing,
         accounts=Accounts(),
         leftovers=leftovers_of(
@@ -66,26 +72,48 @@ def make_context(
         notify=notify,
         ended=ended_in(journal, unfinished),
         trouble=trouble,
+        groups=groups,
+        opening=opening,
+        observed_at=observed_at,
     )
 
 
-def budgets_of(manifest: Manifest, run: Run, known: Known, halt: Halt, *, unlimited: bool) -> tuple[Budget, Budget]:
-    """The failure budget and the disruption budget, with what this run holds and has spent already."""
-    held = sum(state.is_open and state.phase not in NO_DOUBT for _, state in known)
-    since = run.budget_reset_at or 0.0
-    spent = sum(row.will_send and state.phase in SPENDS and (state.finished_at or 0.0) > since for row, state in known)
-    budget = Budget(
-        None if unlimited else failure_limit(manifest, [row for row, _ in known]),
-        spent=spent,
-        held=held,
-        exhausted=lambda: halt.stop(StoppedBy.MAX_FAILURES),
-    )
-    changing = Budget(manifest.limits.changing, held=held)
-    for each in (budget, changing):
+def _closing(halt: Halt, *budgets: Budget | Groups) -> None:
+    """Whoever waits for a slot leaves when the run stops."""
+    for each in budgets:
         halt.on_stop(lambda _, each=each: each.close())  # type: ignore[misc]  # a default binds it now
         if halt.reason is not None:
             each.close()
-    return budget, changing
+
+
+def budget_of_wave(manifest: Manifest, run: Run, known: Known, halt: Halt, wave: int) -> Budget:
+    """The failure budget of this wave: its own share, and never more than what the run's has left.
+
+    `known` are all rows of the run, as they stand.
+    """
+    limit = failure_limit(manifest, [row for row, _ in known])
+    if limit is not None:
+        of_wave = failure_limit(manifest, [row for row, _ in known if row.wave == wave])
+        limit = min(of_wave or 0, limit - sum(_spent(run, row, state) for row, state in known if row.wave != wave))
+    mine = [(row, state) for row, state in known if row.wave == wave]
+    budget = Budget(
+        limit,
+        spent=sum(_spent(run, row, state) for row, state in mine),
+        held=sum(_held(state) for _, state in mine),
+        exhausted=lambda: halt.stop(StoppedBy.MAX_FAILURES),
+    )
+    _closing(halt, budget)
+    return budget
+
+
+def _spent(run: Run, row: PlannedRow, state: RowState) -> bool:
+    """The row cost a slot for good; the plan's own failures cost none, nor do those from before a reset."""
+    since = run.budget_reset_at or 0.0
+    return row.will_send and state.phase in SPENDS and (state.finished_at or 0.0) > since
+
+
+def _held(state: RowState) -> bool:
+    return state.is_open and state.phase not in NO_DOUBT
 
 
 def _limits(manifest: Manifest) -> Limits:

@@ -1,31 +1,21 @@
 """A run from its first send to its report: the engine is driven, and what came of it is written down."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from batchmod.app.context import make_context
-from batchmod.app.fleet import Fleet
-from batchmod.app.options import Options
+from batchmod.app.driving import Driving
 from batchmod.app.planned import failure_limit
-from batchmod.app.session import Session, again
-from batchmod.app.signals import Signals
+from batchmod.app.session import again
 from batchmod.app.speech import say
-from batchmod.app.watching import Watching
-from batchmod.engine.clock import Clock
-from batchmod.engine.context import Context
-from batchmod.engine.driver import give_up, set_free
-from batchmod.engine.halt import Halt
-from batchmod.engine.runner import run_all
 from batchmod.errors import JournalError, ReportError, StoreError
 from batchmod.journal.sqlite import SqliteJournal
-from batchmod.model.events import NO_DOUBT, StoppedBy
+from batchmod.model.events import StoppedBy
 from batchmod.model.exits import REPORT, RESUMABLE, exit_code
 from batchmod.model.manifest import Manifest
 from batchmod.model.notices import RunOpened
 from batchmod.model.plan import PlannedRow
 from batchmod.model.record import Mark, MarkType, RowState, Run
-from batchmod.model.secret import Secret
 from batchmod.report.files import Format, ensure_writable, write_reports
 from batchmod.report.rows import report_row
 
@@ -33,21 +23,10 @@ Known = list[tuple[PlannedRow, RowState]]
 
 
 @dataclass(kw_only=True)
-class Execution:
-    """One run in this process. `run` grows with what happens to it, whether or not the journal can still be told."""
+class Execution(Driving):
+    """One run in this process, from its first send to its report."""
 
-    session: Session
-    fleet: Fleet
-    run: Run
-    manifest: Manifest
-    options: Options
     reports: Path
-    halt: Halt
-    signals: Signals
-    watching: Watching
-    clock: Clock
-    chosen: Secret | None = None
-    troubles: list[str] = field(default_factory=list)
 
     def announce(self, *, resumed: bool) -> None:
         """From here on the run is shown."""
@@ -72,7 +51,7 @@ class Execution:
 
         Of a run that was closed by a process that died before its report, nothing but the report is left to do.
         """
-        await self._guarded(self._drive_doubtful if self.run.closed else self._drive)
+        await self._guarded(self.drive_doubtful if self.run.closed else self.drive)
         return await self._finish()
 
     async def close(self) -> int:
@@ -80,7 +59,7 @@ class Execution:
 
         The rest is unresolved or not started, and no process will take the run up again; but a signal leaves it open.
         """
-        await self._guarded(self._drive_doubtful)
+        await self._guarded(self.drive_doubtful)
         return await self._finish()
 
     async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -91,52 +70,6 @@ class Execution:
         except (JournalError, StoreError) as error:
             self.trouble(error)
             self.halt.stop(StoppedBy.STORE)
-
-    async def _drive(self) -> None:
-        known = list(self.session.journal.states(self.run.id))
-        if any(state.is_open for _, state in known):
-            await self._run_all(self._context(known), known)
-
-    async def _drive_doubtful(self) -> None:
-        journal = self.session.journal
-        known = [(row, state) for row, state in journal.states(self.run.id) if state.is_open]
-        context = self._context(known, unlimited=True)
-        await self._run_all(context, [(row, state) for row, state in known if state.phase not in NO_DOUBT])
-        if self.signals.received or self.troubles:
-            return
-        for row, state in journal.states(self.run.id):
-            await give_up(context, row, state)
-        closed = Mark(type=MarkType.CLOSED, at=self.clock.wall())
-        await journal.mark(self.run.id, closed)  # only a run that the journal calls closed lets go of its passwords
-        self.run = self.run.after(closed)
-        for row, state in journal.states(self.run.id):
-            await set_free(context, row, state)
-
-    def _context(self, known: Known, *, unlimited: bool = False) -> Context:
-        context = make_context(
-            session=self.session,
-            hands={**self.fleet.hands, **self.fleet.stopped},
-            run=self.run,
-            manifest=self.manifest,
-            known=known,
-            halt=self.halt,
-            clock=self.clock,
-            chosen=self.chosen,
-            notify=self.watching.notify,
-            trouble=self.trouble,
-            unlimited=unlimited,
-        )
-        for lane, stopped in self.fleet.stopped.items():
-            context.accounts.failed(lane.account_id, stopped.error)
-        return context
-
-    async def _run_all(self, context: Context, known: Known) -> None:
-        watchers = [hands.watcher.run for hands in self.fleet.hands.values()]
-        await run_all(context, known, ahead=self.manifest.limits.connections, watchers=watchers)
-
-    def trouble(self, error: Exception) -> None:
-        """Said at the end, once each."""
-        self.troubles.append(str(error))
 
     async def _finish(self) -> int:
         """The report is on disk and the run's end in the journal; problems of either are said."""

@@ -46,6 +46,7 @@ async def resume(wanted: str | None, options: Options) -> int:
         await _mark_failed(execution)
         if options.reset_budget:
             await reset_budget(execution)
+        await open_gate(execution)
         await execution.take_up()
         execution.signals.sending = True
         execution.announce(resumed=True)
@@ -117,6 +118,7 @@ async def _taken_up(run: Run, state: Path, options: Options, clock: Clock) -> As
                     signals=signals,
                     watching=watching,
                     clock=clock,
+                    observed_at=run.observed_at or run.started_at,
                 )
 
 
@@ -142,6 +144,14 @@ async def reset_budget(execution: Execution) -> None:
     states = execution.session.journal.states(execution.run.id)
     after_all = max(execution.clock.wall(), *(state.finished_at or 0.0 for _, state in states), 0.0)
     await execution.session.journal.mark(execution.run.id, Mark(type=MarkType.BUDGET_RESET, at=after_all))
+
+
+async def open_gate(execution: Execution) -> None:
+    """An operator has looked at the wave that ended: the next may begin."""
+    run = execution.run
+    if run.stopped_by is StoppedBy.MANUAL:
+        over = Mark(type=MarkType.PAUSE_OVER, at=execution.clock.wall(), wave=run.waves_ended)
+        await execution.session.journal.mark(run.id, over)
 
 
 async def _mark_failed(execution: Execution) -> None:

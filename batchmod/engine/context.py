@@ -1,18 +1,20 @@
 """What every step of a row shares: the world as Protocols, the limits, and the one way to write down a step."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from batchmod.engine.accounts import Accounts
 from batchmod.engine.budget import Budget
 from batchmod.engine.clock import Clock
+from batchmod.engine.groups import Groups
 from batchmod.engine.halt import Halt, HaltedError
 from batchmod.engine.leftovers import Leftovers
 from batchmod.engine.machine import step
+from batchmod.engine.opening import Opening
 from batchmod.engine.ports import Hands, Ledger, Prover, Vault
 from batchmod.engine.walk import Learnt, Walk
 from batchmod.errors import CallError
-from batchmod.model.events import TERMINAL, Phase, Proof
+from batchmod.model.events import NO_DOUBT, TERMINAL, Phase, Proof
 from batchmod.model.notices import AccountStopped, Notice, RowMoved
 from batchmod.model.plan import Lane
 from batchmod.model.record import Mark, MarkType, Step
@@ -56,6 +58,9 @@ class Context:
     notify: Callable[[Notice], None]
     ended: Callable[[str, InstanceKey], bool]  # the journal knows that run's password row as ended
     trouble: Callable[[Exception], None]  # told of a journal or store that failed
+    groups: Groups = field(default_factory=Groups)
+    opening: Opening = field(default_factory=Opening)
+    observed_at: float | None = None  # when another process read what the rows say; None: this one did, just now
 
     @property
     def store(self) -> Vault:
@@ -88,6 +93,7 @@ class Context:
         await self.ledger.step(self.run_id, record)
         walk.state = walk.state.after(record)
         self._release(walk, phase)
+        self._remember(walk)
         self.notify(RowMoved(row=walk.row, state=walk.state))
 
     async def _stays_open(self, walk: Walk, learnt: Learnt) -> None:
@@ -104,6 +110,17 @@ class Context:
         await self.ledger.step(self.run_id, record)
         walk.state = walk.state.after(record)
 
+    def put_down(self, walk: Walk) -> None:
+        """A row that is left open holds nothing, unless it is in change or in doubt."""
+        if walk.state.phase in NO_DOUBT:
+            self._release(walk, Phase.WAITING)
+
+    def _remember(self, walk: Walk) -> None:
+        """How long the change took, if it was not interrupted."""
+        state = walk.state
+        if state.phase is Phase.CHANGED and not walk.resumed and state.started_at and state.finished_at:
+            self.opening.ended(walk.row.kind, state.finished_at - state.started_at)
+
     def _release(self, walk: Walk, phase: Phase) -> None:
         if phase not in UNHANDS:
             return
@@ -116,6 +133,10 @@ class Context:
         if walk.holds_change:
             walk.holds_change = False
             self.changing.give_back()
+        turn = self.groups.of(walk.row)
+        if turn is not None and walk.holds_turn:
+            walk.holds_turn = False
+            turn.give_back()
 
     async def account_failed(self, walk: Walk, error: CallError) -> None:
         """Notes an error of the walk's account; the journal knows when it stops the account."""

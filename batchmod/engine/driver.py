@@ -43,7 +43,7 @@ async def drive(context: Context, row: PlannedRow, state: RowState, *, parked: C
                 await context.take(walk, learnt)
         await let_go(context, walk)
     except HaltedError:
-        pass  # the row stays open: the journal has its last phase
+        context.put_down(walk)  # the row stays open: the journal has its last phase
     except (JournalError, StoreError) as error:
         context.trouble(error)
         context.halt.stop(StoppedBy.STORE)
@@ -61,8 +61,10 @@ def _taken_up(state: RowState) -> RowState:
 async def _take_up(context: Context, walk: Walk) -> None:
     """A row that was interrupted holds what it held: its slots, and its escrowed value."""
     state = walk.state
+    walk.resumed = bool(state.attempts)
     if state.is_open and state.phase not in NO_DOUBT:
         walk.holds_slot = walk.holds_change = True  # the budgets were made with them
+        walk.holds_turn = walk.row.group is not None
     if state.is_open and walk.row.kind is Kind.PASSWORD and state.generation is not None:
         walk.secret = await context.store.reveal(walk.row.key, state.generation)
 

@@ -34,6 +34,7 @@ async def escrowed(context: Context, walk: Walk) -> Learnt:
 async def _escrow(context: Context, walk: Walk) -> Learnt:
     """Nothing is escrowed for an instance that cannot be proved, if that can be told yet."""
     context.halt.check()
+    context.opening.check(walk.row.kind, in_doubt=False)
     unprovable = await preflight(context, walk) if walk.row.status is None else None
     if unprovable is not None:
         return unprovable

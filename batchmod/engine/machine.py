@@ -56,6 +56,7 @@ TABLE: Final[Mapping[Phase, Mapping[Seen, Phase]]] = {
         **_BEFORE,
         Seen.ALREADY: Phase.UNCHANGED,
         Seen.PRECEDED: Phase.NOT_STARTED,
+        Seen.GONE: Phase.FAILED,
         Seen.ESCROWED: Phase.ESCROWED,
     },
     Phase.ESCROWED: _BEFORE,

@@ -1,22 +1,20 @@
 """An attempt goes out, or waits for its turn. Nothing is sent that the journal does not know as armed."""
 
 from batchmod.engine.accounts import STOPS
-from batchmod.engine.asking import ask
 from batchmod.engine.context import Context
-from batchmod.engine.doubt import is_there
 from batchmod.engine.halt import HaltedError
 from batchmod.engine.judging import ENDED, NORMAL_STATUS, NOT_FOUND
 from batchmod.engine.leftovers import held_by
 from batchmod.engine.machine import Seen
+from batchmod.engine.observed import observed_again
 from batchmod.engine.retry import ASK_AGAIN, SEEN, SPENDS_A_TRY, look_again, pause_after
 from batchmod.engine.walk import Learnt, Walk
 from batchmod.errors import CallError, Verdict
 from batchmod.model.events import Kind, Phase
-from batchmod.model.plan import Values
 
 ARMED = frozenset({Phase.ARMED, Phase.REARMED})
 ARMING = {Phase.IN_DOUBT: Seen.CLEARED, Phase.ARMED: Seen.SAID_AGAIN, Phase.REARMED: Seen.SAID_AGAIN}  # else: ARMED
-SINCE = "somebody else has encrypted the instance since the plan was made"
+IN_DOUBT = frozenset({Phase.IN_DOUBT, Phase.REARMED})
 LOOK_CAP = 30.0  # seconds between two looks at a row that has waited long
 
 
@@ -25,10 +23,12 @@ async def send(context: Context, walk: Walk) -> Learnt:
     stopped = context.accounts.stopped(walk.row.account_id)
     if stopped is not None:
         return Learnt.stopped(stopped)
-    held = None if walk.state.phase is Phase.IN_DOUBT else _held(context, walk)
+    in_doubt = walk.state.phase is Phase.IN_DOUBT
+    held = None if in_doubt else _held(context, walk)
     if held is not None:
         return Learnt(seen=Seen.INELIGIBLE, detail=held)
-    hindered = await preflight(context, walk) or await _encrypted(context, walk)
+    context.opening.check(walk.row.kind, in_doubt=in_doubt)
+    hindered = await preflight(context, walk) or await observed_again(context, walk)
     if hindered is not None:
         return hindered
     await _reserve(context, walk)
@@ -77,33 +77,6 @@ async def preflight(context: Context, walk: Walk) -> Learnt | None:
     return None if reason is None else Learnt(seen=Seen.INELIGIBLE, detail=reason)
 
 
-async def _encrypted(context: Context, walk: Walk) -> Learnt | None:
-    """TDE cannot be undone, and the plan may be old: what it saw is read again before each attempt. None: send.
-
-    A row in doubt was looked at already.
-    """
-    if walk.row.kind is not Kind.TDE or walk.state.phase is Phase.IN_DOUBT:
-        return None
-    hands, row = context.hands[walk.row.lane], walk.row
-
-    async def read() -> Values:
-        sight = await hands.look(row.instance_id)
-        return {} if sight is None else await hands.read_back(row, sight)
-
-    limits = context.limits
-    try:
-        now = await ask(read, attempts=limits.attempts, max_delay=limits.max_delay, clock=context.clock)
-    except CallError as error:
-        await context.account_failed(walk, error)
-        stopped = context.accounts.stopped(row.account_id)
-        return Learnt.stopped(stopped) if stopped is not None else Learnt.of(Seen.INELIGIBLE, error)
-    if now.get("status") != row.after.get("status"):
-        return None
-    if walk.state.attempts:  # each was refused: it was somebody else
-        return Learnt(seen=Seen.REFUSED, detail=SINCE)
-    return Learnt(seen=Seen.ALREADY if is_there(row.after, now) else Seen.INELIGIBLE, detail=SINCE)
-
-
 def _held(context: Context, walk: Walk) -> str | None:
     """Why an older change of another run stands in the way of this one."""
     older = context.leftovers.get((walk.row.key, walk.row.kind))
@@ -113,7 +86,15 @@ def _held(context: Context, walk: Walk) -> str | None:
 
 
 async def _reserve(context: Context, walk: Walk) -> None:
-    """The row holds a slot of both budgets: failures first, so that a row waiting for it disturbs nobody."""
+    """The row holds its group's turn and a slot of both budgets: in this order, so that a row that waits for one
+    disturbs nobody.
+    """
+    turn = context.groups.of(walk.row)
+    if turn is not None and not walk.holds_turn:
+        if not turn.free:
+            walk.parked()
+        await turn.reserve()
+        walk.holds_turn = True
     if not walk.holds_slot:
         await context.budget.reserve()
         walk.holds_slot = True
@@ -125,6 +106,7 @@ async def _reserve(context: Context, walk: Walk) -> None:
 async def _arm(context: Context, walk: Walk) -> None:
     """The last moment before an attempt leaves: the journal says so, durably."""
     context.halt.check()
+    context.opening.check(walk.row.kind, in_doubt=walk.state.phase in IN_DOUBT)
     if context.accounts.stopped(walk.row.account_id) is not None:
         raise HaltedError
     await context.take(walk, Learnt(seen=ARMING.get(walk.state.phase, Seen.ARMED), generation=walk.state.generation))

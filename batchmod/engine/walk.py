@@ -56,3 +56,5 @@ class Walk:
     is_live: bool = False  # the new password logged in once
     holds_slot: bool = False  # of the failure budget
     holds_change: bool = False  # of the disruption budget
+    holds_turn: bool = False  # of its group
+    resumed: bool = False  # another process began with it

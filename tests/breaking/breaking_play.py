@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -21,7 +22,7 @@ from batchmod.app.execute import Execution
 from batchmod.app.fleet import WRITES, Fleet, LaneHands
 from batchmod.app.options import Options
 from batchmod.app.planned import make_plan
-from batchmod.app.resume import reset_budget
+from batchmod.app.resume import open_gate, reset_budget
 from batchmod.app.session import Session, unfinished_runs
 from batchmod.app.signals import Signals
 from batchmod.app.watching import Watching
@@ -30,7 +31,7 @@ from batchmod.cloud.credentials import AccessKey, FixedKeys
 from batchmod.cloud.endpoints import Endpoint
 from batchmod.cloud.inventory import Inventory
 from batchmod.engine.clock import Clock, steady_wall
-from batchmod.engine.context import SPENDS, Context
+from batchmod.engine.context import Context
 from batchmod.engine.halt import Halt
 from batchmod.engine.pacing import Pacing
 from batchmod.engine.watcher import Watcher
@@ -84,9 +85,7 @@ class World:
     boundaries: list[int] = field(default_factory=list)  # of each process
     variant: int = 0  # which values the manifest asks for
     runs: int = 0
-    spent: dict[str, int] = field(
-        default_factory=dict
-    )  # rows of each run that ended badly before a reset of its budget
+    reset: dict[str, int] = field(default_factory=dict)  # the last step before the first reset of each run's budget
 
     @property
     def environ(self) -> Mapping[str, str]:
@@ -195,7 +194,10 @@ class World:
     async def _resumed(self, execution: Rehearsed, *, reset: bool) -> None:
         """As `resume` does it."""
         if reset:
+            run = execution.run.id
+            self.reset.setdefault(run, max((n for n, _, _ in self.steps(run)), default=0))
             await reset_budget(execution)
+        await open_gate(execution)
         await execution.take_up()
 
     def _fleet(self, process: Process, halt: Halt, clock: Clock, loaded: Loaded) -> Fleet:
@@ -252,6 +254,11 @@ class World:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found
 
+    def steps(self, run: str) -> list[tuple[int, int, str]]:
+        """(number, row, phase) of every step of a run, in the order in which they were written."""
+        with closing(sqlite3.connect(self.folder / "journal.db")) as db:
+            return db.execute("SELECT n, seq, phase FROM step WHERE run = ? ORDER BY n", (run,)).fetchall()
+
     def states(self) -> dict[str, list[tuple[PlannedRow, RowState]]]:
         journal = Journal.read(self.folder)
         return {run.id: list(journal.states(run.id)) for run in journal.runs()}
@@ -284,9 +291,14 @@ def _loaded(schedule: Schedule, variant: int) -> Loaded:
             "rate": "100000/1s",
             "apis": {"DescribeInstanceAttribute": "100000/1s"},
             "changing": schedule.changing,
+            "connections": schedule.connections,
         },
         "retry": {"attempts": schedule.attempts},
-        "rollout": {"max_failures": schedule.max_failures},
+        "rollout": {
+            "max_failures": schedule.max_failures,
+            "waves": list(schedule.waves),
+            **({} if schedule.waves == ("100%",) else {"pause": schedule.wave_pause}),
+        },
         "report": {"formats": ["json"]},
     }
     with TemporaryDirectory() as folder:
@@ -340,9 +352,6 @@ async def play(schedule: Schedule, folder: Path) -> World:
     the_loop().skipping.passing = world.passes
     for life in schedule.lives:
         await world.live(life)
-    world.spent = {
-        run: sum(row.will_send and state.phase in SPENDS for row, state in rows) for run, rows in world.states().items()
-    }
     for _ in range(PATIENCE):
         if not world.runs or world.unfinished():
             await world.live(Life(pause=5 * MINUTE), last=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from breaking_play import World
 from breaking_truth import FIRST_PASSWORD, THEIR_PASSWORD, THEM, Accepted, Sent
 
-from batchmod.model.events import Kind, Outcome, Phase, Proof
+from batchmod.model.events import TERMINAL, Kind, Outcome, Phase, Proof
 from batchmod.model.plan import PlannedRow
 from batchmod.model.record import RowState
 from batchmod.model.settings import FENCE
@@ -129,11 +129,45 @@ def _one_after_the_other(_: World, known: Sequence[Known]) -> Iterator[str]:
 
 
 def _budgeted(world: World, _: Sequence[Known]) -> Iterator[str]:
-    """No more rows ended badly than were allowed, until an operator said so."""
-    limit = world.schedule.max_failures
-    for run, spent in world.spent.items():
-        if limit is not None and spent > limit and run not in world.abandoned:
-            yield f"{run} ended {spent} rows badly, {limit} were allowed"
+    """No more rows ended badly than were allowed, in the run and in each wave, until an operator said so."""
+    if world.schedule.max_failures is None:
+        return
+    for run, rows in world.states().items():
+        if run in world.abandoned:
+            continue
+        sent = {row.seq: row.wave for row, _ in rows if row.will_send}
+        until = world.reset.get(run)
+        bad = [
+            sent[seq]
+            for n, seq, phase in world.steps(run)
+            if phase in {Phase.FAILED, Phase.UNRESOLVED} and seq in sent and (until is None or n <= until)
+        ]
+        for wave in (None, *sorted(set(bad), key=str)):
+            mine = bad if wave is None else [each for each in bad if each == wave]
+            rows_of_it = len(sent) if wave is None else sum(each == wave for each in sent.values())
+            if len(mine) > (limit := _limit(world.schedule.max_failures, rows_of_it)):
+                yield f"{run} ended {len(mine)} rows badly in wave {wave or 'any'}, {limit} were allowed"
+
+
+def _limit(share: int | str, rows: int) -> int:
+    """Of so many rows that are sent, by hand: not as the product has it."""
+    if isinstance(share, int):
+        return share
+    return max(1, rows * int(share.removesuffix("%")) // 100)
+
+
+def _wave_after_wave(world: World, _: Sequence[Known]) -> Iterator[str]:
+    """Nothing of a wave is armed before every row of the ones before has its final outcome."""
+    for run, rows in world.states().items():
+        waves = {row.seq: row.wave or 0 for row, _ in rows if row.will_send}
+        to_come = {wave: {seq for seq, its in waves.items() if its == wave} for wave in sorted(set(waves.values()))}
+        for _, seq, phase in world.steps(run):
+            if phase in TERMINAL:
+                to_come[waves[seq]].discard(seq)
+            elif phase in {Phase.ARMED, Phase.REARMED}:
+                early = [wave for wave, left in to_come.items() if wave < waves[seq] and left]
+                if early:
+                    yield f"{run}: row {seq} of wave {waves[seq]} was armed, and wave {early[0]} had not ended"
 
 
 def _all_is_over(world: World, known: Sequence[Known]) -> Iterator[str]:
@@ -171,6 +205,7 @@ RULES: tuple[Callable[[World, Sequence[Known]], Iterator[str]], ...] = (
     _fenced,
     _one_after_the_other,
     _budgeted,
+    _wave_after_wave,
     _all_is_over,
 )
 

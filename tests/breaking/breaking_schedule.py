@@ -85,7 +85,10 @@ class Schedule:
     lag: float = 0.2
     seconds: float = 1.0  # that a task takes
     attempts: int = 6
-    max_failures: int | None = None
+    max_failures: int | str | None = None
+    waves: tuple[int | str, ...] = ("100%",)
+    wave_pause: str = "0s"
+    connections: int = 64
     changing: int | None = None
     lives: tuple[Life, ...] = (Life(),)
 
@@ -125,6 +128,14 @@ SHAPES: tuple[tuple[tuple[Task, ...], Proof], ...] = (
     *(((Task.CHOSEN,), level) for level in LEVELS),
     ((Task.NAME, Task.PASSWORD, Task.TDE), Proof.LOGIN),
 )
+WAVES: tuple[tuple[int | str, ...], ...] = (
+    ("100%",),
+    (1, "100%"),
+    (1, 2, "50%"),
+    (1, "10%", "100%"),
+    ("30%", "60%"),
+    (2, "100%"),
+)
 SECOND: tuple[tuple[Act, float], ...] = ((Act.GO, 5.0), (Act.GO, 20 * MINUTE), (Act.ANEW, 5.0), (Act.ANEW, 17 * MINUTE))
 
 
@@ -155,7 +166,7 @@ def drawn(seed: str) -> Schedule:
         tasks = tuple(sorted({*tasks, *dice.sample(extra, dice.randint(0, 2))}, key=list(Task).index))
         tasks = tuple(task for task in tasks if not (task is Task.CHOSEN and Task.PASSWORD in tasks))
     lives = tuple(_life(dice, first=number == 0) for number in range(dice.choice((1, 2, 2, 3, 3, 4))))
-    return Schedule(
+    schedule = Schedule(
         name=seed,
         instances=count,
         tasks=tasks,
@@ -168,6 +179,43 @@ def drawn(seed: str) -> Schedule:
         max_failures=dice.choice((None, None, None, 1, 2)),
         changing=dice.choice((None, None, 1, 2)),
         lives=lives,
+    )
+    if dice.random() < 0.5:  # drawn last: what stands above has its name for good
+        return schedule
+    return replace(schedule, waves=dice.choice(WAVES), wave_pause=dice.choice(("0s", "10m")))
+
+
+def failing(seed: str) -> Schedule:
+    """A larger fleet of which a good part is refused or not answered, a small budget, and processes that die."""
+    dice = Random(f"failing{seed}")
+    count, badness = dice.randint(3, 24), dice.choice((0.1, 0.3, 0.8))
+    bad = (
+        _fault(FaultKind.REFUSE, code="Some.NewRefusal"),
+        _fault(FaultKind.RESET_BEFORE, landed=False),
+        _fault(FaultKind.RESET_AFTER),
+        _fault(FaultKind.TASK_EXISTS),
+        _fault(FaultKind.HTTP_500, landed=False),
+    )
+    faults = tuple((each, tuple(dice.choices(bad, k=dice.choice((1, 2, 7))))) for each in range(count))
+    deaths = tuple(
+        Life(
+            crash=dice.choice((None, dice.randint(1, 40), dice.randint(1, 400))), pause=dice.choice((5.0, 17 * MINUTE))
+        )
+        for _ in range(dice.choice((0, 1, 1, 2, 4)))
+    )
+    return Schedule(
+        name=f"failing{seed}",
+        instances=count,
+        tasks=dice.choice(((Task.NAME,), (Task.PASSWORD,), (Task.NAME, Task.PASSWORD))),
+        level=dice.choice(LEVELS),
+        faults=tuple(each for each in faults if dice.random() < badness),
+        attempts=dice.choice((1, 2, 6)),
+        max_failures=dice.choice((1, 2, 5, "2%", "10%", "40%")),
+        changing=dice.choice((None, None, 1, 3)),
+        waves=dice.choice(WAVES),
+        wave_pause=dice.choice(("0s", "10m")),
+        connections=dice.choice((1, 2, 8, 64)),
+        lives=(*deaths, Life()),
     )
 
 
@@ -214,6 +262,8 @@ def _meddling(dice: Random, count: int) -> Meddling:
 def named(name: str) -> Schedule:
     """The schedule that printed this name."""
     parts = name.split("/")
+    if name.startswith("failing"):
+        return failing(name.removeprefix("failing"))
     if len(parts) == 1:
         return drawn(name)
     single = next(each for each in singles() if each.name == "/".join(parts[:3]))

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from breaking_play import World, play
 from breaking_rules import broken_rules
-from breaking_schedule import Schedule, drawn, killed, named, singles
+from breaking_schedule import Schedule, drawn, failing, killed, named, singles
 from breaking_time import run_skipping
 from schedule_tally import Record, book
 from soaking import FACTOR
@@ -19,6 +19,7 @@ from soaking import FACTOR
 BATCHES = 12
 LONGEST = 60  # boundaries of one process: what comes after them looks at the instance again and again
 DRAWN = 156 * FACTOR
+FAILING = 60 * FACTOR
 STRIDE = max(1, 83 // FACTOR)  # of the schedules that kill one instance's process at each boundary, one in so many
 
 
@@ -54,6 +55,15 @@ def test_fleets_by_the_dice(batch: int, tmp_path: Path, record_property: Record)
     batch_of = Round(tmp_path)
     for seed in range(batch, DRAWN, BATCHES):
         batch_of.play(drawn(str(seed)))
+    batch_of.finish(record_property)
+
+
+@pytest.mark.parametrize("batch", range(BATCHES // 2))
+def test_budgets_hold_in_every_wave_and_over_resumes(batch: int, tmp_path: Path, record_property: Record) -> None:
+    """Fleets that fail a lot, at any concurrency: never one row too many, and never a wait for nothing."""
+    batch_of = Round(tmp_path)
+    for seed in range(batch, FAILING, BATCHES // 2):
+        batch_of.play(failing(str(seed)))
     batch_of.finish(record_property)
 
 

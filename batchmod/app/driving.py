@@ -1,0 +1,167 @@
+"""A run's rows driven to their ends, wave after wave. What became of it is written down elsewhere."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from batchmod.app.context import budget_of_wave, make_context
+from batchmod.app.fleet import Fleet
+from batchmod.app.options import Options
+from batchmod.app.session import Session
+from batchmod.app.signals import Signals
+from batchmod.app.watching import Watching
+from batchmod.app.waves import Gate
+from batchmod.engine.clock import Clock
+from batchmod.engine.context import Context
+from batchmod.engine.driver import give_up, set_free
+from batchmod.engine.halt import Halt
+from batchmod.engine.opening import REMEMBERED, Opening, until_closed
+from batchmod.engine.runner import run_all
+from batchmod.model.events import NO_DOUBT, StoppedBy
+from batchmod.model.manifest import Manifest
+from batchmod.model.notices import WaveOpened
+from batchmod.model.plan import PlannedRow
+from batchmod.model.record import Mark, MarkType, RowState, Run
+from batchmod.model.secret import Secret
+from batchmod.model.window import span
+
+Known = list[tuple[PlannedRow, RowState]]
+
+
+@dataclass(kw_only=True)
+class Driving:
+    """One run in this process. `run` grows with what happens to it, whether or not the journal can still be told.
+
+    `observed_at` is when another process read what the rows say; None: this one did.
+    """
+
+    session: Session
+    fleet: Fleet
+    run: Run
+    manifest: Manifest
+    options: Options
+    halt: Halt
+    signals: Signals
+    watching: Watching
+    clock: Clock
+    chosen: Secret | None = None
+    observed_at: float | None = None
+    troubles: list[str] = field(default_factory=list)
+
+    async def drive(self) -> None:
+        """Wave after wave, until all rows have ended or something stops the run."""
+        known = list(self.session.journal.states(self.run.id))
+        waves = sorted({row.wave or 1 for row, state in known if state.is_open})
+        if not waves:
+            return
+        opening = self._opening()
+        context = self._context(known, opening)
+        async with _beside(until_closed(opening, self.halt)):
+            for wave in waves:
+                if not await self._gate(known).passed(wave):
+                    return
+                await self._drive_wave(context, known, wave)
+                to_come = sum(state.is_open and (row.wave or 1) > wave for row, state in known)
+                if self.session.journal.open_rows(self.run.id) > to_come:
+                    if opening.refused:
+                        self.halt.stop(StoppedBy.WINDOW)
+                    return
+                if to_come:
+                    known = list(self.session.journal.states(self.run.id))
+
+    async def _drive_wave(self, context: Context, known: Known, wave: int) -> None:
+        """The rows of the wave have ended, or were left open by a stop. `known`: all rows, as they stand before it."""
+        budget = budget_of_wave(self.manifest, self.run, known, self.halt, wave)
+        mine = {row.key for row, state in known if state.is_open and (row.wave or 1) == wave}
+        waves = _last_wave(known)
+        if waves > 1:
+            self.watching.notify(WaveOpened(wave=wave, waves=waves, instances=len(mine)))
+        await self._run_all(replace(context, budget=budget), [one for one in known if one[0].key in mine])
+
+    async def drive_doubtful(self) -> None:
+        """What is in doubt is settled as far as looking can, the rest has its last word, and the run is closed."""
+        journal = self.session.journal
+        known = [(row, state) for row, state in journal.states(self.run.id) if state.is_open]
+        context = self._context(known, Opening())
+        await self._run_all(context, [(row, state) for row, state in known if state.phase not in NO_DOUBT])
+        if self.signals.received or self.troubles:
+            return
+        for row, state in journal.states(self.run.id):
+            await give_up(context, row, state)
+        closed = Mark(type=MarkType.CLOSED, at=self.clock.wall())
+        await journal.mark(self.run.id, closed)  # only a run that the journal calls closed lets go of its passwords
+        self.run = self.run.after(closed)
+        for row, state in journal.states(self.run.id):
+            await set_free(context, row, state)
+
+    def _gate(self, known: Known) -> Gate:
+        return Gate(
+            manifest=self.manifest,
+            directory=Path(self.run.directory),
+            halt=self.halt,
+            clock=self.clock,
+            known=lambda: self.run,
+            mark=self._told,
+            notify=self.watching.notify,
+            environ=self.options.environ,
+            waves=_last_wave(known),
+        )
+
+    async def _told(self, mark: Mark) -> None:
+        """The journal knows it. Raises JournalError, else."""
+        await self.session.journal.mark(self.run.id, mark)
+        self.run = self.run.after(mark)
+
+    def _opening(self) -> Opening:
+        window = self.manifest.rollout.window
+        if window is None:
+            return Opening()
+        took = self.session.journal.recent_seconds(REMEMBERED)
+        return Opening(partial(span, window), wall=self.clock.wall, took=took)
+
+    def _context(self, known: Known, opening: Opening) -> Context:
+        context = make_context(
+            session=self.session,
+            hands={**self.fleet.hands, **self.fleet.stopped},
+            run=self.run,
+            manifest=self.manifest,
+            known=known,
+            halt=self.halt,
+            clock=self.clock,
+            chosen=self.chosen,
+            notify=self.watching.notify,
+            trouble=self.trouble,
+            opening=opening,
+            observed_at=self.observed_at,
+        )
+        for lane, stopped in self.fleet.stopped.items():
+            context.accounts.failed(lane.account_id, stopped.error)
+        return context
+
+    async def _run_all(self, context: Context, known: Known) -> None:
+        watchers = [hands.watcher.run for hands in self.fleet.hands.values()]
+        await run_all(context, known, ahead=self.manifest.limits.connections, watchers=watchers)
+
+    def trouble(self, error: Exception) -> None:
+        """Said at the end, once each."""
+        self.troubles.append(str(error))
+
+
+def _last_wave(known: Known) -> int:
+    return max(row.wave or 1 for row, _ in known)
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """`work` goes on for as long as the block."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

@@ -1,0 +1,95 @@
+"""What another process saw long ago is seen again before the first attempt."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine_support import REFUSED, STOPPED, Desk, World, row
+
+from batchmod.engine.budget import Budget
+from batchmod.engine.driver import drive
+from batchmod.engine.halt import Halt
+from batchmod.model.events import Kind, Phase, StoppedBy
+from batchmod.model.record import RowState
+
+OLD = 301.0  # seconds
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    one = Desk.at(tmp_path)
+    yield one
+    await one.store.close()
+
+
+async def go(
+    desk: Desk, world: World, *, age: float | None = OLD, kind: Kind = Kind.ATTRIBUTES, **more: Any
+) -> RowState:
+    one = row(kind)
+    await desk.begin("a", [one])
+    at = None if age is None else desk.clock.wall() - age
+    context = replace(desk.context(world, "a", **more), observed_at=at)
+    state = await drive(context, one, RowState(phase=Phase.PLANNED), parked=lambda: None)
+    ((_, kept),) = desk.journal.states("a")
+    assert kept == state
+    return state
+
+
+async def test_as_the_plan_saw_it_it_is_sent(desk: Desk) -> None:
+    world = World(values=[{"name": "old"}, {"name": "new"}])
+    assert (await go(desk, world)).phase is Phase.CHANGED
+    assert len(world.sent) == 1
+
+
+@pytest.mark.parametrize("age", [None, 299.0])
+async def test_what_was_just_seen_is_not_looked_at_again(desk: Desk, age: float | None) -> None:
+    """Somebody else's rename is then seen by nobody: the first read is the one after the change."""
+    world = World(values=[{"name": "theirs"}, {"name": "new"}])
+    assert len(world.sent) == 0
+    await go(desk, world, age=age)
+    assert len(world.sent) == 1
+
+
+async def test_somebody_elses_change_is_not_overwritten(desk: Desk) -> None:
+    """Skipped, nothing sent, no slot spent, and the reason says what became of what."""
+    world, budget = World(values=[{"name": "theirs"}]), Budget(1)
+    state = await go(desk, world, budget=budget)
+    assert (state.phase, world.sent, budget.held, budget.spent) == (Phase.SKIPPED, [], 0, 0)
+    assert state.detail == "since the plan was made, name 'old' became 'theirs'"
+
+
+async def test_what_somebody_else_did_already_is_unchanged(desk: Desk) -> None:
+    state = await go(desk, World(values=[{"name": "new"}]))
+    assert state.phase is Phase.UNCHANGED
+
+
+async def test_an_instance_that_vanished_is_failed_and_costs_a_slot(desk: Desk) -> None:
+    """It would have been sent: so it counts, and the last slot stops the run."""
+    halt = Halt()
+    budget = Budget(1, exhausted=lambda: halt.stop(StoppedBy.MAX_FAILURES))
+    world = World(statuses=[None])
+    state = await go(desk, world, budget=budget, halt=halt)
+    assert (state.phase, state.code, world.sent) == (Phase.FAILED, "InvalidInstanceId.NotFound", [])
+    assert (budget.spent, halt.reason) == (1, StoppedBy.MAX_FAILURES)
+
+
+async def test_a_look_that_is_refused_sends_nothing(desk: Desk) -> None:
+    """Skipped with the service's reason; a stopped account's row is not started."""
+    world = World(statuses=[REFUSED])
+    assert (await go(desk, world)).phase is Phase.SKIPPED
+    assert world.sent == []
+
+
+async def test_a_look_that_stops_the_account(desk: Desk) -> None:
+    world = World(statuses=[STOPPED])
+    assert (await go(desk, world)).phase is Phase.NOT_STARTED
+    assert world.sent == []
+
+
+async def test_a_password_has_nothing_to_look_at(desk: Desk) -> None:
+    """It goes out; an instance that is not there any more refuses it."""
+    world = World()
+    assert (await go(desk, world, kind=Kind.PASSWORD)).phase is Phase.CHANGED
+    assert len(world.sent) == 1
