@@ -52,14 +52,15 @@ def _refused_by(rule: Callable[[str], str | None]) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _duration(value: object) -> float:
+def duration(value: object) -> float:
+    """Seconds, of what a manifest says. ValueError for what is no text of a number and a unit."""
     if isinstance(value, int) and not isinstance(value, bool):
         raise ValueError(f"has no unit: write {value}s, {value}m or {value}h")  # noqa: TRY004  pydantic wants ValueError
     return parse_duration(value if isinstance(value, str) else "")
 
 
 def _some_time(value: object) -> float:
-    if seconds := _duration(value):
+    if seconds := duration(value):
         return seconds
     raise ValueError("must be more than 0")
 
@@ -111,7 +112,7 @@ _SHARE_SCHEMA: dict[str, Any] = {
 }
 
 Seconds = Annotated[float, PlainValidator(_some_time), _seconds_as_text, _DURATION_SCHEMA]
-AnySeconds = Annotated[float, PlainValidator(_duration), _seconds_as_text, _DURATION_SCHEMA]  # 0 too
+AnySeconds = Annotated[float, PlainValidator(duration), _seconds_as_text, _DURATION_SCHEMA]  # 0 too
 RateText = Annotated[Rate, PlainValidator(_rate), _as_text, _schema(RATE, "200/60s", "1000/1s")]
 ShareText = Annotated[Share, PlainValidator(_share), _as_text, WithJsonSchema(_SHARE_SCHEMA)]
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from batchmod.errors import UsageError
 from batchmod.model.accounts import chain_problems, unknown_accounts
 from batchmod.model.changes import PasswordChange
-from batchmod.model.fitting import templates_of, unfit
+from batchmod.model.fitting import NOT_WITH, lacking, templates_of, unfit
 from batchmod.model.manifest import FileEntry, Manifest, SelectEntry, TargetEntry
 from batchmod.model.problems import at_most, locate, problems_of, show, show_path
 from batchmod.model.salvage import Sound, salvage, whole
@@ -153,11 +153,17 @@ def _gather(sound: Sound, document: Document, path: Path) -> Gathering:
 
 def _unfit(sound: Sound, targets: Sequence[Target], document: Document, path: Path) -> Iterator[str]:
     more = any(isinstance(entry, SelectEntry) for _, entry in sound.targets)
-    for place, template, rule in templates_of(sound.changes):
+    wrong = [
+        (place, one)
+        for place, template, rule in templates_of(sound.changes)
+        for one in unfit(template, rule, targets, more=more)
+    ]
+    if sound.not_with is not None:
+        wrong += [(NOT_WITH, one) for one in lacking(sound.not_with, targets, more=more)]
+    for place, (target, problem) in wrong:
         (line, column), _, _ = locate(document.root, place)
-        for target, problem in unfit(template, rule, targets, more=more):
-            where = f"{path}:{line}:{column}" if target is None else target.where
-            yield f"{where}: {show_path(place)}: {problem}"
+        where = f"{path}:{line}:{column}" if target is None else target.where
+        yield f"{where}: {show_path(place)}: {problem}"
 
 
 def _digest(normalised: str, targets: Iterable[Target]) -> str:

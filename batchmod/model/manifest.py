@@ -20,6 +20,7 @@ from batchmod.model.changelist import Change, each_kind_once
 from batchmod.model.changes import AttributesChange, Generate, PasswordChange, TdeChange
 from batchmod.model.endpoints import Endpoints
 from batchmod.model.fields import Account, FilePath, InstanceId, Listed, Region, Section, matches
+from batchmod.model.rollout import Rollout
 from batchmod.model.selectors import SelectEntry
 from batchmod.model.settings import (
     FENCE,
@@ -28,7 +29,6 @@ from batchmod.model.settings import (
     ProofSettings,
     ReportSettings,
     Retry,
-    Rollout,
     SecretsSettings,
     Timeouts,
 )
@@ -173,7 +173,11 @@ class Manifest(Section):
     secrets: Annotated[SecretsSettings, Field(description="Where passwords are kept.")] = SecretsSettings()
     proof: Annotated[ProofSettings, Field(description="How sure a changed password has to be.")] = ProofSettings()
     limits: Annotated[Limits, Field(description="How fast, and how much at once.")] = Limits()
-    timeouts: Annotated[Timeouts, Field(description="How long one request may take.")] = Timeouts()
+    timeouts: Annotated[Timeouts, Field(description="How long one request, and the check between waves, may take.")] = (
+        Timeouts()
+    )
     retry: Annotated[Retry, Field(description="How long a row is tried.")] = Retry()
-    rollout: Annotated[Rollout, Field(description="What stops a run that goes wrong.")] = Rollout()
+    rollout: Annotated[Rollout, Field(description="In which order, how much at once, and what stops a run.")] = (
+        Rollout()
+    )
     report: Annotated[ReportSettings, Field(description="What a run leaves to read.")] = ReportSettings()

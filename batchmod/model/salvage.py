@@ -22,6 +22,7 @@ class Sound:
     targets: Sequence[tuple[int, Entry]]
     exclude: Sequence[str]
     changes: Sequence[tuple[int, Change]]
+    not_with: str | None
 
 
 def whole(manifest: Manifest, data: Mapping[str, Any]) -> Sound:
@@ -32,6 +33,7 @@ def whole(manifest: Manifest, data: Mapping[str, Any]) -> Sound:
         targets=tuple(enumerate(manifest.targets)),
         exclude=manifest.exclude,
         changes=tuple(enumerate(manifest.changes)),
+        not_with=manifest.rollout.not_with,
     )
 
 
@@ -55,4 +57,5 @@ def salvage(data: Mapping[str, Any], error: ValidationError) -> Sound:
         targets=elements("targets", TypeAdapter(Entry)),
         exclude=() if "exclude" in sections else data.get("exclude", ()),
         changes=elements("changes", TypeAdapter(Change)),
+        not_with=None if wrong & {("rollout",), ("rollout", "not_with")} else data.get("rollout", {}).get("not_with"),
     )

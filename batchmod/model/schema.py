@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from copy import deepcopy
 from functools import cache
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from pydantic.json_schema import GenerateJsonSchema
 
 from batchmod.model.manifest import Manifest
-from batchmod.model.values import Rate, format_duration
+from batchmod.model.values import Rate, Share, format_duration
 from batchmod.model.yamltext import Path
 
 Schema = dict[str, Any]
@@ -21,8 +22,10 @@ class _AsWritten(GenerateJsonSchema):
         match dft:
             case float():  # every float of a manifest is a duration
                 return format_duration(dft)
-            case Rate():
+            case Rate() | Share() | ZoneInfo():
                 return str(dft)
+            case tuple():
+                return [self.encode_default(one) for one in dft]
             case _:
                 return super().encode_default(dft)
 
@@ -45,7 +48,9 @@ def _schema() -> Schema:
 
 
 def json_schema() -> Schema:
-    """Accepts what `load` accepts, but for what only the whole can tell: ids that stand twice, files, templates."""
+    """Accepts what `load` accepts, but for what only the whole can tell: ids that stand twice, files, templates, time
+    zones, and what stands between waves where there is only one.
+    """
     return deepcopy(_schema())
 
 

@@ -1,4 +1,4 @@
-"""How a run behaves: what a manifest says beside targets and changes. Every default stands here."""
+"""How a run behaves: what a manifest says beside targets, changes and rollout. Every default of these stands here."""
 
 import ipaddress
 import re
@@ -17,7 +17,6 @@ from batchmod.model.fields import (
     Seconds,
     Section,
     Several,
-    ShareText,
 )
 from batchmod.model.suggest import did_you_mean
 from batchmod.model.values import Rate
@@ -161,10 +160,13 @@ class Limits(Section):
 
 
 class Timeouts(Section):
-    """How long one request may take."""
+    """How long one request, and the check between waves, may take."""
 
     connect: Annotated[Seconds, Field(description="Until the connection stands.")] = 5.0
     read: Annotated[Seconds, Field(description="Between two pieces of the answer.")] = 10.0
+    check: Annotated[Seconds, Field(description="For the command rollout.check; one that takes longer has failed.")] = (
+        300.0
+    )
 
 
 class Retry(Section):
@@ -183,20 +185,6 @@ class Retry(Section):
         AnySeconds,
         Field(description="After a lost answer no other value is sent for so long; shorter only on loopback."),
     ] = FENCE
-
-
-class Rollout(Section):
-    """What stops a run that goes wrong."""
-
-    max_targets: Annotated[
-        int | None, Field(ge=1, description="A plan that would change more instances is refused.")
-    ] = None
-    max_failures: Annotated[
-        ShareText | None,
-        Field(
-            description="Rows that may fail: a number, or a percentage of the rows that are sent, rounded down, at least 1."
-        ),
-    ] = None
 
 
 class ReportSettings(Section):

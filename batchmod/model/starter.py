@@ -39,6 +39,11 @@ proof:
 rollout:
   max_targets: 10                      # a plan that would change more is refused
   max_failures: 2%                     # never exceeded, not even by what is in flight
+  # waves: [1, 10%, 100%]              # canary first: instances that are changed up to the end of each wave
+  # pause: 10m                         # between waves; or manual: until you have looked, and `batchmod resume`
+  # check: ["./health.sh"]             # run between waves; any exit code but 0 stops the run
+  # not_with: team                     # never two instances with the same value of this var in change at once
+  # window: {days: [sat, sun], start: "02:00", end: "05:00", timezone: Asia/Shanghai}
 
 # Everything below shows the defaults.
 # secrets: {store: embedded, recipients: []}          # age1... public keys that can open the store too
@@ -46,7 +51,7 @@ rollout:
 #   rate: 200/60s                      # calls per period, of each API in each account and region
 #   apis: {DescribeInstanceAttribute: 1000/1s}
 #   connections: 64                    # requests in flight
-# timeouts: {connect: 5s, read: 10s}
+# timeouts: {connect: 5s, read: 10s, check: 5m}
 # retry: {attempts: 6, max_delay: 60s, busy_timeout: 30m, settle_timeout: 60m, settle_quiet: 60s, fence: 16m}
 # report: {formats: [csv, json]}
 """

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil
 
 MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -66,6 +67,16 @@ class Share:
         if self.percent is None:
             return self.count or 0
         return max(1, int(total * self.percent / 100))
+
+    def up_of(self, total: int) -> int:
+        """The number itself, or the percentage of `total` rounded up."""
+        if self.percent is None:
+            return self.count or 0
+        return ceil(total * self.percent / 100)
+
+    @classmethod
+    def everything(cls) -> "Share":
+        return cls(percent=Fraction(100))
 
     def __str__(self) -> str:
         if self.percent is None:

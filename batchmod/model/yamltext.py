@@ -160,6 +160,9 @@ _UNREAD = {
 }
 
 
+_SEXAGESIMAL = "is a number to base 60 for YAML: write it in quotes, or, where a number belongs, write plain digits"
+
+
 @dataclass(slots=True)
 class _Reader:
     problems: list[Problem] = field(default_factory=list)
@@ -180,7 +183,7 @@ class _Reader:
             case Form.NULL:
                 return None
             case Form.INT | Form.ALIAS | Form.TAGGED:
-                return self._problem(node, path, _UNREAD[node.form])
+                return self._problem(node, path, _SEXAGESIMAL if ":" in node.text else _UNREAD[node.form])
             case _:
                 return node.text
 

@@ -38,6 +38,10 @@ def select(written: str) -> str:
     return targets(f"- select: {{regions: [cn-x], {written}}}\n")
 
 
+def window(written: str) -> str:
+    return GOOD + f"rollout: {{window: {{{written}}}}}\n"
+
+
 ROLE = "acs:ram::1234567890123456:role/x"
 NO_KEY = "a manifest never holds an access key: put it into a profile of the CLI"
 NEVER = "a manifest never holds a password: write env: VARIABLE, file: path or generate"
@@ -91,7 +95,6 @@ CASES = {  # text, place and path, a part of the message
     "list as text": (GOOD + "exclude: r-1\n", "5:10: exclude: ", "must be a list, and this is text"),
     # what is not there yet
     "notify": (GOOD + "notify: []\n", "5:1: notify: ", "unknown key"),
-    "waves": (GOOD + "rollout: {waves: [1]}\n", "5:11: rollout.waves: ", "known here: max_targets, max_failures"),
     "tls in quotes": (GOOD + "proof: {tls: 'true'}\n", "5:14: proof.tls: ", "must be auto, true or false"),
     "tls as a number": (GOOD + "proof: {tls: 1}\n", "5:14: proof.tls: ", "must be auto, true or false"),
     "tls": (GOOD + "proof: {tls: maybe}\n", "5:14: proof.tls: ", "must be auto, true or false"),
@@ -127,6 +130,135 @@ CASES = {  # text, place and path, a part of the message
     "share of nothing": (GOOD + "rollout: {max_failures: 0}\n", "5:25: rollout.max_failures: ", "more than 0"),
     "share of all and more": (GOOD + "rollout: {max_failures: 101%}\n", "5:25: rollout.max_failures: ", "at most 100%"),
     "share that is true": (GOOD + "rollout: {max_failures: yes}\n", "5:25: rollout.max_failures: ", "or a percentage"),
+    # rollout
+    "no wave": (GOOD + "rollout: {waves: []}\n", "5:18: rollout.waves: ", "must not be empty"),
+    "waves as text": (GOOD + "rollout: {waves: 10%}\n", "5:18: rollout.waves: ", "must be a list, and this is text"),
+    "wave of nothing": (GOOD + "rollout: {waves: [1, 0]}\n", "5:22: rollout.waves[1]: ", "must be more than 0"),
+    "wave of more than all": (GOOD + "rollout: {waves: [101%]}\n", "5:19: rollout.waves[0]: ", "at most 100%"),
+    "wave with a fraction": (GOOD + "rollout: {waves: [1.5]}\n", "5:19: rollout.waves[0]: ", "or a percentage"),
+    "pause without unit": (GOOD + "rollout: {waves: [1], pause: 10}\n", "5:30: rollout.pause: ", "write 10s"),
+    "pause of words": (
+        GOOD + "rollout: {waves: [1], pause: manul}\n",
+        "5:30: rollout.pause: ",
+        'did you mean "manual"',
+    ),
+    "pause as a switch": (GOOD + "rollout: {waves: [1], pause: yes}\n", "5:30: rollout.pause: ", "or manual"),
+    "pause between no waves": (
+        GOOD + "rollout: {pause: 10m}\n",
+        "5:18: rollout.pause: ",
+        "there is only one wave: write waves: [1, 10%, 100%]",
+    ),
+    "manual between no waves": (
+        GOOD + "rollout: {pause: manual, waves: [100%]}\n",
+        "5:18: rollout.pause: ",
+        "there is only one wave",
+    ),
+    "check between no waves": (
+        GOOD + "rollout: {check: [./health.sh], waves: [100%, 50%]}\n",
+        "5:18: rollout.check: ",
+        "there is only one wave",
+    ),
+    "check as text": (
+        GOOD + "rollout: {waves: [1], check: ./health.sh}\n",
+        "5:30: rollout.check: ",
+        "must be a list, and this is text",
+    ),
+    "check of nothing": (GOOD + "rollout: {waves: [1], check: []}\n", "5:30: rollout.check: ", "must not be empty"),
+    "argument of nothing": (
+        GOOD + "rollout: {waves: [1], check: [a, '']}\n",
+        "5:34: rollout.check[1]: ",
+        "is empty",
+    ),
+    "argument with NUL": (
+        GOOD + 'rollout: {waves: [1], check: [a, "b\\0"]}\n',
+        "5:34: rollout.check[1]: ",
+        "no command takes that",
+    ),
+    "argument that is a number": (
+        GOOD + "rollout: {waves: [1], check: [sleep, 5]}\n",
+        "5:38: rollout.check[1]: ",
+        'YAML reads "5" as a number; put it in quotes',
+    ),
+    "check that takes no time": (GOOD + "timeouts: {check: 0s}\n", "5:19: timeouts.check: ", "more than 0"),
+    "not with what all have": (
+        GOOD + "rollout: {not_with: region}\n",
+        "5:21: rollout.not_with: ",
+        '"region" is no var; write the name of a var, a column or a tag',
+    ),
+    "not with a password": (GOOD + "rollout: {not_with: passwd}\n", "5:21: rollout.not_with: ", "like a password"),
+    "not with what nobody has": (
+        HEAD + CHANGES + "targets: [{id: r-123, region: cn-x, vars: {team: a}}]\nrollout: {not_with: taem}\n",
+        "5:21: rollout.not_with: ",
+        'none of the targets has a var "taem"; did you mean "team"',
+    ),
+    "not with what one lacks": (
+        HEAD
+        + CHANGES
+        + "defaults: {region: cn-x}\nrollout: {not_with: team}\ntargets:\n- {id: r-123, vars: {team: a}}\n- r-124\n",
+        "8:3: rollout.not_with: ",
+        'this target has no var "team"',
+    ),
+    "not with what a selected one may have": (
+        HEAD
+        + CHANGES
+        + "rollout: {not_with: team}\ndefaults: {region: cn-x}\ntargets: [r-123, {select: {names: ['*']}}]\n",
+        "6:11: rollout.not_with: ",
+        'this target has no var "team"',
+    ),
+    "not_with misspelt": (GOOD + "rollout: {not_wit: team}\n", "5:11: rollout.not_wit: ", 'did you mean "not_with"'),
+    # the window
+    "window of nothing": (GOOD + "rollout: {window: {}}\n", "5:19: rollout.window.start: ", "is missing"),
+    "window as text": (GOOD + "rollout: {window: weekend}\n", "5:19: rollout.window: ", "must be a mapping"),
+    "start without quotes": (
+        window("start: 22:00, end: '05:00'"),
+        "5:27: rollout.window.start: ",
+        "write it in quotes",
+    ),
+    "start as a number": (window("start: 22, end: '05:00'"), "5:27: rollout.window.start: ", "write it in quotes"),
+    "start with a fraction": (window("start: 2.5, end: '05:00'"), "5:27: rollout.window.start: ", "write it in quotes"),
+    "end without quotes": (window("start: 02:00, end: 23:59"), "5:39: rollout.window.end: ", "write it in quotes"),
+    "start with one digit": (window("start: '2:00', end: '05:00'"), "5:27: rollout.window.start: ", "two digits"),
+    "end of the day": (window("start: '02:00', end: '24:00'"), "5:41: rollout.window.end: ", 'to "23:59"'),
+    "seconds": (window("start: '02:00:00', end: '05:00'"), "5:27: rollout.window.start: ", '"00:00" to "23:59"'),
+    "day in full": (
+        window("days: [Saturday], start: '02:00', end: '05:00'"),
+        "5:27: rollout.window.days[0]: ",
+        'must be one of mon, tue, wed, thu, fri, sat, sun; did you mean "sat"',
+    ),
+    "day that is none": (window("days: [tod], start: '02:00', end: '05:00'"), "5:27: ", "must be one of mon, tue"),
+    "day as a number": (window("days: [1], start: '02:00', end: '05:00'"), "5:27: ", "must be one of mon, tue"),
+    "no day": (window("days: [], start: '02:00', end: '05:00'"), "5:26: rollout.window.days: ", "must not be empty"),
+    "day twice": (
+        window("days: [sat, sun, sat], start: '02:00', end: '05:00'"),
+        "5:26: rollout.window.days: ",
+        'names "sat" twice',
+    ),
+    "zone misspelt": (
+        window("start: '02:00', end: '05:00', timezone: Asia/Shanghi"),
+        "5:60: rollout.window.timezone: ",
+        'did you mean "Asia/Shanghai"',
+    ),
+    "zone by its city": (
+        window("start: '02:00', end: '05:00', timezone: new_york"),
+        "5:60: rollout.window.timezone: ",
+        'did you mean "America/New_York"',
+    ),
+    "zone in small letters": (
+        window("start: '02:00', end: '05:00', timezone: asia/shanghai"),
+        "5:60: rollout.window.timezone: ",
+        'did you mean "Asia/Shanghai"',
+    ),
+    "zone that is a folder": (window("start: '02:00', end: '05:00', timezone: Asia"), "5:60: ", "is no time zone"),
+    "zone of this machine": (window("start: '02:00', end: '05:00', timezone: localtime"), "5:60: ", "is no time zone"),
+    "zone with leap seconds": (window("start: '02:00', end: '05:00', timezone: right/UTC"), "5:60: ", "no time zone"),
+    "zone that is a path": (
+        window("start: '02:00', end: '05:00', timezone: ../../etc/passwd"),
+        "5:60: rollout.window.timezone: ",
+        "is no time zone: written like Asia/Shanghai or UTC",
+    ),
+    "zone from the root": (window("start: '02:00', end: '05:00', timezone: /etc/passwd"), "5:60: ", "is no time zone"),
+    "offset as zone": (window("start: '02:00', end: '05:00', timezone: +08:00"), "5:60: ", "is no time zone"),
+    "zone as a number": (window("start: '02:00', end: '05:00', timezone: 8"), "5:60: ", "is no time zone"),
     "no targets allowed": (GOOD + "rollout: {max_targets: 0}\n", "5:24: rollout.max_targets: ", "at least 1"),
     "no connections": (GOOD + "limits: {connections: 0}\n", "5:23: limits.connections: ", "at least 1"),
     "text for a number": (
@@ -559,7 +691,7 @@ def test_many_faults_are_counted(tmp_path: Path) -> None:
     ("flow", "block"),
     [
         ("limits: {rate: x, apis: {Nope: 1/1s}}\n", "limits:\n  rate: x\n  apis:\n    Nope: 1/1s\n"),
-        ("rollout: {max_failures: 0, waves: []}\n", "rollout:\n  max_failures: 0\n  waves: []\n"),
+        ("rollout: {max_failures: 0, waves: []}\n", "rollout:\n  max_failures: 0\n  waves:\n    []\n"),
     ],
 )
 def test_flow_and_block_style_have_the_same_faults(tmp_path: Path, flow: str, block: str) -> None:

@@ -63,9 +63,17 @@ VALID: dict[str, Any] = {
     "secrets": {"store": "embedded", "recipients": []},
     "proof": {"password": "settled"},
     "limits": {"rate": "200/60s", "apis": {"DescribeInstanceAttribute": "1000/1s"}, "connections": 64, "changing": 50},
-    "timeouts": {"connect": "5s", "read": "10s"},
+    "timeouts": {"connect": "5s", "read": "10s", "check": "5m"},
     "retry": {"attempts": 6, "max_delay": "60s", "busy_timeout": "30m", "settle_timeout": "60m", "fence": "16m"},
-    "rollout": {"max_failures": "2%", "max_targets": 500},
+    "rollout": {
+        "waves": [1, "10%", "100%"],
+        "pause": "10m",
+        "not_with": "team",
+        "max_failures": "2%",
+        "max_targets": 500,
+        "check": ["./health.sh", "-v"],
+        "window": {"days": ["sat", "sun"], "start": "02:00", "end": "05:00", "timezone": "Asia/Shanghai"},
+    },
     "report": {"dir": "reports", "formats": ["csv", "json"]},
 }
 CSV = "id,region,account,team\nr-bp1bbbbbbbb,cn-shanghai,prod,shop\n"

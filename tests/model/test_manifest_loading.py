@@ -3,8 +3,10 @@
 import gc
 import json
 import re
+from datetime import time
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import jsonschema
 import pytest
@@ -19,6 +21,7 @@ from batchmod.model.manifest import AttributesChange, PasswordChange, ProfileAcc
 from batchmod.model.schema import json_schema
 from batchmod.model.starter import STARTER
 from batchmod.model.values import Rate
+from batchmod.model.window import DAYS, Window
 
 JOBS = Path(__file__).parents[2] / "jobs"
 MINE = ("rotate-passwords", "migration-campaign", "nightly-compliance")
@@ -30,7 +33,7 @@ accounts: {prod: {profile: prod}, eu: {role_arn: "acs:ram::1234567890123456:role
 endpoints: {cn-hangzhou: vpc, cn-nowhere: "https://redis.example:8443", sts: "http://127.0.0.1:8080"}
 defaults: {account: prod, region: cn-hangzhou}
 targets:
-- r-001
+- {id: r-001, vars: {team: shop}}
 - {id: r-002, region: cn-shanghai, account: default, vars: {team: pay}}
 - select:
     account: eu
@@ -54,9 +57,16 @@ changes:
 secrets: {store: embedded, recipients: [age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p]}
 proof: {password: login, timeout: 250ms, rate: 10/1s, address: "127.0.0.1:6379"}
 limits: {rate: 100/1m, apis: {ModifyInstanceTDE: 5/1s}, connections: 8, changing: 3}
-timeouts: {connect: 1s, read: 2s}
+timeouts: {connect: 1s, read: 2s, check: 30s}
 retry: {attempts: 3, max_delay: 10s, busy_timeout: 1h, settle_timeout: 2h, settle_quiet: 5s, fence: 50ms}
-rollout: {max_targets: 5, max_failures: 2%}
+rollout:
+  waves: [1, "5", 10%, 33.3%]
+  pause: manual
+  not_with: team
+  max_targets: 5
+  max_failures: 2%
+  check: ["./health.sh", "--all", "two\\nlines 缓"]
+  window: {days: [sat, sun], start: "22:30", end: "05:00", timezone: Asia/Shanghai}
 report: {dir: out, formats: [json]}
 """
 
@@ -100,13 +110,20 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     assert proof.rate == Rate(calls=10, period=1.0)
     assert manifest.limits.rate_for("ModifyInstanceTDE") == Rate(calls=5, period=1.0)
     assert (manifest.limits.connections, manifest.limits.changing) == (8, 3)
-    assert (manifest.timeouts.connect, manifest.timeouts.read) == (1.0, 2.0)
+    assert (manifest.timeouts.connect, manifest.timeouts.read, manifest.timeouts.check) == (1.0, 2.0, 30.0)
     retry = manifest.retry
     assert (retry.attempts, retry.max_delay, retry.busy_timeout) == (3, 10.0, 3600.0)
     assert (retry.settle_timeout, retry.settle_quiet, retry.fence) == (7200.0, 5.0, 0.05)
-    assert manifest.rollout.max_targets == 5
-    assert manifest.rollout.max_failures is not None
-    assert manifest.rollout.max_failures.of(500) == 10
+    rollout = manifest.rollout
+    assert rollout.max_targets == 5
+    assert rollout.max_failures is not None
+    assert rollout.max_failures.of(500) == 10
+    assert [str(share) for share in rollout.waves] == ["1", "5", "10%", "33.3%"]
+    assert (rollout.pause, rollout.not_with) == ("manual", "team")
+    assert rollout.check == ("./health.sh", "--all", "two\nlines 缓")
+    assert rollout.window == Window(
+        days=("sat", "sun"), start=time(22, 30), end=time(5), timezone=ZoneInfo("Asia/Shanghai")
+    )
     assert (manifest.report.dir, manifest.report.formats) == ("out", ("json",))
 
 
@@ -130,11 +147,15 @@ def test_the_defaults_are_those_promised(tmp_path: Path) -> None:
         None,
     )
     assert (manifest.limits.connections, manifest.limits.changing) == (64, None)
-    assert (manifest.timeouts.connect, manifest.timeouts.read) == (5.0, 10.0)
+    assert (manifest.timeouts.connect, manifest.timeouts.read, manifest.timeouts.check) == (5.0, 10.0, 300.0)
     retry = manifest.retry
     assert (retry.attempts, retry.max_delay, retry.busy_timeout) == (6, 60.0, 1800.0)
     assert (retry.settle_timeout, retry.settle_quiet, retry.fence) == (3600.0, 60.0, 960.0)
-    assert (manifest.rollout.max_targets, manifest.rollout.max_failures) == (None, None)
+    rollout = manifest.rollout
+    assert (rollout.max_targets, rollout.max_failures, rollout.not_with, rollout.check) == (None, None, None, None)
+    assert ([str(share) for share in rollout.waves], rollout.pause, rollout.window) == (["100%"], 0.0, None)
+    every_day = Window.model_validate({"start": "02:00", "end": "05:00"})
+    assert (every_day.days, every_day.timezone) == (DAYS, ZoneInfo("UTC"))
     assert (manifest.report.dir, manifest.report.formats) == (None, ("csv", "json"))
     assert PasswordChange.model_validate({"generate": {}}).generate is not None
 
@@ -164,6 +185,7 @@ SAME = [
     GOOD + "retry: {fence: 960s, max_delay: 1m}\nlimits: {rate: 200/1m}\n",
     "targets: [{region: cn-hangzhou, id: r-123}]\n" + GOOD.rsplit("targets", maxsplit=1)[0],
     GOOD + "accounts: {}\nendpoints: {}\ndefaults: {account: default}\n",
+    GOOD + "rollout: {waves: [100%], pause: 0s}\ntimeouts: {check: 300s}\n",
 ]
 OTHER = [
     GOOD.replace("name: x", "name: y"),
@@ -172,6 +194,11 @@ OTHER = [
     GOOD.replace("region: cn-hangzhou", "region: cn-hangzhou, vars: {a: b}"),
     GOOD.replace("tde: {}", "tde: {key_id: k}"),
     GOOD + "rollout: {max_failures: 1}\n",
+    GOOD + "rollout: {waves: [1]}\n",
+    GOOD + "rollout: {waves: [1], pause: 1m}\n",
+    GOOD + "rollout: {waves: [1], check: ['true']}\n",
+    GOOD + "rollout: {window: {start: '02:00', end: '05:00'}}\n",
+    GOOD + "rollout: {window: {start: '02:00', end: '05:00', timezone: Asia/Shanghai}}\n",
     GOOD + "accounts: {prod: {profile: a}}\n",
     GOOD + "endpoints: {cn-hangzhou: vpc}\n",
     GOOD.replace("hangzhou}]", "hangzhou}, {select: {regions: [cn-x]}}]"),
@@ -300,6 +327,7 @@ def test_the_starter_is_valid_without_its_comment_signs(tmp_path: Path) -> None:
         "report",
         "exclude",
     }
+    assert manifest.rollout.model_fields_set == set(type(manifest.rollout).model_fields)
 
 
 def test_the_schema_is_a_schema() -> None:
@@ -397,6 +425,20 @@ def test_an_editor_takes_the_endpoints_that_load_takes(tmp_path: Path, scheme: s
         GOOD + "limits: {apis: {Nope: 1/1s}}\n",
         GOOD + "timeouts: {read: 5}\n",
         GOOD + "rollout: {max_failures: 0}\n",
+        GOOD + "rollout: {waves: []}\n",
+        GOOD + "rollout: {waves: [0]}\n",
+        GOOD + "rollout: {waves: [1], pause: soon}\n",
+        GOOD + "rollout: {waves: [1], check: []}\n",
+        GOOD + "rollout: {waves: [1], check: ['']}\n",
+        GOOD + "rollout: {waves: [1], check: [7]}\n",
+        GOOD + "rollout: {not_with: 7}\n",
+        GOOD + "rollout: {not_with: region}\n",
+        GOOD + "rollout: {window: {}}\n",
+        GOOD + "rollout: {window: {start: '24:00', end: '05:00'}}\n",
+        GOOD + "rollout: {window: {start: '02:00', end: '05:00', days: []}}\n",
+        GOOD + "rollout: {window: {start: '02:00', end: '05:00', days: [sat, sat]}}\n",
+        GOOD + "rollout: {window: {start: '02:00', end: '05:00', days: [holiday]}}\n",
+        GOOD + "rollout: {window: {start: '02:00', end: '05:00', timezone: ../x}}\n",
         GOOD + "proof: {password: read-back}\n",
         GOOD.replace("tde", "tdee"),
         GOOD.replace("{tde: {}}", ""),

@@ -170,3 +170,17 @@ def test_a_var_that_none_of_them_has_is_told_once() -> None:
     ]
     assert not list(misfits(changes, [target("r-1", taem="pay")]))
     assert not list(misfits(changes, []))
+
+
+def test_a_selected_target_without_the_var_of_not_with_is_named() -> None:
+    """Like one that a template needs: each that lacks it, or once when none has it."""
+    some = [target("r-1", team="pay"), target("r-2"), target("r-3", taem="pay")]
+    assert list(misfits((TdeChange(),), some, not_with="team")) == [
+        'm.yaml:6:3: rollout.not_with: r-2: this target has no var "team"',
+        'm.yaml:6:3: rollout.not_with: r-3: this target has no var "team"',
+    ]
+    assert list(misfits((TdeChange(),), some[1:], not_with="team")) == [
+        'm.yaml:6:3: rollout.not_with: none of the targets has a var "team"; did you mean "taem"'
+    ]
+    assert not list(misfits((TdeChange(),), some[:1], not_with="team"))
+    assert not list(misfits((TdeChange(),), [], not_with="team"))

@@ -75,9 +75,18 @@ def test_a_percentage_is_rounded_down_but_never_to_none(millionths: int, total: 
     assert parse_share(str(share)) == share
 
 
+@given(st.integers(1, 10**8), st.integers(0, 10**6))
+def test_a_share_may_be_rounded_up(millionths: int, total: int) -> None:
+    """Exactly the ceiling: of nothing it is nothing, of anything at least 1, and a number is itself."""
+    share = parse_share(f"{millionths // 10**6}.{millionths % 10**6:06d}%")
+    assert share.up_of(total) == -(-total * millionths // 10**8)
+    assert (share.up_of(0), bool(share.up_of(total))) == (0, bool(total))
+    assert parse_share(7).up_of(total) == 7
+
+
 def test_percentages_are_decimal() -> None:
-    """0.7 % of 1000 is 7, which binary fractions would make 6."""
-    assert parse_share("0.7%").of(1000) == 7
+    """0.7 % of 1000 is 7, which binary fractions would make 6 or 8."""
+    assert parse_share("0.7%").of(1000) == parse_share("0.7%").up_of(1000) == 7
     assert parse_share("2%") == Share(percent=Fraction(2))
 
 
