@@ -1,6 +1,6 @@
 """From one wave to the next: every row of the one before has its final outcome, the pause is over, the check passed."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -12,7 +12,6 @@ from batchmod.model.events import StoppedBy
 from batchmod.model.manifest import Manifest
 from batchmod.model.notices import CheckEnded, Notice, WaveEnded
 from batchmod.model.record import Mark, MarkType, Run
-from batchmod.model.rollout import MANUAL
 
 
 class Next(Enum):
@@ -46,7 +45,7 @@ class Gate:
     known: Callable[[], Run]
     mark: Callable[[Mark], Awaitable[None]]
     notify: Callable[[Notice], None]
-    environ: dict[str, str]
+    environ: Mapping[str, str]
     waves: int
 
     async def passed(self, wave: int) -> bool:
@@ -71,7 +70,7 @@ class Gate:
     async def _pause(self, wave: int) -> None:
         """The pause counts from the end of the wave, also when the process died in it."""
         pause = self.manifest.rollout.pause
-        if pause == MANUAL:
+        if isinstance(pause, str):  # manual
             self.notify(WaveEnded(wave=wave, pause=None))
             self.halt.stop(StoppedBy.MANUAL)
             return

@@ -9,7 +9,7 @@ from batchmod.engine.driver import drive
 from batchmod.engine.machine import Seen
 from batchmod.engine.walk import Learnt, Walk
 from batchmod.errors import JournalError
-from batchmod.model.events import Phase
+from batchmod.model.events import NO_DOUBT, Phase
 from batchmod.model.plan import Lane, PlannedRow
 from batchmod.model.record import RowState
 
@@ -36,9 +36,14 @@ async def run_all(
         background = [outer.create_task(watch()) for watch in watchers]
         async with asyncio.TaskGroup() as inner:
             for instances in lanes.values():
-                inner.create_task(_run_lane(context, instances, ahead=ahead))
+                inner.create_task(_run_lane(context, sorted(instances, key=_holds_nothing), ahead=ahead))
         for task in background:
             task.cancel()
+
+
+def _holds_nothing(instance: Sequence[Known]) -> bool:
+    """What was in change or in doubt when a process died comes first: others wait for the slots that it holds."""
+    return not any(state.is_open and state.phase not in NO_DOUBT for _, state in instance)
 
 
 async def _run_lane(context: Context, instances: Iterable[list[Known]], *, ahead: int) -> None:

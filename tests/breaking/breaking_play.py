@@ -33,6 +33,7 @@ from batchmod.cloud.inventory import Inventory
 from batchmod.engine.clock import Clock, steady_wall
 from batchmod.engine.context import Context
 from batchmod.engine.halt import Halt
+from batchmod.engine.opening import Opening
 from batchmod.engine.pacing import Pacing
 from batchmod.engine.watcher import Watcher
 from batchmod.journal.sqlite import SqliteJournal
@@ -53,7 +54,7 @@ from batchmod.sim.wire import Keys
 REGION = "cn-hangzhou"
 KEYS = Keys(access_key_id="LTAI5tTestKey", access_key_secret="testSecret1")
 ROUNDING = 1e-6  # seconds: more than a float of today loses
-PATIENCE = 6  # processes that may be needed to end what is open
+PATIENCE = 6  # processes that may be needed to end what is open, and two for each instance that may spend a budget
 WIDE = {"default": Quota(calls=10**6, seconds=1.0), "DescribeInstanceAttribute": Quota(calls=10**6, seconds=1.0)}
 
 
@@ -62,8 +63,8 @@ class Rehearsed(Execution):
 
     logins: Logins
 
-    def _context(self, known: Any, *, unlimited: bool = False) -> Context:
-        context = super()._context(known, unlimited=unlimited)
+    def _context(self, known: Any, opening: Opening) -> Context:
+        context = super()._context(known, opening)
         return context if context.prover is None else replace(context, prover=self.logins)
 
 
@@ -352,7 +353,7 @@ async def play(schedule: Schedule, folder: Path) -> World:
     the_loop().skipping.passing = world.passes
     for life in schedule.lives:
         await world.live(life)
-    for _ in range(PATIENCE):
+    for _ in range(PATIENCE + 2 * schedule.instances):
         if not world.runs or world.unfinished():
             await world.live(Life(pause=5 * MINUTE), last=True)
     world._skip(FENCE + 40 * MINUTE)

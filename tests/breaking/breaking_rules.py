@@ -144,8 +144,8 @@ def _budgeted(world: World, _: Sequence[Known]) -> Iterator[str]:
         ]
         for wave in (None, *sorted(set(bad), key=str)):
             mine = bad if wave is None else [each for each in bad if each == wave]
-            rows_of_it = len(sent) if wave is None else sum(each == wave for each in sent.values())
-            if len(mine) > (limit := _limit(world.schedule.max_failures, rows_of_it)):
+            size = len(sent) if wave is None else sum(each == wave for each in sent.values())
+            if len(mine) > (limit := _limit(world.schedule.max_failures, size)):
                 yield f"{run} ended {len(mine)} rows badly in wave {wave or 'any'}, {limit} were allowed"
 
 
@@ -161,7 +161,7 @@ def _wave_after_wave(world: World, _: Sequence[Known]) -> Iterator[str]:
     for run, rows in world.states().items():
         waves = {row.seq: row.wave or 0 for row, _ in rows if row.will_send}
         to_come = {wave: {seq for seq, its in waves.items() if its == wave} for wave in sorted(set(waves.values()))}
-        for _, seq, phase in world.steps(run):
+        for _n, seq, phase in world.steps(run):
             if phase in TERMINAL:
                 to_come[waves[seq]].discard(seq)
             elif phase in {Phase.ARMED, Phase.REARMED}:

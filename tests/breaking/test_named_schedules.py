@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from breaking_play import World, play
 from breaking_rules import broken_rules
-from breaking_schedule import LEVELS, MINUTE, Act, Broken, Life, Port, Schedule, Task, drawn
+from breaking_schedule import LEVELS, MINUTE, Act, Broken, Life, Port, Schedule, Task, drawn, failing
 from breaking_time import run_skipping
 
 from batchmod.model.events import Kind, Outcome, Proof
@@ -100,3 +100,9 @@ def test_a_leftover_that_turns_out_to_be_live_is_promoted_by_the_next_run(tmp_pa
     world = played(tmp_path, lives=lives)
     assert outcomes(world) == [[Outcome.UNRESOLVED], [Outcome.CHANGED]]
     assert [world.stages[place] for place in sorted(world.stages)] == ["previous", "current"]
+
+
+def test_what_holds_a_slot_is_driven_before_what_waits_for_it(tmp_path: Path) -> None:
+    """Found by failing8: as many rows as there are connections waited for the slot of a row that stood behind them."""
+    world = run_skipping(play(failing("8"), tmp_path))
+    assert broken_rules(world) == []

@@ -57,7 +57,7 @@ class Busy(World):
         self.most = max(self.most, len(self.in_change))
         return answer
 
-    async def read_back(self, one: PlannedRow, sight: Sight) -> dict[str, str]:  # type: ignore[override]  # noqa: ARG002  all are alike
+    async def read_back(self, one: PlannedRow, sight: Sight) -> dict[str, str]:  # noqa: ARG002  all are alike
         await asyncio.sleep(0)
         self.in_change.discard(one.instance_id)
         return {"name": "new"}
