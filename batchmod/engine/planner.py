@@ -57,7 +57,8 @@ class Planner:
         failed = self._judged(works)
         works = [work for work in works if work.account not in failed]
         targets = [one.target for one in selected(works)]
-        problems = [*empty(wanted, works, failed), *disagreeing(wanted, works), *misfits(wanted.changes, targets)]
+        problems = [*empty(wanted, works, failed), *disagreeing(wanted, works)]
+        problems += misfits(wanted.changes, targets, not_with=wanted.not_with)
         if problems:
             raise UsageError(*at_most(problems))
         return Plan(
@@ -145,7 +146,14 @@ class Planner:
 
 def _append(rows: list[PlannedRow], one: Observed, wanted: Wanted, problems: list[str]) -> None:
     try:
-        rows += rows_of(one, wanted.changes, address=wanted.address, login=wanted.login, first=len(rows))
+        rows += rows_of(
+            one,
+            wanted.changes,
+            address=wanted.address,
+            login=wanted.login,
+            first=len(rows),
+            not_with=wanted.not_with,
+        )
     except UsageError as error:
         problems += error.problems
 

@@ -9,9 +9,16 @@ from batchmod.model.targets import Target
 
 
 def rows_of(
-    observed: Observed, changes: tuple[Change, ...], *, address: str | None, login: bool, first: int
+    observed: Observed,
+    changes: tuple[Change, ...],
+    *,
+    address: str | None,
+    login: bool,
+    first: int,
+    not_with: str | None = None,
 ) -> Iterator[PlannedRow]:
-    """One row per kind, in order, numbered from `first`; `login`: a password is proved by one.
+    """One row per kind, in order, numbered from `first`; `login`: a password is proved by one. `not_with`: a var that
+    the target has.
 
     Raises UsageError for a name that breaks the vendor's rules.
     """
@@ -39,6 +46,7 @@ def rows_of(
             address=address or (instance.address if instance else None) or observed.address,
             engine_version=instance.engine_version if instance else None,
             status=instance.status if instance and instance.status != NORMAL_STATUS else None,
+            group=None if not_with is None else target.vars[not_with],
         )
         if verdict.phase is Phase.FAILED:
             failed = change.kind.value

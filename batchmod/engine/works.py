@@ -22,6 +22,7 @@ class Wanted:
     changes: tuple[Change, ...]
     address: str | None  # of every login, instead of each instance's own
     login: bool  # passwords are proved by a login
+    not_with: str | None = None  # a var: of the instances with the same value of it one is in change at a time
 
 
 @dataclass(slots=True, kw_only=True)

@@ -117,6 +117,7 @@ async def plan(
     failed: Sequence[FailedAccount] = (),
     skip_failed: bool = False,
     addresses: bool = False,
+    not_with: str | None = None,
 ) -> Plan:
     accounts = Accounts()
     manifest = Manifest.model_validate({"version": 1, "name": "job", "targets": ["r-1"], "changes": list(changes)})
@@ -149,6 +150,7 @@ async def plan(
             changes=manifest.changes,
             address=None,
             login=addresses,
+            not_with=not_with,
         )
     )
 
@@ -328,3 +330,13 @@ async def test_an_address_that_is_refused_fails_its_row() -> None:
         (Phase.FAILED, FORBIDDEN.code),
         (Phase.PLANNED, None),
     ]
+
+
+async def test_a_selected_instance_without_the_tag_of_not_with_is_an_error_of_the_plan() -> None:
+    """It could not be told which others it must not be changed with; those that have it are grouped by it."""
+    there = [One(id="r-1", tags={"team": "pay"}), One(id="r-2", tags={"team": "shop"})]
+    made = await plan({("prod", "cn-hangzhou"): region(*there)}, selectors=[a_selector()], not_with="team")
+    assert [row.group for row in made.rows] == ["pay", "shop"]
+    cloud = {("prod", "cn-hangzhou"): region(*there, "r-3")}
+    with pytest.raises(UsageError, match=r'rollout\.not_with: r-3: this target has no var "team"'):
+        await plan(cloud, selectors=[a_selector()], not_with="team")

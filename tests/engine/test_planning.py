@@ -43,6 +43,14 @@ def test_only_what_differs_is_sent() -> None:
     assert (row.seq, row.wave, row.address, row.login) == (7, 1, "10.0.0.1:6379", "r-1")
 
 
+def test_a_row_is_grouped_by_the_var_that_is_named() -> None:
+    """Every row of the target, with its value; without a name there is no group."""
+    wanted = changes({"tde": {}}, {"password": {"generate": {}}})
+    for not_with, group in (("team", "pay"), (None, None)):
+        rows = rows_of(OBSERVED, wanted, address=None, login=False, first=0, not_with=not_with)
+        assert [row.group for row in rows] == [group, group]
+
+
 def test_templates_know_live_facts() -> None:
     """{zone} and {account_id} come from the instance and the account."""
     (row,) = rows_of(
