@@ -12,6 +12,7 @@ from batchmod.engine.old import NO_OLD, old_secret
 from batchmod.engine.permissions import Document, policy
 from batchmod.engine.planner import Planner
 from batchmod.engine.reading import Reader
+from batchmod.engine.rollout import in_waves
 from batchmod.engine.works import Wanted
 from batchmod.errors import UsageError
 from batchmod.model.accounts import RoleAccount
@@ -65,6 +66,7 @@ async def make_plan(
         changes=manifest.changes,
         address=manifest.proof.address,
         login=level in BY_LOGIN,
+        not_with=manifest.rollout.not_with,
     )
     stopped = Accounts()
     readers = {
@@ -88,7 +90,8 @@ async def make_plan(
     plan = await planner.plan(wanted)
     _check_size(plan, manifest)
     unlisted = {key for reader in readers.values() for key in reader.unlisted}
-    return replace(plan, policies=_policies(plan, loaded, fleet, unlisted))
+    rows = in_waves(plan.rows, manifest.rollout.waves)
+    return replace(plan, rows=rows, policies=_policies(plan, loaded, fleet, unlisted))
 
 
 def _policies(plan: Plan, loaded: Loaded, fleet: Fleet, unlisted: set[InstanceKey]) -> dict[str, Document]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from batchmod.model.events import Kind, Phase
 from batchmod.model.plan import Plan, PlannedRow
+from batchmod.model.secret import InstanceKey
 from batchmod.report.layout import columns, cut, printable
 from batchmod.report.rows import differences
 
@@ -22,6 +23,7 @@ VERDICTS: Final = (
     Phase.NOT_STARTED,
 )  # what a plan can say of a row
 REASONS: Final = 10  # different ones that are shown
+CANARIES: Final = 5  # of the first wave that are shown
 FORFEITS: Final = (  # of an encrypted instance, for good; the vendor's page on enabling TDE
     ("any", "restoring from the recycle bin; backup files that are downloaded cannot be decrypted"),
     ("classic", "migration to another zone, offline key analysis, becoming a distributed instance, DTS"),
@@ -40,7 +42,7 @@ def plan_table(plan: Plan, width: int, first: int = 20) -> str:
     lines += _first_rows(plan.rows[:first], width)
     if len(plan.rows) > first:
         lines.append(f"… and {len(plan.rows) - first} rows more")
-    lines += ["", *_by_kind(plan), "", *_by_lane(plan, width), *_waves(plan), *_waits(plan), *_reasons(plan)]
+    lines += ["", *_by_kind(plan), "", *_by_lane(plan, width), *_waves(plan, width), *_waits(plan), *_reasons(plan)]
     lines += [*_forfeits(plan, width), *_failed(plan, width)]
     return "\n".join(cut(line, width) for line in lines)
 
@@ -119,15 +121,19 @@ def _by_lane(plan: Plan, width: int) -> list[str]:
     return columns(lines, width)
 
 
-def _waves(plan: Plan) -> list[str]:
-    waves: dict[int, set[Any]] = {}
+def _waves(plan: Plan, width: int) -> list[str]:
+    """How many instances are changed in each, and which are the canaries."""
+    waves: dict[int, dict[InstanceKey, PlannedRow]] = {}
     for row in plan.rows:
         if row.wave is not None:
-            waves.setdefault(row.wave, set()).add(row.key)
+            waves.setdefault(row.wave, {}).setdefault(row.key, row)
     if len(waves) <= 1:
         return []
-    told = ", ".join(f"{wave}: {len(keys)}" for wave, keys in sorted(waves.items()))
-    return ["", f"instances in each wave: {told}"]
+    told = ", ".join(f"{len(waves[wave])} in wave {wave}" for wave in sorted(waves))
+    first = [f"{row.instance_id} ({printable(row.account)}, {row.region})" for row in waves[min(waves)].values()]
+    more = f" and {len(first) - CANARIES} more" if len(first) > CANARIES else ""
+    canaries = f"wave {min(waves)}: {', '.join(first[:CANARIES])}{more}"
+    return ["", *_wrapped(f"instances: {told}", width, indent=""), *_wrapped(canaries, width, indent="")]
 
 
 def _waits(plan: Plan) -> list[str]:
@@ -164,8 +170,8 @@ def _failed(plan: Plan, width: int) -> list[str]:
     return lines
 
 
-def _wrapped(text: str, width: int) -> list[str]:
-    return wrap(text, width=width, initial_indent="  ", subsequent_indent="    ")
+def _wrapped(text: str, width: int, indent: str = "  ") -> list[str]:
+    return wrap(text, width=width, initial_indent=indent, subsequent_indent=indent + "  ", break_on_hyphens=False)
 
 
 def _reasons(plan: Plan) -> list[str]:

@@ -174,7 +174,8 @@ def test_the_plan_shows_what_would_change_and_why_not() -> None:
         ["prod", "cn-hangzhou", "5", "2"],
     ]
     assert lines[19:] == [
-        "instances in each wave: 1: 1, 2: 2",
+        "instances: 1 in wave 1, 2 in wave 2",
+        "wave 1: r-bp0000 (prod, cn-hangzhou)",
         "",
         "not eligible:",
         r"  1 skipped: engine 2.8 has no \x1b[2JTDE",
@@ -185,6 +186,20 @@ def test_the_plan_shows_what_would_change_and_why_not() -> None:
         "  classic: migration to another zone, offline key analysis, becoming a distributed instance, DTS",
         "  cloud-native: offline key analysis",
     ]
+
+
+def test_the_plan_shows_the_waves_and_their_canaries() -> None:
+    """An instance counts once, whatever is changed of it; however many waves there are, nothing is cut off."""
+    rows = [replace(a_row(seq), instance_id=f"r-{seq // 2}", wave=1 + max(0, seq // 2 - 6)) for seq in range(60)]
+    lines = plan_table(a_plan(rows), 60).splitlines()
+    start = lines.index("instances: 7 in wave 1, 1 in wave 2, 1 in wave 3, 1 in wave")
+    told = " ".join(line.strip() for line in lines[start:])
+    assert told.startswith("instances: 7 in wave 1, " + ", ".join(f"1 in wave {n}" for n in range(2, 25)))
+    canaries = ", ".join(f"r-{n} (prod, cn-hangzhou)" for n in range(5))
+    assert told.endswith(f"wave 24 wave 1: {canaries} and 2 more")
+    assert max(map(cells, lines)) <= 60
+    one = plan_table(a_plan([replace(row, wave=1) for row in rows]), 60)
+    assert "in wave" not in one
 
 
 def test_the_plan_shows_who_is_waited_for_and_who_is_left_out() -> None:

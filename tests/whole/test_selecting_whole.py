@@ -53,6 +53,23 @@ async def test_an_explicit_target_wins_and_nothing_is_twice(tmp_path: Path) -> N
         assert planned["rows"][0]["instance_id"] == "r-sim000006"
 
 
+async def test_a_plan_says_who_is_in_which_wave(tmp_path: Path) -> None:
+    """One canary of each region first; a tag keeps instances apart; what lacks it is refused before anything is sent."""
+    async with bench(tmp_path, instances=20, faults=TEAMS) as b:
+        selector = {"regions": BOTH, "tags": {"env": "prod"}}
+        rollout = {"waves": [2, "25%"], "not_with": "team"}
+        manifest = b.manifest(targets=[{"select": selector}], changes=[RENAME], rollout=rollout)
+        planned = json.loads((await b.run("plan", str(manifest), "--format", "json")).out)
+        waves = {row["instance_id"]: (row["wave"], row["region"]) for row in planned["rows"]}
+        assert [len([1 for wave, _ in waves.values() if wave == n]) for n in (1, 2, 3)] == [2, 2, 12]
+        assert sorted(region for wave, region in waves.values() if wave == 1) == BOTH
+        assert {row["group"] for row in planned["rows"]} == {"pay"}
+        every_one = b.manifest(targets=[{"select": {"regions": BOTH}}], changes=[RENAME], rollout=rollout)
+        refused = await b.run("plan", str(every_one))
+        assert refused.code == 2
+        assert 'rollout.not_with: r-sim000000: this target has no var "team"' in refused.err
+
+
 async def test_what_was_selected_stays(tmp_path: Path) -> None:
     """A run that is resumed asks no selector again: what has the tag by now is not touched."""
     async with bench(tmp_path, instances=8) as b:
