@@ -1,7 +1,7 @@
 """A journal that ends with its process: for rehearsals and tests. No I/O."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import inf
 
 from batchmod.errors import JournalError
@@ -11,8 +11,9 @@ from batchmod.journal.store import (
     outcomes,
     refuse_gaps,
     refuse_unknown,
+    seconds_of,
 )
-from batchmod.model.events import Outcome, Phase
+from batchmod.model.events import Kind, Outcome, Phase
 from batchmod.model.plan import PlannedRow
 from batchmod.model.record import Mark, RowState, Run, Step, first_state
 
@@ -24,6 +25,7 @@ class MemoryJournal:
         self._runs: dict[str, Run] = {}
         self._rows: dict[str, tuple[PlannedRow, ...]] = {}
         self._states: dict[str, list[RowState]] = {}
+        self._changed: list[tuple[str, int]] = []  # run and seq of every changed row, in the order of their ends
         self._closed = False
 
     async def open_run(self, run: Run, rows: Sequence[PlannedRow]) -> None:
@@ -40,6 +42,8 @@ class MemoryJournal:
         refuse_unknown(self._known(), run_id, step.seq)
         states = self._states[run_id]
         states[step.seq] = states[step.seq].after(step)
+        if step.phase is Phase.CHANGED:
+            self._changed.append((run_id, step.seq))
 
     async def mark(self, run_id: str, mark: Mark) -> None:
         self._refuse_closed()
@@ -73,6 +77,14 @@ class MemoryJournal:
             for row, state in self.states(run.id):
                 if may_land(state, since):
                     yield run, row, state
+
+    def recent_seconds(self, limit: int) -> Mapping[Kind, Sequence[float]]:
+        found: dict[Kind, list[float]] = {}
+        for run_id, seq in self._changed:
+            seconds = seconds_of(self._runs[run_id], self._states[run_id][seq])
+            if seconds is not None:
+                found.setdefault(self._rows[run_id][seq].kind, []).append(seconds)
+        return {kind: every[-limit:] for kind, every in found.items()}
 
     def close(self) -> None:
         self._closed = True

@@ -4,7 +4,7 @@ import itertools
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from math import inf
 from operator import itemgetter
@@ -14,9 +14,18 @@ from typing import Final
 from batchmod.errors import JournalError
 from batchmod.journal import schema
 from batchmod.journal.encoding import encode, mark_of, row_of, run_of, step_of
-from batchmod.journal.store import DOUBTFUL, LOOKED_AT, may_land, open_of, outcomes, refuse_gaps, refuse_unknown
+from batchmod.journal.store import (
+    DOUBTFUL,
+    LOOKED_AT,
+    may_land,
+    open_of,
+    outcomes,
+    refuse_gaps,
+    refuse_unknown,
+    seconds_of,
+)
 from batchmod.journal.writer import Writer
-from batchmod.model.events import Outcome, Phase
+from batchmod.model.events import Kind, Outcome, Phase
 from batchmod.model.plan import PlannedRow
 from batchmod.model.record import Mark, RowState, Run, Step, first_state, fold
 
@@ -29,6 +38,13 @@ _STATES: Final = """SELECT row.seq, row.body, step.body FROM row
 _STATES_IN: Final = """SELECT last.seq, last.body, step.body FROM last
  LEFT JOIN step ON step.run = last.run AND step.seq = last.seq
  WHERE last.run = ? AND last.phase IN (SELECT value FROM json_each(?)) ORDER BY last.seq, step.n"""
+
+_STATES_OF: Final = """SELECT row.seq, row.body, step.body FROM row
+ LEFT JOIN step ON step.run = row.run AND step.seq = row.seq
+ WHERE row.run = ? AND row.seq = ? ORDER BY step.n"""
+_CHANGED: Final = """SELECT step.run, step.seq, json_extract(row.body, '$.kind') FROM step
+ JOIN row ON row.run = step.run AND row.seq = step.seq
+ WHERE step.phase = ? ORDER BY step.n DESC"""  # read from the end, and no further than needed
 
 
 class SqliteJournal:
@@ -123,6 +139,24 @@ class SqliteJournal:
                     if may_land(state, since):
                         yield run, row, state
 
+    def recent_seconds(self, limit: int) -> Mapping[Kind, Sequence[float]]:
+        found: dict[str, list[float]] = {}
+        wanted = set(Kind)
+        runs: dict[str, Run] = {}
+        with schema.reader(self._path) as db, closing(db.cursor()) as changed:
+            db.execute("BEGIN")  # runs, rows and steps of the same moment
+            for run_id, seq, kind in changed.execute(_CHANGED, (Phase.CHANGED,)):
+                if kind not in wanted:
+                    continue
+                run = runs[run_id] = runs.get(run_id) or _run(db, run_id)
+                if (seconds := seconds_of(run, _state(db, run_id, seq))) is not None:
+                    found.setdefault(kind, []).append(seconds)
+                    if len(found[kind]) == limit:
+                        wanted.remove(kind)
+                        if not wanted:
+                            break
+        return {Kind(kind): every[::-1] for kind, every in found.items()}
+
     def close(self) -> None:
         if self._writer is None or self._keeper is None:
             return
@@ -149,6 +183,16 @@ def _marked(db: sqlite3.Connection, run: Run) -> Run:
     for (body,) in db.execute("SELECT body FROM mark WHERE run = ? ORDER BY n", (run.id,)):
         run = run.after(mark_of(body))
     return run
+
+
+def _run(db: sqlite3.Connection, run_id: str) -> Run:
+    ((body,),) = db.execute("SELECT body FROM run WHERE id = ?", (run_id,))
+    return _marked(db, run_of(body))
+
+
+def _state(db: sqlite3.Connection, run_id: str, seq: int) -> RowState:
+    ((_, state),) = _fold_rows(db.execute(_STATES_OF, (run_id, seq)))
+    return state
 
 
 def _fold_rows(found: sqlite3.Cursor) -> Iterator[tuple[PlannedRow, RowState]]:

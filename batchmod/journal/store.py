@@ -6,7 +6,7 @@ from math import inf
 from typing import Final, Protocol
 
 from batchmod.errors import JournalError
-from batchmod.model.events import TERMINAL, Outcome, Phase, outcome_of
+from batchmod.model.events import TERMINAL, Kind, Outcome, Phase, outcome_of
 from batchmod.model.plan import PlannedRow
 from batchmod.model.record import Mark, RowState, Run, Step, first_state
 
@@ -20,6 +20,7 @@ __all__ = [
     "outcomes",
     "refuse_gaps",
     "refuse_unknown",
+    "seconds_of",
 ]
 
 DOUBTFUL: Final = frozenset(
@@ -85,8 +86,25 @@ class Journal(Protocol):
     def doubtful(self, since: float = inf) -> Iterator[tuple[Run, PlannedRow, RowState]]:
         """The rows of all runs of which something `may_land`, by run and `seq`."""
 
+    def recent_seconds(self, limit: int) -> Mapping[Kind, Sequence[float]]:
+        """How long the last `limit` changes of each kind took, as a report says it, in any run, oldest first.
+
+        What did not take as long as it seems is left out: rows that a run was resumed over, and those that were never
+        sent. A kind without any is not there.
+        """
+
     def close(self) -> None:
         """What was asked to be written is; later writes are refused. Closing twice is once."""
+
+
+def seconds_of(run: Run, state: RowState) -> float | None:
+    """From the first attempt to the end of a changed row; None when nobody worked on it for a part of that time."""
+    begun, ended = state.started_at, state.finished_at
+    if state.phase is not Phase.CHANGED or begun is None or ended is None:
+        return None
+    if any(begun <= resumed <= ended for resumed in run.resumed_at):
+        return None
+    return round(ended - begun, 3)
 
 
 def outcomes(phases: Mapping[Phase, int]) -> Counter[Outcome]:

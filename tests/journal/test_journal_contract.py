@@ -188,6 +188,48 @@ def test_every_phase_is_doubtful_or_certain() -> None:
     assert frozenset(Phase) - TERMINAL - NO_DOUBT | {Phase.UNRESOLVED} == DOUBTFUL
 
 
+async def changed(journal: Journal, run_id: str, seq: int, begun: float, ended: float) -> None:
+    """The row is armed and ends changed, so many seconds after the start."""
+    await journal.step(run_id, a_step(Phase.ARMED, seq, START + begun))
+    await journal.step(run_id, a_step(Phase.SETTLING, seq, START + begun + 0.5))
+    await journal.step(run_id, a_step(Phase.CHANGED, seq, START + ended))
+
+
+async def test_the_last_changes_of_each_kind_tell_how_long_they_took(journal: Journal) -> None:
+    """As they ended, over all runs, oldest first; whatever ended otherwise does not count, nor what is still open."""
+    kinds = [Kind.PASSWORD, Kind.TDE, Kind.PASSWORD, Kind.PASSWORD, Kind.PASSWORD, Kind.PASSWORD, Kind.ATTRIBUTES]
+    plan = [a_row(seq, kind=kind) for seq, kind in enumerate(kinds)]
+    assert journal.recent_seconds(100) == {}
+    for run_id in ("first", "second"):
+        await journal.open_run(a_run(run_id), plan)
+    await changed(journal, "second", 0, 1, 3.2504)
+    await changed(journal, "first", 1, 0, 90)
+    await changed(journal, "first", 2, 1, 8)
+    await walk(journal, "first", 3, [Phase.ARMED, Phase.FAILED])
+    await walk(journal, "first", 4, [Phase.ARMED, Phase.UNRESOLVED])
+    await walk(journal, "first", 5, [Phase.ARMED, Phase.SETTLING])
+    await walk(journal, "first", 6, [Phase.UNCHANGED])
+    await changed(journal, "second", 3, 2, 4)
+    assert journal.recent_seconds(100) == {Kind.PASSWORD: [2.25, 7, 2], Kind.TDE: [90]}
+    assert journal.recent_seconds(2) == {Kind.PASSWORD: [7, 2], Kind.TDE: [90]}
+
+
+async def test_a_row_that_a_run_was_resumed_over_tells_nothing(journal: Journal) -> None:
+    """Nobody worked on it meanwhile. It takes no place among the last; one never sent has no length."""
+    await journal.open_run(a_run(), rows(6))
+    await changed(journal, RUN, 0, 0, 5)
+    await journal.step(RUN, a_step(Phase.ARMED, 1, START + 1))
+    await journal.step(RUN, a_step(Phase.ARMED, 2, START + 2))
+    await journal.mark(RUN, Mark(type=MarkType.RESUMED, at=START + 3600))
+    await journal.step(RUN, a_step(Phase.CHANGED, 1, START + 3601))
+    await journal.mark(RUN, Mark(type=MarkType.RESUMED, at=START + 7200))
+    await journal.step(RUN, a_step(Phase.CHANGED, 2, START + 7201))
+    await changed(journal, RUN, 3, 7300, 7304)
+    await journal.step(RUN, a_step(Phase.CHANGED, 4, START + 7305))
+    assert journal.recent_seconds(2) == {Kind.PASSWORD: [5, 4]}
+    assert journal.recent_seconds(1) == {Kind.PASSWORD: [4]}
+
+
 async def test_many_writers_at_once_lose_nothing(journal: Journal) -> None:
     """Each row's steps stay in the order in which they were awaited."""
     await journal.open_run(a_run(), rows(64))
