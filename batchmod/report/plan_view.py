@@ -3,33 +3,18 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, fields
 from textwrap import wrap
-from typing import Any, Final
+from typing import Final
 
 from batchmod.model.events import Kind, Phase
 from batchmod.model.plan import Plan, PlannedRow
+from batchmod.model.planfile import FORFEITS, VERDICTS, encrypted
 from batchmod.model.secret import InstanceKey
 from batchmod.report.layout import columns, cut, printable
 from batchmod.report.rows import differences
 
-SCHEMA: Final = "batchmod.plan/1"
-VERDICTS: Final = (
-    Phase.PLANNED,
-    Phase.UNCHANGED,
-    Phase.SKIPPED,
-    Phase.FAILED,
-    Phase.UNRESOLVED,
-    Phase.NOT_STARTED,
-)  # what a plan can say of a row
 REASONS: Final = 10  # different ones that are shown
 CANARIES: Final = 5  # of the first wave that are shown
-FORFEITS: Final = (  # of an encrypted instance, for good; the vendor's page on enabling TDE
-    ("any", "restoring from the recycle bin; backup files that are downloaded cannot be decrypted"),
-    ("classic", "migration to another zone, offline key analysis, becoming a distributed instance, DTS"),
-    ("cloud-native", "offline key analysis"),
-)
-_FIELDS: Final = tuple(field.name for field in fields(PlannedRow) if field.name != "kind")
 
 
 def plan_table(plan: Plan, width: int, first: int = 20) -> str:
@@ -47,36 +32,12 @@ def plan_table(plan: Plan, width: int, first: int = 20) -> str:
     return "\n".join(cut(line, width) for line in lines)
 
 
-def plan_json(plan: Plan) -> Iterator[str]:
-    """One JSON object, piece by piece, one row a line. `counts` by verdict, `planned` is what would be sent."""
-    verdicts = Counter(row.verdict for row in plan.rows)
-    head = {
-        "schema": SCHEMA,
-        "name": plan.name,
-        "manifest_digest": plan.manifest_digest,
-        "digest": plan.digest,
-        "counts": {verdict: verdicts[verdict] for verdict in VERDICTS},
-        "accounts_failed": [asdict(one) for one in plan.accounts_failed],
-        "forfeits": dict(FORFEITS) if _encrypted(plan) else {},
-        "policies": plan.policies,
-    }
-    yield json.dumps(head, default=dict)[:-1] + ', "rows": ['
-    for place, row in enumerate(plan.rows):
-        yield (",\n" if place else "\n") + json.dumps(_fields(row), default=dict)
-    yield "\n]}\n"
-
-
 def policy_text(plan: Plan) -> Iterator[str]:
     """For each account the smallest RAM policy that the run needs: a JSON document, one statement a line."""
     for account, document in plan.policies.items():
         lines = ",\n".join(f"  {json.dumps(statement)}" for statement in document["Statement"])
         yield f"\nRAM policy that a run needs in account {printable(account)}:\n"
         yield f'{{"Version": "{document["Version"]}", "Statement": [\n{lines}\n]}}\n'
-
-
-def _fields(row: PlannedRow) -> dict[str, Any]:
-    known = {name: getattr(row, name) for name in _FIELDS}
-    return known | {"account_id": row.account_id or None, "change": row.kind}
 
 
 def _first_rows(rows: Iterable[PlannedRow], width: int) -> list[str]:
@@ -147,12 +108,8 @@ def _waits(plan: Plan) -> list[str]:
     return ["", f"not Normal now, and waited for: {told}"]
 
 
-def _encrypted(plan: Plan) -> int:
-    return sum(row.will_send for row in plan.rows if row.kind is Kind.TDE)
-
-
 def _forfeits(plan: Plan, width: int) -> list[str]:
-    tde = _encrypted(plan)
+    tde = encrypted(plan)
     if not tde:
         return []
     lines = ["", f"tde cannot be undone: {tde} instances would be encrypted, and give up for good:"]

@@ -15,7 +15,7 @@ from batchmod.model.events import Kind, Outcome, Phase, StoppedBy
 from batchmod.model.exits import MEANINGS
 from batchmod.model.plan import FailedAccount, Plan, PlannedRow
 from batchmod.report.layout import cells, columns, cut, duration, printable
-from batchmod.report.plan_view import plan_json, plan_table, policy_text
+from batchmod.report.plan_view import plan_table, policy_text
 from batchmod.report.summary import runs_table, summary
 
 RUN = replace(a_run("r1"), finished_at=START + 125, exit_code=4)
@@ -238,47 +238,3 @@ def test_a_long_plan_shows_its_first_rows() -> None:
     assert sum("new password" in line for line in lines) == 3
     assert "… and 22 rows more" in lines
     assert plan_table(a_plan([]), 80).splitlines()[0] == "rotate-prod: 0 rows, 0 would be sent"
-
-
-def test_the_plan_as_json_is_complete() -> None:
-    """Schema, digests, counts that add up, and every row with what it would do."""
-    data = json.loads("".join(plan_json(MIXED)))
-    assert [data[key] for key in ("schema", "name", "manifest_digest", "digest")] == [
-        "batchmod.plan/1",
-        "rotate-prod",
-        "d1",
-        MIXED.digest,
-    ]
-    assert data["counts"] == {
-        "planned": 3,
-        "unchanged": 1,
-        "skipped": 1,
-        "failed": 1,
-        "unresolved": 0,
-        "not_started": 0,
-    }
-    assert len(data["rows"]) == 6
-    assert data["rows"][0] == {
-        "seq": 0,
-        "account": "prod",
-        "account_id": "1234567890123456",
-        "region": "cn-hangzhou",
-        "instance_id": "r-bp0000",
-        "instance_name": "cache-0",
-        "login": "r-bp0000",
-        "change": "attributes",
-        "wave": 1,
-        "before": {"name": "old"},
-        "after": {"name": "new"},
-        "verdict": "planned",
-        "reason": None,
-        "error_code": None,
-        "address": None,
-        "engine_version": None,
-        "status": None,
-        "group": None,
-    }
-    assert (data["accounts_failed"], data["policies"]) == ([], {})
-    assert data["forfeits"]["cloud-native"] == "offline key analysis"
-    assert json.loads("".join(plan_json(a_plan([]))))["forfeits"] == {}
-    assert json.loads("".join(plan_json(a_plan([]))))["rows"] == []
