@@ -6,6 +6,7 @@ from math import inf
 
 from batchmod.app.accounts import explain
 from batchmod.app.fleet import Fleet
+from batchmod.app.retrying import Retry
 from batchmod.engine.accounts import Accounts
 from batchmod.engine.clock import Clock
 from batchmod.engine.old import NO_OLD, old_secret
@@ -32,12 +33,13 @@ async def make_plan(
     clock: Clock,
     *,
     skip_failed: bool,
+    retry: Retry | None = None,
 ) -> Plan:
     """The plan of this moment. Raises UsageError when something cannot be read, or more would change than allowed.
 
-    `skip_failed`: accounts that cannot be read are left out of it instead.
+    `skip_failed`: accounts that cannot be read are left out of it instead. `retry`: only these rows are in it.
     """
-    manifest = loaded.manifest
+    manifest, observed_at = loaded.manifest, clock.wall()
 
     async def is_current(key: InstanceKey) -> bool:
         if store is None or chosen is None:
@@ -87,7 +89,9 @@ async def make_plan(
     planner = Planner(
         account_ids=fleet.account_ids, failed=fleet.failed, readers=readers, skip_failed=skip_failed, explain=explain
     )
-    plan = await planner.plan(wanted)
+    plan = replace(await planner.plan(wanted), observed_at=observed_at)
+    if retry is not None:
+        plan = retry.only_failed(plan)
     _check_size(plan, manifest)
     unlisted = {key for reader in readers.values() for key in reader.unlisted}
     rows = in_waves(plan.rows, manifest.rollout.waves)

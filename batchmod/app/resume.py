@@ -1,13 +1,12 @@
 """`resume` and `abandon`: an unfinished run is taken up again, or given up."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from batchmod.app.chosen import chosen_password, password_change
 from batchmod.app.execute import Execution
-from batchmod.app.fleet import Fleet, Regions, StoppedHands, check_fence, open_fleet
+from batchmod.app.fleet import Regions, check_fence, open_fleet
 from batchmod.app.options import Options
 from batchmod.app.session import (
     Session,
@@ -20,11 +19,13 @@ from batchmod.app.session import (
 )
 from batchmod.app.signals import on_signals
 from batchmod.app.speech import say
+from batchmod.app.taking_up import same_accounts, with_stopped
 from batchmod.app.watching import Watching
 from batchmod.engine.clock import Clock
 from batchmod.engine.halt import Halt
 from batchmod.errors import UsageError
 from batchmod.journal.sqlite import SqliteJournal
+from batchmod.journal.state import StateDir
 from batchmod.model.events import Kind, Phase, StoppedBy
 from batchmod.model.loading import restore
 from batchmod.model.record import Mark, MarkType, Run
@@ -36,6 +37,7 @@ async def resume(wanted: str | None, options: Options) -> int:
     state, clock = state_of(options, None), Clock()
     run = unfinished_run(state, wanted)
     if run is None:
+        StateDir(path=state).check_free(run_id="resume", now=clock.wall())
         say(f"nothing to resume in {state}")
         return 0
     async with _taken_up(run, state, options, clock) as execution:
@@ -58,6 +60,7 @@ async def abandon(wanted: str, options: Options) -> int:
     state, clock = state_of(options, None), Clock()
     run = unfinished_run(state, wanted)
     if run is None:
+        StateDir(path=state).check_free(run_id="abandon", now=clock.wall())
         say(f"nothing to abandon: no unfinished run {wanted!r} in {state}")
         return 0
     async with _taken_up(run, state, options, clock) as execution:
@@ -106,10 +109,11 @@ async def _taken_up(run: Run, state: Path, options: Options, clock: Clock) -> As
             regions = _open_regions(session, run)
             check_fence(manifest, set().union(*regions.values()), options.endpoint)
             async with open_fleet(manifest, regions, options, halt=halt, notify=watching.notify, clock=clock) as fleet:
-                _same_accounts(session, run, fleet.account_ids)
+                left = [row for row, state in session.journal.states(run.id) if state.is_open]
+                same_accounts(f"run {run.id}", left, fleet.account_ids)
                 yield Execution(
                     session=session,
-                    fleet=_with_stopped(fleet, session, run),
+                    fleet=with_stopped(fleet, left),
                     run=known,
                     manifest=manifest,
                     options=options,
@@ -120,23 +124,6 @@ async def _taken_up(run: Run, state: Path, options: Options, clock: Clock) -> As
                     clock=clock,
                     observed_at=run.observed_at or run.started_at,
                 )
-
-
-def _with_stopped(fleet: Fleet, session: Session, run: Run) -> Fleet:
-    """The fleet with the lanes of accounts that cannot be used any more and are left out.
-
-    Their rows will end: UsageError for an account that only did not answer, it may be there again soon.
-    """
-    passing = [f"account {one.account}: {one.reason}" for one in fleet.failed if one.passing]
-    if passing:
-        raise UsageError(*passing)
-    failed = {one.account: StoppedHands(one) for one in fleet.failed}
-    stopped = {
-        row.lane: failed[row.account]
-        for row, state in session.journal.states(run.id)
-        if state.is_open and row.account in failed
-    }
-    return replace(fleet, stopped=stopped)
 
 
 async def reset_budget(execution: Execution) -> None:
@@ -170,19 +157,6 @@ def _open_regions(session: Session, run: Run) -> Regions:
         if state.is_open:
             regions.setdefault(row.account, set()).add(row.region)
     return regions
-
-
-def _same_accounts(session: Session, run: Run, account_ids: Mapping[str, str]) -> None:
-    planned = {(row.account, row.account_id) for row, state in session.journal.states(run.id) if state.is_open}
-    others = [
-        f"{name} is {account_ids[name]} now, and was {one}"
-        for name, one in sorted(planned)
-        if account_ids.get(name, one) != one
-    ]
-    if others:
-        raise UsageError(
-            f"run {run.id} belongs to other accounts: {'; '.join(others)}: these credentials are another's"
-        )
 
 
 def _chosen_again(execution: Execution, options: Options) -> Secret | None:

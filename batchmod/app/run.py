@@ -1,121 +1,101 @@
 """`run`: a new run, or first an old one of the same name."""
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from batchmod.app.chosen import chosen_password, password_change
-from batchmod.app.confirm import confirm
-from batchmod.app.execute import Execution
-from batchmod.app.fleet import check_fence, open_fleet, regions_of
+from batchmod.app.beginning import Beginning, refuse, refuse_applied
+from batchmod.app.fleet import check_fence
+from batchmod.app.jobs import Job, ManifestJob, job_of
 from batchmod.app.options import Options
-from batchmod.app.planned import make_plan, pace_line
 from batchmod.app.resume import abandon, resume, unfinished_run
+from batchmod.app.retrying import Retry
 from batchmod.app.session import (
     again,
     check_report_dir,
-    hold,
     new_run_id,
     report_dir,
-    state_of,
-    unfinished_runs,
 )
-from batchmod.app.signals import on_signals
 from batchmod.app.speech import say
-from batchmod.app.watching import Watching, show_plan
 from batchmod.engine.clock import Clock
-from batchmod.engine.halt import Halt
 from batchmod.errors import UsageError
 from batchmod.journal.sqlite import SqliteJournal
-from batchmod.model.events import StoppedBy
-from batchmod.model.exits import RESUMABLE
-from batchmod.model.loading import Loaded, load
-from batchmod.model.record import Run
+from batchmod.journal.state import StateDir
+from batchmod.model.events import BY_HAND, StoppedBy
+from batchmod.model.exits import DONE, RESUMABLE
+
+WHY = {  # a run waits for an operator
+    StoppedBy.MAX_FAILURES: "has spent its failure budget",
+    StoppedBy.CHECK: "was stopped by its check",
+    StoppedBy.MANUAL: "waits for an operator between two waves",
+}
 
 
-async def run(manifest_path: Path, options: Options) -> int:
-    """Plans, confirms, applies, proves and reports; the exit code.
+async def run(path: Path, options: Options) -> int:
+    """Plans, or takes the plan that is given; confirms, applies, proves and reports; the exit code.
 
-    With `resume`, an unfinished run of the name is continued when the manifest is the same, and else closed first.
+    With `resume`, an unfinished run of the name is continued when it means the same, and else closed first.
     """
-    loaded = load(manifest_path)
-    state = state_of(options, manifest_path)
+    job = job_of(path, options)
     if options.resume:
-        code = await _continue(loaded, replace(options, state=state))
+        code = await _continue(job, replace(options, state=job.state))
         if code is not None:
             return code
-    return await _begin(loaded, state, options)
+    return await _begin(job, options)
 
 
-async def _continue(loaded: Loaded, options: Options) -> int | None:
+async def _continue(job: Job, options: Options) -> int | None:
     """The exit code of the run that was continued, or could not be closed; None when a new one may begin."""
     assert options.state is not None
-    unfinished = unfinished_run(options.state, None, name=loaded.manifest.name)
+    unfinished = unfinished_run(options.state, None, name=job.manifest.name)
     if unfinished is None:
         return None
-    if unfinished.stopped_by is StoppedBy.MAX_FAILURES:
-        command = again(f"resume {unfinished.id} --reset-budget", options.state, options)
-        say(f"run {unfinished.id} has spent its failure budget: only `{command}` continues it")
+    if unfinished.stopped_by in BY_HAND:
+        StateDir(path=options.state).check_free(run_id=unfinished.id, now=Clock().wall())
+        reset = " --reset-budget" if unfinished.stopped_by is StoppedBy.MAX_FAILURES else ""
+        command = again(f"resume {unfinished.id}{reset}", options.state, options)
+        say(f"run {unfinished.id} {WHY[unfinished.stopped_by]}: only `{command}` continues it")
         return RESUMABLE
-    if unfinished.manifest_digest == loaded.digest:
+    if job.is_of(unfinished):
         return await resume(unfinished.id, options)
-    say(f"the manifest is another than run {unfinished.id}'s: that run is settled and closed first")
+    with closing(SqliteJournal.read(options.state)) as journal:
+        refuse_applied(journal, job)  # else the other run would be given up for nothing
+    what = "manifest" if isinstance(job, ManifestJob) else "plan"
+    say(f"the {what} is another than run {unfinished.id}'s: that run is settled and closed first")
     code = await abandon(unfinished.id, options)
     return RESUMABLE if code == RESUMABLE else None
 
 
-async def _begin(loaded: Loaded, state: Path, options: Options) -> int:
-    manifest, clock, halt, watching = loaded.manifest, Clock(), Halt(), Watching(options)
+async def _begin(job: Job, options: Options) -> int:
+    """The exit code of a new run, once nobody else holds the state directory and no run of the name is unfinished."""
+    clock = Clock()
     run_id = new_run_id(clock)
-    regions = regions_of(loaded)
-    check_fence(manifest, set().union(*regions.values()), options.endpoint)
-    chosen = chosen_password(password_change(manifest), options.environ, loaded.directory, place=loaded.password_place)
-    reports = report_dir(options, manifest, loaded.directory)
+    check_fence(job.manifest, set().union(*job.regions.values()), options.endpoint)
+    chosen = job.chosen()
+    reports = report_dir(options, job.manifest, job.directory)
     check_report_dir(reports)
-    with on_signals(halt, options.drain) as signals:
-        async with (
-            # The service first: credentials or a clock that are wrong leave nothing behind on this disk.
-            open_fleet(manifest, regions, options, halt=halt, notify=watching.notify, clock=clock) as fleet,
-            hold(options, state, manifest, run_id=run_id, clock=clock) as session,
-        ):
-            _refuse_unfinished(session.journal, manifest.name, state, options)
-            skip = options.skip_failed_accounts
-            plan = await make_plan(loaded, fleet, session.store, chosen, clock, skip_failed=skip)
-            show_plan(plan, options, pace_line(manifest, plan.rows))
-            confirm(plan, options)
-            signals.sending = True
-            opened = Run(
-                id=run_id,
-                name=manifest.name,
-                manifest_digest=loaded.digest,
-                manifest=loaded.normalised,
-                directory=str(loaded.directory),
-                started_at=clock.wall(),
-                password_hmac=session.store.fingerprint(chosen) if session.store and chosen else None,
-                accounts_failed=tuple((one.account, one.reason) for one in plan.accounts_failed),
-            )
-            await session.journal.open_run(opened, plan.rows)
-            execution = Execution(
-                session=session,
-                fleet=fleet,
-                run=opened,
-                manifest=manifest,
-                options=options,
-                reports=reports,
-                halt=halt,
-                signals=signals,
-                watching=watching,
-                clock=clock,
-                chosen=chosen,
-            )
-            execution.announce(resumed=False)
-            return await execution.apply()
+    # The lock before anything is asked of the service: the second of two processes has nothing to ask.
+    with StateDir(path=job.state).hold_if_used(run_id=run_id, now=clock.wall()) as held:
+        with closing(SqliteJournal.read(job.state)) as journal:
+            refuse(journal, job, options)
+            if options.retry_failed and isinstance(job, ManifestJob):
+                narrowed = _retrying(journal, job)
+                if narrowed is None:
+                    return DONE
+                job = narrowed
+        return await Beginning(job, options, reports, run_id, clock, chosen).apply(held=held)
 
 
-def _refuse_unfinished(journal: SqliteJournal, name: str, state: Path, options: Options) -> None:
-    unfinished = unfinished_runs(journal, name)
-    if unfinished:
-        run_id = unfinished[-1].id
-        raise UsageError(
-            f"run {run_id} of {name} is unfinished: `{again(f'resume {run_id}', state, options)}` continues it, "
-            f"`{again(f'abandon {run_id}', state, options)}` settles what is in doubt and closes it"
-        )
+def _retrying(journal: SqliteJournal, job: ManifestJob) -> ManifestJob | None:
+    """The job for what failed in the last run alone; None when nothing is left of it, which was said then."""
+    retry = Retry.of_last(journal, job.manifest.name)
+    if retry is None:
+        raise UsageError(f"--retry failed: there is no run of {job.manifest.name} in {job.state}")
+    if not retry.rows:
+        say(f"nothing to retry: no row of run {retry.run_id} ended failed")
+        return None
+    loaded = retry.narrowed(job.loaded)
+    if not loaded.targets and not loaded.selectors:
+        say(f"nothing to retry: no row that failed in run {retry.run_id} is in the manifest any more")
+        return None
+    return replace(job, loaded=loaded, retry=retry)

@@ -3,7 +3,7 @@
 import secrets
 import shlex
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,15 +56,16 @@ def new_run_id(clock: Clock) -> str:
 
 @asynccontextmanager
 async def hold(
-    options: Options, state: Path, manifest: Manifest, *, run_id: str, clock: Clock
+    options: Options, state: Path, manifest: Manifest, *, run_id: str, clock: Clock, held: bool = False
 ) -> AsyncIterator[Session]:
-    """The state directory is ours, its journal and store are open.
+    """The state directory is ours, its journal and store are open. `held`: it is ours already.
 
     Raises HeldError when another process has it, UsageError when it, the journal, the store or its key is not usable.
     """
     directory = StateDir(path=state)
     directory.prepare()
-    with directory.hold(run_id=run_id, now=clock.wall()), _journal(state) as journal:
+    lock = nullcontext() if held else directory.hold(run_id=run_id, now=clock.wall())
+    with lock, _journal(state) as journal:
         store = None
         if any(change.kind is Kind.PASSWORD for change in manifest.changes):
             recipients = manifest.secrets.recipients

@@ -1,5 +1,6 @@
 """The commands that only read: `plan`, `runs`, `report`."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -8,6 +9,7 @@ from batchmod.app.chosen import chosen_password, password_change
 from batchmod.app.execute import write_report_files
 from batchmod.app.fleet import check_fence, open_fleet, regions_of
 from batchmod.app.options import Options
+from batchmod.app.planfiles import check_output, fingerprint_of, write_plan_file
 from batchmod.app.planned import instances_to_change, make_plan, pace_line
 from batchmod.app.session import find_run, report_dir, state_of
 from batchmod.app.speech import emit, say
@@ -18,35 +20,49 @@ from batchmod.journal.sqlite import SqliteJournal
 from batchmod.model.events import Proof
 from batchmod.model.exits import DONE, FAILED
 from batchmod.model.loading import Loaded, load, restore
+from batchmod.model.manifest import Manifest
 from batchmod.model.plan import Plan
+from batchmod.model.planfile import PlanFile
 from batchmod.report.files import Format, render_report
-from batchmod.report.plan_view import plan_json, plan_table, policy_text
+from batchmod.report.plan_view import plan_table, policy_text
 from batchmod.report.rows import report_row
 from batchmod.report.summary import runs_table
 from batchmod.secrets.embedded import EmbeddedStore
 from batchmod.secrets.schema import NoStoreError
 
 
-async def plan(manifest_path: Path, options: Options, *, form: str) -> int:
-    """What a run would do now, on stdout; the exit code. Nothing is changed, and nothing is made on disk."""
-    loaded, clock = load(manifest_path), Clock()
-    manifest = loaded.manifest
-    check_fence(manifest, set().union(*regions_of(loaded).values()), options.endpoint)
-    made = await _plan(loaded, options, state_of(options, manifest_path), clock)
-    code = FAILED if made.accounts_failed else DONE
+async def plan(manifest_path: Path, options: Options, *, form: str, output: Path | None) -> int:
+    """What a run would do now, on stdout, and in `output` if one is given; the exit code.
+
+    Nothing is changed, and nothing is made on disk but `output` and, with a chosen password, a missing age key for it.
+    """
+    if output is not None:
+        check_output(output, manifest_path)
+    loaded = load(manifest_path)
+    check_fence(loaded.manifest, set().union(*regions_of(loaded).values()), options.endpoint)
+    file = await _plan_file(loaded, options, state_of(options, manifest_path), keep=output is not None)
+    if output is not None:
+        write_plan_file(file, output)
     if form == "json":
-        emit(plan_json(made))
-        return code
-    emit([plan_table(made, width()), "\n", *policy_text(made)])
-    pace = pace_line(manifest, made.rows)
+        emit(file.document())
+    else:
+        _show(file.plan, loaded.manifest)
+    if output is not None:
+        say(f"{output}: written; `batchmod run {shlex.quote(str(output))}` applies exactly this, once")
+    return FAILED if file.plan.accounts_failed else DONE
+
+
+def _show(plan: Plan, manifest: Manifest) -> None:
+    emit([plan_table(plan, width()), "\n", *policy_text(plan)])
+    pace = pace_line(manifest, plan.rows)
     if pace is not None:
         say(pace)
-    say(f"a run would change {instances_to_change(made.rows)} instances; digest {made.digest[:16]}")
-    return code
+    say(f"a run would change {instances_to_change(plan.rows)} instances; digest {plan.digest[:16]}")
 
 
-async def _plan(loaded: Loaded, options: Options, state: Path, clock: Clock) -> Plan:
-    manifest = loaded.manifest
+async def _plan_file(loaded: Loaded, options: Options, state: Path, *, keep: bool) -> PlanFile:
+    """The plan of this moment with all that it takes to apply it; `keep`: it will be."""
+    manifest, clock = loaded.manifest, Clock()
     chosen = chosen_password(password_change(manifest), options.environ, loaded.directory, place=loaded.password_place)
     store = None
     if chosen is not None or manifest.proof.password is Proof.LOGIN_AND_OLD_REFUSED:
@@ -55,7 +71,14 @@ async def _plan(loaded: Loaded, options: Options, state: Path, clock: Clock) -> 
     try:
         regions, skip = regions_of(loaded), options.skip_failed_accounts
         async with open_fleet(manifest, regions, options, halt=Halt(), notify=lambda _: None, clock=clock) as fleet:
-            return await make_plan(loaded, fleet, store, chosen, clock, skip_failed=skip)
+            made = await make_plan(loaded, fleet, store, chosen, clock, skip_failed=skip)
+            return PlanFile(
+                plan=made,
+                manifest=loaded.normalised,
+                directory=loaded.directory,
+                accounts=dict(fleet.account_ids),
+                password_hmac=await fingerprint_of(chosen, store, state, options, may_make=keep),
+            )
     finally:
         if store is not None:
             await store.close()

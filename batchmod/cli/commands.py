@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from batchmod.app.options import Options
-from batchmod.cli.options import MANIFEST, PLANNING, RUNNING, TAKING_UP, run_to_end, shared
+from batchmod.cli.options import MANIFEST, PLANNING, RUNNING, TAKING_UP, TO_RUN, run_to_end, shared
 from batchmod.cli.secrets import secrets
 from batchmod.errors import UsageError
 from batchmod.model.exits import MEANINGS
@@ -58,23 +58,24 @@ def schema() -> None:
 
 @cli.command()
 @MANIFEST
+@click.option("-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="Also write it, for `run FILE`.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @shared(*PLANNING)
-def plan(manifest: Path, form: str, options: Options) -> None:
+def plan(manifest: Path, output: Path | None, form: str, options: Options) -> None:
     """Show what a run would change, and what is not eligible and why."""
     from batchmod.app.show import plan  # noqa: PLC0415
 
-    run_to_end(plan(manifest, options, form=form))
+    run_to_end(plan(manifest, options, form=form, output=output))
 
 
 @cli.command()
-@MANIFEST
+@TO_RUN
 @shared(*RUNNING)
-def run(manifest: Path, options: Options) -> None:
-    """Plan, confirm, apply, prove, report."""
+def run(path: Path, options: Options) -> None:
+    """Plan, or take a plan that was reviewed; confirm, apply, prove, report."""
     from batchmod.app.run import run  # noqa: PLC0415
 
-    run_to_end(run(manifest, options))
+    run_to_end(run(path, options))
 
 
 @cli.command()

@@ -15,6 +15,7 @@ from batchmod.model.exits import DONE
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 MANIFEST = click.argument("manifest", metavar="MANIFEST", type=click.Path(path_type=Path))
+TO_RUN = click.argument("path", metavar="MANIFEST|PLAN", type=click.Path(path_type=Path))
 
 
 class Duration(click.ParamType[float]):
@@ -41,6 +42,10 @@ SHARED: dict[str, Callable[[Any], Any]] = {
     ),
     "yes": click.option("--yes", is_flag=True, help="Do not ask."),
     "resume": click.option("--resume", is_flag=True, help="Continue an unfinished run of this name first."),
+    "retry_failed": click.option(
+        "--retry", "retry_failed", type=click.Choice(["failed"]), callback=lambda _, __, given: given is not None,
+        help="Only the rows that ended failed in the last run of this name.",
+    ),
     "reset_budget": click.option("--reset-budget", is_flag=True, help="Failures from before do not count any more."),
     "skip_failed_accounts": click.option(
         "--skip-failed-accounts", is_flag=True, help="Leave out accounts that cannot be used; exit 1 at best."
@@ -57,7 +62,7 @@ SHARED: dict[str, Callable[[Any], Any]] = {
 }  # fmt: skip
 CLOUD = ("endpoint", "state", "verbose", "quiet")
 PLANNING = (*CLOUD, "skip_failed_accounts")
-RUNNING = (*PLANNING, "report_dir", "yes", "resume", "accept_irreversible", "drain")
+RUNNING = (*PLANNING, "report_dir", "yes", "resume", "retry_failed", "accept_irreversible", "drain")
 TAKING_UP = (*PLANNING, "report_dir", "drain")
 
 

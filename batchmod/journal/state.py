@@ -100,12 +100,40 @@ class StateDir:
         `now` is seconds since the epoch. Raises HeldError naming the run, pid, host and start of who holds it, and
         UsageError when it cannot be locked.
         """
-        start = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        holder = Holder(run=run_id, pid=os.getpid(), host=socket.gethostname(), start=start)
         try:
             lock = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise UsageError(f"{self.lock}: cannot be made: {error.strerror}") from error
+        with self._taken(lock, run_id, now):
+            yield
+
+    @contextmanager
+    def hold_if_used(self, *, run_id: str, now: float) -> Iterator[bool]:
+        """The same without making anything: True when the directory is held, False when nobody ever held it.
+
+        After False another process may hold it by now. Raises as `hold` does.
+        """
+        try:
+            lock = os.open(self.lock, os.O_RDWR | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            lock = None
+        except OSError as error:
+            raise UsageError(f"{self.lock}: cannot be opened: {error.strerror}") from error
+        if lock is None:
+            yield False
+            return
+        with self._taken(lock, run_id, now):
+            yield True
+
+    def check_free(self, *, run_id: str, now: float) -> None:
+        """No other process holds the directory at this moment; nothing is made. Raises as `hold` does."""
+        with self.hold_if_used(run_id=run_id, now=now):
+            pass
+
+    @contextmanager
+    def _taken(self, lock: int, run_id: str, now: float) -> Iterator[None]:
+        start = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        holder = Holder(run=run_id, pid=os.getpid(), host=socket.gethostname(), start=start)
         try:
             self._take(lock, json.dumps(asdict(holder)).encode())
             yield

@@ -37,10 +37,11 @@ class Loaded:
     directory: Path  # absolute; what relative paths in the manifest start from
     path: Path
     password_place: str | None  # file:line:column: path.to.field of a chosen password, for what is wrong with it
+    only: frozenset[str] | None = None  # the ids of the instances that are meant; None: all
 
     def excluded(self, instance_id: str) -> bool:
         """Whether the manifest leaves this instance out, selected or not."""
-        return self.exclusion.covers(instance_id)
+        return (self.only is not None and instance_id not in self.only) or self.exclusion.covers(instance_id)
 
 
 def load(path: Path) -> Loaded:

@@ -54,7 +54,7 @@ def write_reports(
     paths = []
     for form in formats:
         path = directory / f"{run.name}-{run.id}.{form}"
-        _replace(path, render_report(run, rows(), form))
+        replace_file(path, render_report(run, rows(), form), what="the report")
         paths.append(path)
     return paths
 
@@ -122,7 +122,8 @@ def _cell(name: str, value: str | float | None) -> str | float | None:
     return f"{value:.3f}" if name == "seconds" and value is not None else value
 
 
-def _replace(path: Path, pieces: Iterable[str]) -> None:
+def replace_file(path: Path, pieces: Iterable[str], *, what: str) -> None:
+    """The file holds the pieces, durably, or is as it was. Raises ReportError, naming `what` it is, when not."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")  # two processes may write the same report
     try:
         try:
@@ -136,7 +137,7 @@ def _replace(path: Path, pieces: Iterable[str]) -> None:
             with suppress(OSError):  # what cannot be removed is named by the error that led here
                 part.unlink(missing_ok=True)
     except OSError as error:
-        raise ReportError(f"{path}: the report cannot be written: {error.strerror}") from error
+        raise ReportError(f"{path}: {what} cannot be written: {error.strerror}") from error
 
 
 def _sync(directory: Path) -> None:

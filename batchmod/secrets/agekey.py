@@ -103,6 +103,11 @@ def load_or_make(path: Path, *, may_make: bool) -> tuple[AgeKey, bool]:
         raise UsageError(f"{path}: the age key cannot be {done}: {error.strerror}") from error
 
 
+def made_words(key_file: Path, store: Path) -> str:
+    """What an operator must know of a key that was made just now."""
+    return f"made the age key {key_file}: back this up, without it no password in {store} can be read"
+
+
 def _read(path: Path) -> str:
     with path.open("rb") as file:
         if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:

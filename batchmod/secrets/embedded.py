@@ -13,7 +13,7 @@ from typing import ParamSpec, Self, TypeVar
 
 from batchmod.errors import StoreConflict, StoreError, UsageError
 from batchmod.model.secret import Generation, InstanceKey, Secret, Stage
-from batchmod.secrets.agekey import AgeKey, checked_recipients, key_path, load_or_make, passing_key
+from batchmod.secrets.agekey import AgeKey, checked_recipients, key_path, load_or_make, made_words, passing_key
 from batchmod.secrets.schema import FILE
 from batchmod.secrets.store import at_stage, demotion, promotion
 from batchmod.secrets.table import Seal, Table
@@ -151,7 +151,7 @@ def _open(
             return table, passing_key(), recipients
         key, made = load_or_make(key_file, may_make=empty)
         if made:
-            say(f"made the age key {key_file}: back this up, without it no password in {path} can be read")
+            say(made_words(key_file, path))
         return table, key, _unlock(table, key, recipients, path, key_file, create=create)
     except (UsageError, StoreError):
         table.close()

@@ -1,0 +1,107 @@
+"""A new run, once it is known that it may begin: planned or taken from a plan, confirmed, applied."""
+
+from pathlib import Path
+
+from batchmod.app.confirm import confirm
+from batchmod.app.execute import Execution
+from batchmod.app.fleet import open_fleet
+from batchmod.app.jobs import Job
+from batchmod.app.options import Options
+from batchmod.app.planned import pace_line
+from batchmod.app.retrying import worth_it
+from batchmod.app.session import Session, again, hold, unfinished_runs
+from batchmod.app.signals import on_signals
+from batchmod.app.watching import Watching, show_plan
+from batchmod.engine.clock import Clock
+from batchmod.engine.halt import Halt
+from batchmod.errors import UsageError
+from batchmod.journal.sqlite import SqliteJournal
+from batchmod.model.exits import DONE, FAILED
+from batchmod.model.plan import Plan
+from batchmod.model.record import Run
+from batchmod.model.secret import Secret
+
+
+class Beginning:
+    """A new run, from the first call to the last."""
+
+    def __init__(
+        self, job: Job, options: Options, reports: Path, run_id: str, clock: Clock, chosen: Secret | None
+    ) -> None:
+        self._job = job
+        self._options = options
+        self._reports = reports
+        self._run_id = run_id
+        self._clock = clock
+        self._chosen = chosen
+
+    async def apply(self, *, held: bool) -> int:
+        """The exit code. `held`: the state directory is ours already."""
+        job, options, clock = self._job, self._options, self._clock
+        halt, watching, manifest = Halt(), Watching(options), job.manifest
+        with on_signals(halt, options.drain) as signals:
+            async with (
+                # The service first: credentials or a clock that are wrong leave nothing behind on this disk.
+                open_fleet(manifest, job.regions, options, halt=halt, notify=watching.notify, clock=clock) as fleet,
+                hold(options, job.state, manifest, run_id=self._run_id, clock=clock, held=held) as session,
+            ):
+                refuse(session.journal, job, options)
+                plan, usable = await job.planned(fleet, session, self._chosen, clock)
+                if job.retry is not None and not worth_it(job.retry, plan):
+                    return FAILED if plan.accounts_failed else DONE
+                show_plan(plan, options, pace_line(manifest, plan.rows))
+                confirm(plan, options)
+                signals.sending = True
+                execution = Execution(
+                    session=session,
+                    fleet=usable,
+                    run=await self._opened(plan, session),
+                    manifest=manifest,
+                    options=options,
+                    reports=self._reports,
+                    halt=halt,
+                    signals=signals,
+                    watching=watching,
+                    clock=clock,
+                    chosen=self._chosen,
+                    observed_at=job.observed_at,
+                )
+                execution.announce(resumed=False)
+                return await execution.apply()
+
+    async def _opened(self, plan: Plan, session: Session) -> Run:
+        """The run, in the journal with all its rows."""
+        job, store, chosen = self._job, session.store, self._chosen
+        opened = Run(
+            id=self._run_id,
+            name=plan.name,
+            manifest_digest=job.manifest_digest,
+            manifest=job.normalised,
+            directory=str(job.directory),
+            started_at=self._clock.wall(),
+            password_hmac=store.fingerprint(chosen) if store and chosen else None,
+            accounts_failed=tuple((one.account, one.reason) for one in plan.accounts_failed),
+            observed_at=plan.observed_at,
+            plan_seal=job.seal,
+        )
+        await session.journal.open_run(opened, plan.rows)
+        return opened
+
+
+def refuse(journal: SqliteJournal, job: Job, options: Options) -> None:
+    """No run of the name is unfinished, and none has applied this plan. Raises UsageError, else."""
+    name = job.manifest.name
+    unfinished = unfinished_runs(journal, name)
+    if unfinished:
+        run_id = unfinished[-1].id
+        raise UsageError(
+            f"run {run_id} of {name} is unfinished: `{again(f'resume {run_id}', job.state, options)}` continues it, "
+            f"`{again(f'abandon {run_id}', job.state, options)}` settles what is in doubt and closes it"
+        )
+    refuse_applied(journal, job)
+
+
+def refuse_applied(journal: SqliteJournal, job: Job) -> None:
+    applied = [run.id for run in journal.runs() if job.seal is not None and run.plan_seal == job.seal]
+    if applied:
+        raise UsageError(f"this plan was applied by run {applied[-1]}: make a new plan")

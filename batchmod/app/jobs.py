@@ -1,0 +1,153 @@
+"""What `run` is given: a manifest, of which it makes a plan, or a plan file, which it applies as it is."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from batchmod.app.chosen import chosen_password, password_change
+from batchmod.app.fleet import Fleet, Regions, regions_of
+from batchmod.app.options import Options
+from batchmod.app.planfiles import check_directory, check_password
+from batchmod.app.planned import make_plan
+from batchmod.app.retrying import Retry
+from batchmod.app.session import Session, state_of
+from batchmod.app.taking_up import same_accounts, with_stopped
+from batchmod.engine.clock import Clock
+from batchmod.errors import UsageError
+from batchmod.model.loading import Loaded, load
+from batchmod.model.manifest import Manifest
+from batchmod.model.plan import Plan
+from batchmod.model.planfile import PlanFile, is_plan_file, read_plan_file
+from batchmod.model.record import Run
+from batchmod.model.secret import Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestJob:
+    """What is to be changed, of which each run makes its plan."""
+
+    loaded: Loaded
+    options: Options
+    retry: Retry | None = None
+    seal: None = None
+    observed_at: None = None  # by the process that applies it
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.loaded.manifest
+
+    @property
+    def manifest_digest(self) -> str:
+        return self.loaded.digest
+
+    @property
+    def normalised(self) -> str:
+        return self.loaded.normalised
+
+    @property
+    def directory(self) -> Path:
+        return self.loaded.directory
+
+    @property
+    def state(self) -> Path:
+        return state_of(self.options, self.loaded.path)
+
+    @property
+    def regions(self) -> Regions:
+        return regions_of(self.loaded)
+
+    def chosen(self) -> Secret | None:
+        change, place = password_change(self.manifest), self.loaded.password_place
+        return chosen_password(change, self.options.environ, self.directory, place=place)
+
+    def is_of(self, run: Run) -> bool:
+        """The run means the same."""
+        return run.manifest_digest == self.manifest_digest
+
+    async def planned(self, fleet: Fleet, session: Session, chosen: Secret | None, clock: Clock) -> tuple[Plan, Fleet]:
+        """The plan of this moment, and the fleet that it is for. Raises UsageError as make_plan does."""
+        skip = self.options.skip_failed_accounts
+        store = session.store
+        plan = await make_plan(self.loaded, fleet, store, chosen, clock, skip_failed=skip, retry=self.retry)
+        return plan, fleet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanJob:
+    """A plan that was made earlier, and is applied exactly."""
+
+    path: Path
+    file: PlanFile
+    manifest: Manifest
+    options: Options
+    retry: None = None
+
+    @property
+    def manifest_digest(self) -> str:
+        return self.file.plan.manifest_digest
+
+    @property
+    def normalised(self) -> str:
+        return self.file.manifest
+
+    @property
+    def directory(self) -> Path:
+        return self.file.directory
+
+    @property
+    def seal(self) -> str:
+        return self.file.seal
+
+    @property
+    def observed_at(self) -> float:
+        return self.file.plan.observed_at
+
+    @property
+    def state(self) -> Path:
+        return state_of(self.options, self.directory / self.path.name)
+
+    @property
+    def regions(self) -> Regions:
+        """Those in which something would be sent, by account."""
+        regions: dict[str, set[str]] = {}
+        for row in self.file.plan.rows:
+            if row.will_send:
+                regions.setdefault(row.account, set()).add(row.region)
+        return regions
+
+    def chosen(self) -> Secret | None:
+        """The password that the plan was made with. Raises UsageError for another one."""
+        chosen = chosen_password(password_change(self.manifest), self.options.environ, self.directory, place=None)
+        check_password(self.path, self.file, chosen, self.options)
+        return chosen
+
+    def is_of(self, run: Run) -> bool:
+        """The run applies this very plan."""
+        return run.plan_seal == self.seal
+
+    async def planned(self, fleet: Fleet, _: Session, __: Secret | None, ___: Clock) -> tuple[Plan, Fleet]:
+        """The plan as it was made, and the fleet with the lanes of accounts that are left out meanwhile.
+
+        Raises UsageError when an account is another one than it was, or none of those in the plan can be used.
+        """
+        plan = self.file.plan
+        rows = [row for row in plan.rows if row.will_send]
+        same_accounts(str(self.path), rows, fleet.account_ids)
+        fleet = with_stopped(fleet, rows)
+        if fleet.failed and not fleet.account_ids:
+            raise UsageError(*(f"account {one.account}: {one.reason}" for one in fleet.failed))
+        return replace(plan, accounts_failed=(*plan.accounts_failed, *fleet.failed)), fleet
+
+
+Job = ManifestJob | PlanJob
+
+
+def job_of(path: Path, options: Options) -> Job:
+    """What is in this file. Raises UsageError with everything that is wrong with it."""
+    if not is_plan_file(path):
+        return ManifestJob(loaded=load(path), options=options)
+    if options.retry_failed:
+        raise UsageError(f"{path}: a plan is applied as it is: --retry failed needs the manifest")
+    file = read_plan_file(path)
+    manifest = file.restored()
+    check_directory(path, file, manifest, options)
+    return PlanJob(path=path, file=file, manifest=manifest, options=options)
