@@ -153,3 +153,21 @@ def test_a_lock_that_cannot_be_made_is_a_usage_error(tmp_path: Path) -> None:
     """The message names the file."""
     with pytest.raises(UsageError, match="missing/lock"), StateDir(path=tmp_path / "missing").hold(run_id="1", now=0):
         pytest.fail("held nothing")
+
+
+def test_what_was_never_held_is_not_made_to_be_held(tmp_path: Path) -> None:
+    """No directory, a file in its place, or one without a lock: nothing is made, and it may be held afterwards."""
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "missing", tmp_path / "file", tmp_path):
+        before = sorted(tmp_path.rglob("*"))
+        with StateDir(path=path).hold_if_used(run_id="1", now=START) as held:
+            assert not held
+        assert sorted(tmp_path.rglob("*")) == before
+    with StateDir(path=tmp_path).hold(run_id="1", now=START):
+        pass
+    with StateDir(path=tmp_path).hold_if_used(run_id="2", now=START) as held:
+        assert held
+        assert json.loads((tmp_path / "lock").read_text())["run"] == "2"
+        with pytest.raises(HeldError, match="run 2"):
+            StateDir(path=tmp_path).check_free(run_id="3", now=START)
+    StateDir(path=tmp_path).check_free(run_id="3", now=START)

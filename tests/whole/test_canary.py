@@ -82,6 +82,7 @@ async def validate(c: Canary) -> None:
 async def plan(c: Canary) -> None:
     for form in ("table", "json"):
         await c.run("plan", manifest(c, RENAME, TO_CHOSEN), "--format", form, "-v")
+    await c.run("plan", manifest(c, RENAME, TO_CHOSEN), "-o", "plan.json", "-v")
     c.secrets["wrong key"] = "Wr0ng-access-key-secret"
     wrong = {"ALIBABA_CLOUD_ACCESS_KEY_SECRET": c.secrets["wrong key"]}
     await c.run("plan", manifest(c, TO_CHOSEN), "-v", environ=wrong, code=2)
@@ -90,6 +91,11 @@ async def plan(c: Canary) -> None:
 async def run(c: Canary) -> None:
     for change in (TO_CHOSEN, {"password": {"file": str(c.operator / "chosen.txt")}}, ROTATE):
         await c.run("run", manifest(c, RENAME, change), "--yes", "-v", code=None)
+    c.secrets["password of a plan"] = "Pl4nned&%=+Pass*word"
+    planned = {"CHOSEN": c.secrets["password of a plan"]}
+    await c.run("plan", manifest(c, RENAME, TO_CHOSEN), "-o", "plan.json", environ=planned)
+    await c.run("run", "plan.json", "--yes", "-v", code=2)
+    await c.run("run", "plan.json", "--yes", "-v", code=None, environ=planned)
 
 
 async def resume(c: Canary) -> None:
