@@ -64,11 +64,17 @@ def test_a_plan_has_no_rows_to_choose_from(tmp_path: Path, refused: Refused) -> 
     """--retry needs the manifest."""
     written(plan_file(tmp_path), tmp_path / "plan.json")
     assert "needs the manifest" in refused("run", "plan.json", "--yes", "--retry", "failed")
+    assert "a plan already" in refused("plan", "plan.json")
 
 
 @pytest.mark.parametrize(
     ("output", "words"),
-    [("job.yaml", "the manifest itself"), ("none/plan.json", "cannot be written"), (".", "directory")],
+    [
+        ("job.yaml", "the manifest itself"),
+        ("none/plan.json", "cannot be written"),
+        (".", "not a regular file"),
+        ("/dev/null", "not a regular file"),
+    ],
 )
 def test_where_a_plan_cannot_be_written(tmp_path: Path, refused: Refused, output: str, words: str) -> None:
     """Told before the fleet is read."""

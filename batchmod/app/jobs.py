@@ -77,6 +77,7 @@ class PlanJob:
 
     path: Path
     file: PlanFile
+    seal: str
     manifest: Manifest
     options: Options
     retry: None = None
@@ -92,10 +93,6 @@ class PlanJob:
     @property
     def directory(self) -> Path:
         return self.file.directory
-
-    @property
-    def seal(self) -> str:
-        return self.file.seal
 
     @property
     def observed_at(self) -> float:
@@ -147,7 +144,7 @@ def job_of(path: Path, options: Options) -> Job:
         return ManifestJob(loaded=load(path), options=options)
     if options.retry_failed:
         raise UsageError(f"{path}: a plan is applied as it is: --retry failed needs the manifest")
-    file = read_plan_file(path)
+    file, seal = read_plan_file(path)
     manifest = file.restored()
     check_directory(path, file, manifest, options)
-    return PlanJob(path=path, file=file, manifest=manifest, options=options)
+    return PlanJob(path=path, file=file, seal=seal, manifest=manifest, options=options)

@@ -22,12 +22,12 @@ from batchmod.secrets.schema import FILE
 
 def check_output(output: Path, manifest: Path) -> None:
     """A plan can be written there, and the manifest is not what would be replaced. Raises UsageError, else."""
-    if output.is_dir():
-        raise UsageError(f"{output}: a directory: name a file for the plan")
+    if output.exists() and not output.is_file():
+        raise UsageError(f"{output}: not a regular file: name one for the plan, or use --format json and stdout")
     if output.resolve() == manifest.resolve():
         raise UsageError(f"{output}: the manifest itself: name another file for the plan")
     try:
-        with tempfile.TemporaryFile(dir=output.parent):
+        with tempfile.TemporaryFile(dir=output.resolve().parent):
             pass
     except OSError as error:
         raise UsageError(f"{output}: the plan cannot be written: {error.strerror}") from error
@@ -36,7 +36,7 @@ def check_output(output: Path, manifest: Path) -> None:
 def write_plan_file(file: PlanFile, output: Path) -> None:
     """The file holds this plan, durably, or is as it was and UsageError says why."""
     try:
-        replace_file(output, file.document(), what="the plan")
+        replace_file(output.resolve(), file.document(), what="the plan")
     except ReportError as error:
         raise UsageError(str(error)) from error
 

@@ -16,13 +16,14 @@ from batchmod.app.speech import emit, say
 from batchmod.app.watching import width
 from batchmod.engine.clock import Clock
 from batchmod.engine.halt import Halt
+from batchmod.errors import UsageError
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.model.events import Proof
 from batchmod.model.exits import DONE, FAILED
 from batchmod.model.loading import Loaded, load, restore
 from batchmod.model.manifest import Manifest
 from batchmod.model.plan import Plan
-from batchmod.model.planfile import PlanFile
+from batchmod.model.planfile import PlanFile, is_plan_file
 from batchmod.report.files import Format, render_report
 from batchmod.report.plan_view import plan_table, policy_text
 from batchmod.report.rows import report_row
@@ -36,6 +37,8 @@ async def plan(manifest_path: Path, options: Options, *, form: str, output: Path
 
     Nothing is changed, and nothing is made on disk but `output` and, with a chosen password, a missing age key for it.
     """
+    if is_plan_file(manifest_path):
+        raise UsageError(f"{manifest_path}: a plan already: `batchmod run` applies it")
     if output is not None:
         check_output(output, manifest_path)
     loaded = load(manifest_path)

@@ -58,7 +58,7 @@ def schema() -> None:
 
 @cli.command()
 @MANIFEST
-@click.option("-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="Also write it, for `run FILE`.")
+@click.option("-o", "output", metavar="FILE", type=click.Path(path_type=Path), help="Also write it, for `run FILE`.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @shared(*PLANNING)
 def plan(manifest: Path, output: Path | None, form: str, options: Options) -> None:

@@ -7,9 +7,11 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from io import BytesIO
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,22 +72,26 @@ class PlanFile:
 
     def document(self) -> Iterator[str]:
         """The file, piece by piece. ASCII: what is hashed is what is written, in every locale."""
-        yield f'{{"schema": "{SCHEMA}", "sha256": "{self.seal}",\n'
-        yield from self._body()
+        head = self._head()
+        yield f'{{"schema": "{SCHEMA}", "sha256": "{self._seal(head)}",\n'
+        yield from self._body(head)
 
     @property
     def seal(self) -> str:
         """Hex SHA-256 of every byte after the first line."""
-        sha = hashlib.sha256()
-        for piece in self._body():
-            sha.update(piece.encode("ascii"))
-        return sha.hexdigest()
+        return self._seal(self._head())
 
     def restored(self) -> Manifest:
         return restore(self.manifest)
 
-    def _body(self) -> Iterator[str]:
-        for name, value in self._head().items():
+    def _seal(self, head: Mapping[str, Any]) -> str:
+        sha = hashlib.sha256()
+        for piece in self._body(head):
+            sha.update(piece.encode("ascii"))
+        return sha.hexdigest()
+
+    def _body(self, head: Mapping[str, Any]) -> Iterator[str]:
+        for name, value in head.items():
             yield f'"{name}": {json.dumps(value, default=dict)},\n'
         yield _ROWS.decode()
         for place, row in enumerate(self.plan.rows):
@@ -127,30 +133,33 @@ def is_plan_file(path: Path) -> bool:
     return sum(mark in first for mark in _MARKS) > 1
 
 
-def read_plan_file(path: Path) -> PlanFile:
-    """The plan in this file. UsageError when a byte of it is not as it was written, or it is another version's."""
+def read_plan_file(path: Path) -> tuple[PlanFile, str]:
+    """The plan in this file, and its seal. UsageError when a byte of it is not as it was written, or it is another
+    version's.
+    """
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            first, body = file.readline().removesuffix(b"\n"), file.read()
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    first, _, body = content.partition(b"\n")
     found, other = _FIRST.fullmatch(first), _OTHER.match(first)
     if found is None and other is not None and other[1].decode() != SCHEMA:
         raise UsageError(f"{path}: written by another version of batchmod ({other[1].decode()}): make a new plan")
     if found is None or hashlib.sha256(body).hexdigest() != found[1].decode():
         raise UsageError(f"{path}: not as it was written: edited, or not whole: make a new plan")
     try:
-        return _parsed(body)
+        return _parsed(body), found[1].decode()
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:  # sealed by somebody else
         raise UsageError(f"{path}: not a plan that batchmod wrote: make a new plan") from error
 
 
 def _parsed(body: bytes) -> PlanFile:
-    """Raises ValueError, or what comes of using a value of another type, for what is no plan or does not agree."""
-    head, _, lines = body.partition(_ROWS)
-    data = json.loads(b"{" + head.removesuffix(b",\n") + b"}")
-    _require(data.keys() == _HEAD and lines.endswith(_END))
-    rows = tuple(row_of(json.loads(line.removesuffix(b","))) for line in lines.removesuffix(_END).splitlines())
+    """Row by row, for there may be many. Raises ValueError, or what comes of using a value of another type, for what is no plan or does not agree."""
+    lines = BytesIO(body)
+    data = json.loads(b"{" + b"".join(takewhile(lambda line: line != _ROWS, lines)).removesuffix(b",\n") + b"}")
+    _require(data.keys() == _HEAD)
+    rows = tuple(row_of(json.loads(line.rstrip(b",\n"))) for line in takewhile(lambda line: line != _END, lines))
+    _require(body.endswith(b"\n" + _END) and not lines.read())
     plan = Plan(
         name=data["name"],
         manifest_digest=data["manifest_digest"],

@@ -32,8 +32,8 @@ def test_a_plan_file_comes_back_as_it_was(tmp_path: Path, rows: Sequence[Planned
     """Rows, manifest, accounts, what failed, the time; with the seal that it has."""
     file = plan_file(tmp_path, rows)
     written(file, tmp_path / "plan.json")
-    again = read_plan_file(tmp_path / "plan.json")
-    assert (again, again.seal, again.plan.digest) == (file, file.seal, file.plan.digest)
+    again, seal = read_plan_file(tmp_path / "plan.json")
+    assert (again, seal, again.plan.digest) == (file, file.seal, file.plan.digest)
     assert again.restored().name == "rotate-prod"
 
 
