@@ -64,17 +64,26 @@ class Budget:
     def give_back(self) -> None:
         """The row ended well, or nothing of it can be live: its slot is free again."""
         self.held -= 1
-        while self._waiting and self.free:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                self.held += 1
-                turn.set_result(None)
+        self._serve()
 
     def spend(self) -> None:
         """The row ended failed or unresolved: its slot is gone for good."""
         self.held -= 1
         self.spent += 1
         self._tell()
+
+    def set_limit(self, limit: int | None) -> None:
+        """From now on at most `limit`: who waits is served when it is more; who holds a slot beyond it keeps it."""
+        self.limit = limit
+        self._serve()
+        self._tell()
+
+    def _serve(self) -> None:
+        while self._waiting and self.free:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self.held += 1
+                turn.set_result(None)
 
     def _tell(self) -> None:
         if self.limit is not None and self.spent >= self.limit:

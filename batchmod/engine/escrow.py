@@ -12,7 +12,7 @@ from batchmod.model.secret import Generation
 OLDER = "a password of an earlier run is in doubt, and only a Normal instance can tell"
 
 
-async def planned(context: Context, walk: Walk) -> Learnt:
+async def planned(context: Context, walk: Walk) -> Learnt | None:
     """What is done first with a row: a password is escrowed, anything else goes out."""
     stopped = context.accounts.stopped(walk.row.account_id)
     if stopped is not None:
@@ -22,7 +22,7 @@ async def planned(context: Context, walk: Walk) -> Learnt:
     return not_normal(context, walk) or await send(context, walk)
 
 
-async def escrowed(context: Context, walk: Walk) -> Learnt:
+async def escrowed(context: Context, walk: Walk) -> Learnt | None:
     """The escrowed value goes out: after a resume too, never the environment's."""
     assert walk.state.generation is not None
     context.halt.check()

@@ -1,4 +1,4 @@
-"""How a run is brought to a stop: nothing new is sent at once, what is open may settle for a while."""
+"""How a run is brought to a stop or held for a while: nothing new is sent at once, what is open may settle."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,10 +10,16 @@ class HaltedError(Exception):
     """Raised inside a walk that must leave its row open; never seen by a user."""
 
 
+class PausedError(HaltedError):
+    """Raised where an attempt would go out while the run is paused: it has to wait for its turn anew."""
+
+
 class Halt:
-    """`stop` closes the gate for sends; `leave` ends the waits too. Both are final."""
+    """`stop` closes the gate for sends; `leave` ends the waits too. Both are final. `pause` closes it until `go_on`."""
 
     def __init__(self) -> None:
+        self._going = asyncio.Event()
+        self._going.set()
         self._listeners: list[Callable[[StoppedBy], None]] = []
         self._left = asyncio.Event()
         self._stopped = asyncio.Event()
@@ -24,6 +30,7 @@ class Halt:
         if self.reason is None:
             self.reason = reason
             self._stopped.set()
+            self._going.set()  # who waits for the end of a pause is told
             for tell in self._listeners:
                 tell(reason)
 
@@ -35,10 +42,35 @@ class Halt:
         """From here on nothing is waited for either."""
         self._left.set()
 
+    def pause(self) -> None:
+        """Nothing is sent until `go_on`; what is open settles on. A run that stops is not paused."""
+        if self.reason is None:
+            self._going.clear()
+
+    def go_on(self) -> None:
+        """What was paused may be sent."""
+        self._going.set()
+
+    @property
+    def paused(self) -> bool:
+        return not self._going.is_set()
+
+    async def unpaused(self) -> None:
+        """Returns when the run is not paused. Raises HaltedError once it is stopped."""
+        while self.paused:
+            await self._going.wait()
+        self.check()
+
     def check(self) -> None:
         """Raises HaltedError when nothing may be sent any more."""
         if self.reason is not None:
             raise HaltedError
+
+    def check_now(self) -> None:
+        """Raises HaltedError when nothing may be sent any more, and PausedError when nothing may be sent now."""
+        self.check()
+        if self.paused:
+            raise PausedError
 
     async def stopped(self) -> None:
         """Returns once nothing may be sent any more."""

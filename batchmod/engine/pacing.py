@@ -21,6 +21,8 @@ WINDOW = 0.1  # seconds that one batch of grants spans: grants come evenly inste
 POLL = 0.002  # seconds between two looks of the one waiter that polls
 CUT, GROW = 0.7, 1.05  # of the rate at a throttled answer, and per second without one
 FLOOR = 0.05  # of the ceiling: a pacer never becomes slower than that
+PAST = 10_000  # grants that are remembered at most: larger quotas are kept by the pace alone
+NAP = 1.0  # seconds at most until a waiter notices that its rate was changed, or that nothing may be sent
 
 
 def batch_of(per_second: float, quota: Rate) -> int:
@@ -48,6 +50,7 @@ class Pacer:
         self._not_before = self._changed = clock.now()
         self._gate = Throttler(rate_limit=1, period=1.0, retry_interval=POLL)
         self._grants: deque[float] = deque()
+        self._past: deque[float] = deque(maxlen=min(rate.calls, PAST))  # as many as one window may hold
         self._set(self._ceiling)
 
     @property
@@ -59,6 +62,20 @@ class Pacer:
         batch = batch_of(self._rate, self._quota)
         self._gate.rate_limit, self._gate.period = batch, batch / self._rate
         self._grants = deque(self._grants, maxlen=batch)
+
+    def set_quota(self, quota: Rate) -> None:
+        """Paced by this quota from now on; slowed down by the service, not faster than that made it.
+
+        A window that ends later waits until what was granted before leaves room for more; one that the change falls into
+        holds no more than the faster of the two quotas lets it.
+        """
+        before, free = self._gate.period, self._rate == self._ceiling
+        self._quota = quota
+        self._ceiling = quota.per_second * SHARE
+        self._set(self._ceiling if free else self._rate)
+        self._past = deque(self._past, maxlen=min(quota.calls, PAST))
+        if self._past:  # batches of the two rates must not add up
+            self._not_before = max(self._not_before, self._past[-1] + before + self._gate.period)
 
     async def grant(self, slots: asyncio.Semaphore) -> None:
         """Returns with a grant and a connection slot; the slot first, so that a grant is used when it is given."""
@@ -73,6 +90,7 @@ class Pacer:
                 if not granted:  # cancelled while polling
                     slots.release()
             self._grants.append(self._clock.now())
+            self._past.append(self._grants[-1])
 
     async def _until_due(self) -> None:
         """Sleeps until shortly before a grant can be due: polling for longer would cost a core."""
@@ -83,8 +101,10 @@ class Pacer:
                 self._set(self._rate * GROW)
             full = self._grants and len(self._grants) == self._grants.maxlen
             due = self._grants[0] + self._gate.period - POLL if full else now
+            if len(self._past) == self._quota.calls:
+                due = max(due, self._past[0] + self._quota.period)
             pause = max(due, self._not_before) - now
-            await self._wait(pause)
+            await self._wait(min(pause, NAP))
             if pause <= 0:
                 return
 
@@ -98,7 +118,10 @@ class Pacer:
 
 
 class Pacing:
-    """All pacers of one lane, made when an API is first called. Calls that write end their wait when the run stops."""
+    """All pacers of one lane, made when an API is first called.
+
+    A call that writes ends its wait when the run stops or is paused; a pause holds no grant, slot or turn.
+    """
 
     def __init__(
         self,
@@ -118,13 +141,23 @@ class Pacing:
 
     def pacer(self, api: str) -> Pacer:
         if api not in self._pacers:
-            sending = api in self._writes
-            self._pacers[api] = Pacer(
-                self._rate_for(api),
-                clock=self._clock,
-                wait=lambda seconds: self._halt.sleep(seconds, sending=sending),
-            )
+            wait = self._to_send if api in self._writes else self._to_read
+            self._pacers[api] = Pacer(self._rate_for(api), clock=self._clock, wait=wait)
         return self._pacers[api]
+
+    async def _to_send(self, seconds: float) -> None:
+        self._halt.check_now()
+        await self._halt.sleep(seconds, sending=True)
+
+    async def _to_read(self, seconds: float) -> None:
+        await self._halt.sleep(seconds, sending=False)
+
+    def set_rates(self, rate_for: Callable[[str], Rate]) -> None:
+        """Every API has the rate that this one names, those that were called before too."""
+        before, self._rate_for = self._rate_for, rate_for
+        for api, pacer in self._pacers.items():
+            if rate_for(api) != before(api):
+                pacer.set_quota(rate_for(api))
 
     @asynccontextmanager
     async def turn(self, api: str) -> AsyncIterator[None]:

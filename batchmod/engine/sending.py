@@ -2,7 +2,8 @@
 
 from batchmod.engine.accounts import STOPS
 from batchmod.engine.context import Context
-from batchmod.engine.halt import HaltedError
+from batchmod.engine.doubt import is_there
+from batchmod.engine.halt import HaltedError, PausedError
 from batchmod.engine.judging import ENDED, NORMAL_STATUS, NOT_FOUND
 from batchmod.engine.leftovers import held_by
 from batchmod.engine.machine import Seen
@@ -18,8 +19,13 @@ IN_DOUBT = frozenset({Phase.IN_DOUBT, Phase.REARMED})
 LOOK_CAP = 30.0  # seconds between two looks at a row that has waited long
 
 
-async def send(context: Context, walk: Walk) -> Learnt:
-    """What the service answered to one attempt. Raises HaltedError, with nothing sent, when the run stops."""
+async def send(context: Context, walk: Walk) -> Learnt | None:
+    """What the service answered to one attempt; None, with nothing sent, when the run was paused: what was seen of the
+    instance before may not be so any more. Raises HaltedError, with nothing sent, when the run stops.
+    """
+    if context.halt.paused:
+        await _paused(context, walk)
+        return None
     stopped = context.accounts.stopped(walk.row.account_id)
     if stopped is not None:
         return Learnt.stopped(stopped)
@@ -36,18 +42,27 @@ async def send(context: Context, walk: Walk) -> Learnt:
         request_id = await context.hands[walk.row.lane].send(walk.row, walk.secret, before=lambda: _arm(context, walk))
     except CallError as error:
         return await _refused(context, walk, error)
-    except HaltedError:
+    except HaltedError as halted:
         stopped = context.accounts.stopped(walk.row.account_id)
         if stopped is not None:
             return Learnt.stopped(stopped)
         if walk.state.phase in ARMED:  # what was armed was refused, and its repeat never went out
             return Learnt(seen=Seen.HELD_BACK)
+        if isinstance(halted, PausedError):
+            return None
         raise
     context.accounts.succeeded(walk.row.account_id)
     walk.error, walk.waits, walk.busy_since = None, 0, None
     walk.open_since, walk.quiet_since, walk.was_abnormal = context.clock.now(), None, False
     walk.parked()
     return Learnt(seen=Seen.ACCEPTED, request_id=request_id)
+
+
+async def _paused(context: Context, walk: Walk) -> None:
+    """Returns after the pause, which no deadline of the row counts. Raises HaltedError when the run stops."""
+    began = context.clock.now()
+    await context.halt.unpaused()
+    walk.put_off(context.clock.now() - began)
 
 
 def not_normal(context: Context, walk: Walk) -> Learnt | None:
@@ -105,8 +120,7 @@ async def _reserve(context: Context, walk: Walk) -> None:
 
 async def _arm(context: Context, walk: Walk) -> None:
     """The last moment before an attempt leaves: the journal says so, durably."""
-    context.halt.check()
-    context.opening.check(walk.row.kind, in_doubt=walk.state.phase in IN_DOUBT)
+    context.halt.check_now()
     if context.accounts.stopped(walk.row.account_id) is not None:
         raise HaltedError
     await context.take(walk, Learnt(seen=ARMING.get(walk.state.phase, Seen.ARMED), generation=walk.state.generation))

@@ -56,5 +56,8 @@ class Walk:
     is_live: bool = False  # the new password logged in once
     holds_slot: bool = False  # of the failure budget
     holds_change: bool = False  # of the disruption budget
-    holds_turn: bool = False  # of its group
-    resumed: bool = False  # another process began with it
+
+    def put_off(self, seconds: float) -> None:
+        """Deadlines are so much later."""
+        self.busy_since = None if self.busy_since is None else self.busy_since + seconds
+        self.open_since = None if self.open_since is None else self.open_since + seconds

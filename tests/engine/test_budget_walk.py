@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from math import inf
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -25,12 +26,14 @@ class Uses(RuleBasedStateMachine):
         self.told = 0
         self.ended = 0
         self.closed = False
+        self.spent_once = False
 
     @initialize(limit=LIMIT, spent=st.integers(0, 1), held=st.integers(0, 1))
     def begin(self, limit: int | None, spent: int, held: int) -> None:
         if limit is not None and spent + held > limit:
             held = 0
         self.ended, self.holders = spent, held
+        self.allowed: float = inf if limit is None else limit
         self.budget = Budget(limit, spent=spent, held=held, exhausted=self.tell)
 
     def tell(self) -> None:
@@ -78,6 +81,12 @@ class Uses(RuleBasedStateMachine):
         self.ended += 1
         self.budget.spend()
 
+    @rule(limit=LIMIT)
+    def set_limit(self, limit: int | None) -> None:
+        """Who holds a slot beyond it keeps it, so the use may only shrink to the limit."""
+        self.budget.set_limit(limit)
+        self.allowed = max(inf if limit is None else limit, self.budget.spent + self.budget.held)
+
     @rule()
     def close(self) -> None:
         self.closed = True
@@ -86,14 +95,17 @@ class Uses(RuleBasedStateMachine):
     @invariant()
     def the_limit_holds(self) -> None:
         """At every moment, with what is granted but not yet noticed."""
-        if self.budget.limit is not None:
-            assert self.budget.spent + self.budget.held <= self.budget.limit
+        used = self.budget.spent + self.budget.held
+        assert used <= self.allowed
+        self.allowed = max(inf if self.budget.limit is None else self.budget.limit, min(self.allowed, used))
         assert self.budget.spent == self.ended
         assert self.budget.held >= self.holders
 
     @invariant()
     def a_spent_budget_is_told(self) -> None:
-        assert (self.told > 0) == (self.budget.limit is not None and self.ended >= self.budget.limit)
+        """And stays told, whatever the limit becomes."""
+        self.spent_once |= self.budget.limit is not None and self.ended >= self.budget.limit
+        assert (self.told > 0) == self.spent_once
 
     def teardown(self) -> None:
         self.turn()

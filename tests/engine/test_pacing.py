@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchmod.engine.clock import Clock
-from batchmod.engine.halt import Halt, HaltedError
-from batchmod.engine.pacing import FLOOR, SHARE, WINDOW, Pacer, Pacing, batch_of
+from batchmod.engine.halt import Halt, HaltedError, PausedError
+from batchmod.engine.pacing import FLOOR, NAP, SHARE, WINDOW, Pacer, Pacing, batch_of
 from batchmod.errors import CallError, Verdict
 from batchmod.model.events import StoppedBy
 from batchmod.model.values import Rate
@@ -110,7 +110,8 @@ async def test_throttling_slows_down_once_a_second_and_obeys_the_service() -> No
     assert pacer.per_second == pytest.approx(full * FLOOR)
     pacer.throttled(7.5)
     await pacer.grant(asyncio.Semaphore(1))
-    assert waits[0] == pytest.approx(7.5)
+    assert sum(waits) == pytest.approx(7.5)
+    assert max(waits) <= NAP
     for _ in range(100):
         now += 1.0
         await pacer.grant(asyncio.Semaphore(1))
@@ -127,3 +128,119 @@ async def test_only_a_refusal_by_quota_slows_down() -> None:
     assert pace.pacer("Modify").per_second == pytest.approx(97)
     pace.answered("Modify", CallError(Verdict.SLOW_DOWN, code="Throttling", message=""))
     assert pace.pacer("Modify").per_second < 97
+
+
+async def test_a_pause_ends_the_wait_of_writes_and_holds_nothing() -> None:
+    """Whoever would send goes back to where it came from, with no turn, grant or slot; a read goes on."""
+    halt, slots = Halt(), asyncio.Semaphore(1)
+    pace = Pacing(
+        lambda _: Rate(calls=1, period=60.0), slots=slots, halt=halt, writes=frozenset({"Modify"}), clock=Clock()
+    )
+    async with pace.turn("Modify"):
+        pass
+
+    async def write() -> None:
+        async with pace.turn("Modify"):
+            pytest.fail("sent")
+
+    writes = [asyncio.ensure_future(write()) for _ in range(20)]
+    await asyncio.sleep(0)
+    halt.pause()
+    results = await asyncio.wait_for(asyncio.gather(*writes, return_exceptions=True), 5)
+    assert all(isinstance(result, PausedError) for result in results)
+    assert not slots.locked()
+    async with pace.turn("Describe"):
+        pass
+    halt.go_on()
+    again = asyncio.ensure_future(write())
+    await asyncio.sleep(0)
+    assert not again.done()
+    halt.stop(StoppedBy.CONTROL)
+    with pytest.raises(HaltedError):
+        await again
+
+
+class Played:
+    """A clock of its own that goes on when somebody waits, and the moments of all grants."""
+
+    def __init__(self, rate: Rate) -> None:
+        self.now = 1000.0
+        self.granted: list[float] = []
+        self.pacer = Pacer(rate, clock=Clock(now=lambda: self.now), wait=self._wait)
+        self._slots = asyncio.Semaphore(1)
+
+    async def _wait(self, seconds: float) -> None:
+        self.now += max(0.0, seconds)
+
+    async def grants(self, seconds: float) -> None:
+        """So many as are given until then; the library's own clock is kept out: every batch is one call."""
+        until = self.now + seconds
+        while self.now < until:
+            self.pacer._gate._task_logs.clear()
+            await self.pacer.grant(self._slots)
+            self._slots.release()
+            self.granted.append(self.now)
+
+    def most_in(self, period: float, *, after: float = 0.0) -> int:
+        """The most calls of any window of this length that ends after a moment."""
+        return max(
+            (sum(end - period < at <= end for at in self.granted) for end in self.granted if end > after), default=0
+        )
+
+
+@pytest.mark.parametrize("at", [0.3, 7.0, 25.0, 61.0])
+@pytest.mark.parametrize(("old", "new"), [((60, 10.0), (20, 10.0)), ((20, 10.0), (60, 10.0)), ((50, 10.0), (30, 20.0))])
+async def test_a_changed_rate_exceeds_neither_quota_around_the_change(
+    old: tuple[int, float], new: tuple[int, float], at: float
+) -> None:
+    """No window that ends later holds more than the new one, or than was granted already; none more than the faster."""
+    before, after = (Rate(calls=calls, period=period) for calls, period in (old, new))
+    played = Played(before)
+    await played.grants(at)
+    assert played.most_in(before.period) <= before.calls
+    changed = played.now
+    already = sum(changed - after.period < each <= changed for each in played.granted)
+    played.pacer.set_quota(after)
+    await played.grants(25.0)
+    assert played.most_in(before.period) <= max(before.calls, after.per_second * before.period)
+    assert played.most_in(after.period, after=changed) <= max(already, after.calls)
+    assert played.most_in(after.period, after=changed + after.period) <= after.calls
+    assert len(played.granted) > already, "goes on"
+
+
+async def test_a_raised_rate_is_felt_by_who_waits_already() -> None:
+    """Not only after the long wait that the old one asked for; a rate of its own stays."""
+    rates = {"Modify": Rate(calls=1, period=3600.0), "Own": Rate(calls=7, period=1.0)}
+    halt = Halt()
+    pace = Pacing(rates.__getitem__, slots=asyncio.Semaphore(9), halt=halt, writes=frozenset(), clock=Clock())
+    for _ in range(2):
+        async with pace.turn("Own"):
+            pass
+    async with pace.turn("Modify"):
+        pass
+
+    async def call() -> None:
+        async with pace.turn("Modify"):
+            pass
+
+    waiting = asyncio.ensure_future(call())
+    await asyncio.sleep(0)
+    own = pace.pacer("Own").per_second
+    pace.set_rates(lambda api: Rate(calls=7, period=1.0) if api == "Own" else Rate(calls=100, period=1.0))
+    halt.leave()  # a pending wait is not what is tested
+    with pytest.raises(HaltedError):
+        await asyncio.wait_for(waiting, 5)
+    assert pace.pacer("Own").per_second == own
+    assert pace.pacer("Modify").per_second == pytest.approx(97)
+    assert pace.pacer("New").per_second == pytest.approx(97)
+
+
+async def test_a_rate_that_the_service_cut_is_not_made_faster_by_hand() -> None:
+    """A higher ceiling is probed upwards; a lower one holds at once."""
+    pacer = Pacer(Rate(calls=100, period=1.0), clock=Clock(), wait=asyncio.sleep)
+    pacer.throttled(None)
+    slow = pacer.per_second
+    pacer.set_quota(Rate(calls=200, period=1.0))
+    assert pacer.per_second == slow
+    pacer.set_quota(Rate(calls=10, period=1.0))
+    assert pacer.per_second == pytest.approx(9.7)
