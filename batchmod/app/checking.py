@@ -3,16 +3,19 @@
 import asyncio
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from io import RawIOBase
 from pathlib import Path
+from typing import Any
 
 from batchmod.engine.halt import Halt
 
 KEPT = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR")  # and LC_*: no credential
 TAIL = 4000  # bytes of what it said that are kept, the last ones
 PIECE = 65536
+LINGER = 1.0  # seconds that the last of its output may take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,54 +48,61 @@ async def check(
 
     It and all that it started in its process group are gone then.
     """
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            cwd=directory,
-            env=dict(environ),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-        )
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        return Checked(code=None, how=f"{command[0]} cannot be run in {directory}: {reason}", said="")
     said = bytearray()
-    listening = asyncio.create_task(_listen(process, said))
-    stopped = asyncio.create_task(halt.stopped())
-    try:
-        done, _ = await asyncio.wait({listening, stopped}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-        how = _how(process, ended=listening in done, stopped=stopped in done, patience=patience)
-    finally:
-        stopped.cancel()
-        listening.cancel()
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
-    code = process.returncode if listening in done else None
+    read, write = os.pipe()  # our own: asyncio's is waited for as long as any child holds it open
+    with os.fdopen(read, "rb", buffering=0) as source:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                cwd=directory,
+                env=dict(environ),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=write,
+                stderr=write,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            return Checked(code=None, how=f"{command[0]} cannot be run in {directory}: {reason}", said="")
+        finally:
+            os.close(write)
+        how, ended = await _until_over(process, _read(source, said), patience=patience, halt=halt)
+    code = process.returncode if ended else None
     return Checked(code=code, how=how, said=bytes(said).decode(errors="replace").strip())
 
 
-async def _listen(process: asyncio.subprocess.Process, said: bytearray) -> None:
-    """Returns once the command has ended; what others hold open of its output is not waited for."""
-    reading = asyncio.create_task(_read(process, said))
+async def _until_over(
+    process: asyncio.subprocess.Process, reading: Coroutine[Any, Any, None], *, patience: float, halt: Halt
+) -> tuple[str, bool]:
+    """How it ended, in words, and whether by itself; its process group is gone."""
+    listening = asyncio.create_task(reading)
+    ended = asyncio.create_task(process.wait())
+    stopped = asyncio.create_task(halt.stopped())
     try:
-        await process.wait()
-        await asyncio.wait({reading}, timeout=1.0)
+        done, _ = await asyncio.wait({ended, stopped}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        if ended in done:
+            await asyncio.wait({listening}, timeout=LINGER)
+            return _ending(ended.result()), True
+        return "stopped with the run" if stopped in done else f"stopped: it had not ended after {patience:g} s", False
     finally:
-        reading.cancel()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        for task in (listening, stopped):
+            task.cancel()
+        await asyncio.wait({ended, listening, stopped})
 
 
-async def _read(process: asyncio.subprocess.Process, said: bytearray) -> None:
-    assert process.stdout is not None
-    while piece := await process.stdout.read(PIECE):
-        said += piece
-        del said[:-TAIL]
+async def _read(source: RawIOBase, said: bytearray) -> None:
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), source)
+    try:
+        while piece := await reader.read(PIECE):
+            said += piece
+            del said[:-TAIL]
+    finally:
+        transport.close()
 
 
-def _how(process: asyncio.subprocess.Process, *, ended: bool, stopped: bool, patience: float) -> str:
-    if ended and process.returncode is not None:
-        code = process.returncode
-        return f"exit {code}" if code >= 0 else f"killed by signal {-code}"
-    return "stopped with the run" if stopped else f"stopped: it had not ended after {patience:g} s"
+def _ending(code: int) -> str:
+    return f"exit {code}" if code >= 0 else f"killed by signal {-code}"

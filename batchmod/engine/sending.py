@@ -26,15 +26,7 @@ async def send(context: Context, walk: Walk) -> Learnt | None:
     if context.halt.paused:
         await _paused(context, walk)
         return None
-    stopped = context.accounts.stopped(walk.row.account_id)
-    if stopped is not None:
-        return Learnt.stopped(stopped)
-    in_doubt = walk.state.phase is Phase.IN_DOUBT
-    held = None if in_doubt else _held(context, walk)
-    if held is not None:
-        return Learnt(seen=Seen.INELIGIBLE, detail=held)
-    context.opening.check(walk.row.kind, in_doubt=in_doubt)
-    hindered = await preflight(context, walk) or await observed_again(context, walk)
+    hindered = await _hindered(context, walk)
     if hindered is not None:
         return hindered
     await _reserve(context, walk)
@@ -56,6 +48,19 @@ async def send(context: Context, walk: Walk) -> Learnt | None:
     walk.open_since, walk.quiet_since, walk.was_abnormal = context.clock.now(), None, False
     walk.parked()
     return Learnt(seen=Seen.ACCEPTED, request_id=request_id)
+
+
+async def _hindered(context: Context, walk: Walk) -> Learnt | None:
+    """Why no attempt is made; None when one may be. Raises HaltedError when none may be made now."""
+    stopped = context.accounts.stopped(walk.row.account_id)
+    if stopped is not None:
+        return Learnt.stopped(stopped)
+    in_doubt = walk.state.phase is Phase.IN_DOUBT
+    held = None if in_doubt else _held(context, walk)
+    if held is not None:
+        return Learnt(seen=Seen.INELIGIBLE, detail=held)
+    context.opening.check(walk.row.kind, in_doubt=in_doubt)
+    return await preflight(context, walk) or await observed_again(context, walk)
 
 
 async def _paused(context: Context, walk: Walk) -> None:
