@@ -188,9 +188,9 @@ def drawn(seed: str) -> Schedule:
 def failing(seed: str) -> Schedule:
     """A larger fleet of which a good part is refused or not answered, a small budget, and processes that die."""
     dice = Random(f"failing{seed}")
-    count, badness = dice.randint(3, 24), dice.choice((0.1, 0.3, 0.8))
+    count, badness = dice.randint(3, 24), dice.choice((0.1, 0.4, 0.9))
     bad = (
-        _fault(FaultKind.REFUSE, code="Some.NewRefusal"),
+        *[_fault(FaultKind.REFUSE, code="Some.NewRefusal")] * 4,
         _fault(FaultKind.RESET_BEFORE, landed=False),
         _fault(FaultKind.RESET_AFTER),
         _fault(FaultKind.TASK_EXISTS),
@@ -210,7 +210,11 @@ def failing(seed: str) -> Schedule:
         level=dice.choice(LEVELS),
         faults=tuple(each for each in faults if dice.random() < badness),
         attempts=dice.choice((1, 2, 6)),
-        max_failures=dice.choice((1, 2, 5, "2%", "10%", "40%")),
+        max_failures=dice.choice((1, 2, 5, "2%", "10%", "20%", "30%", "40%")),
+        meddling=tuple(
+            Meddling(at=dice.choice((0.1, 1.0)), instance=each, what=None, seconds=7200.0)
+            for each in dice.sample(range(count), dice.choice((0, 0, 3)))
+        ),
         changing=dice.choice((None, None, 1, 3)),
         waves=dice.choice(WAVES),
         wave_pause=dice.choice(("0s", "10m")),
