@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from batchmod.app.ages import young_in
 from batchmod.app.chosen import password_change
 from batchmod.app.fleet import LaneHands, StoppedHands
 from batchmod.app.planned import failure_limit
@@ -72,9 +73,7 @@ def make_context(
         notify=notify,
         ended=ended_in(journal, unfinished),
         trouble=trouble,
-        groups=groups,
-        opening=opening,
-        observed_at=observed_at,
+        is_young=young_in(manifest, session.store, journal, now=run.began_before(clock.wall())),
     )
 
 

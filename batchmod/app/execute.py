@@ -41,9 +41,13 @@ class Execution(Driving):
         )
         self.watching.open(opened, known)
 
-    async def take_up(self) -> None:
-        """The journal knows that a process has begun with the run again: until that one ends, it is unfinished."""
-        await self.session.journal.mark(self.run.id, Mark(type=MarkType.RESUMED, at=self.clock.wall()))
+    async def take_up(self, *, began: float | None = None) -> None:
+        """The journal knows that a process has begun with the run again: until that one ends, it is unfinished.
+
+        `began` is when (now, if it is not said): the age of every password that the process escrows counts from there.
+        """
+        at = self.clock.wall() if began is None else began
+        await self.session.journal.mark(self.run.id, Mark(type=MarkType.RESUMED, at=at))
         self.run = self.session.journal.run(self.run.id) or self.run
 
     async def apply(self) -> int:

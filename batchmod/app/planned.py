@@ -5,9 +5,11 @@ from dataclasses import replace
 from math import inf
 
 from batchmod.app.accounts import explain
+from batchmod.app.ages import IsYoung
 from batchmod.app.fleet import Fleet
 from batchmod.app.retrying import Retry
 from batchmod.engine.accounts import Accounts
+from batchmod.engine.ages import never_young
 from batchmod.engine.clock import Clock
 from batchmod.engine.old import NO_OLD, old_secret
 from batchmod.engine.permissions import Document, policy
@@ -33,11 +35,11 @@ async def make_plan(
     clock: Clock,
     *,
     skip_failed: bool,
-    retry: Retry | None = None,
+    is_young: IsYoung = never_young,
 ) -> Plan:
     """The plan of this moment. Raises UsageError when something cannot be read, or more would change than allowed.
 
-    `skip_failed`: accounts that cannot be read are left out of it instead. `retry`: only these rows are in it.
+    `skip_failed`: accounts that cannot be read are left out of it instead. `is_young` tells why a password stays.
     """
     manifest, observed_at = loaded.manifest, clock.wall()
 
@@ -76,6 +78,7 @@ async def make_plan(
             hands.inventory,
             lane,
             changes=manifest.changes,
+            is_young=is_young,
             is_current=is_current,
             lacks_old=lacks_old,
             addresses=level in BY_LOGIN and manifest.proof.address is None,

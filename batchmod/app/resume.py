@@ -35,6 +35,7 @@ from batchmod.model.secret import Secret
 async def resume(wanted: str | None, options: Options) -> int:
     """Continues an unfinished run where it was left; the exit code."""
     state, clock = state_of(options, None), Clock()
+    began = clock.wall()
     run = unfinished_run(state, wanted)
     if run is None:
         StateDir(path=state).check_free(run_id="resume", now=clock.wall())
@@ -48,8 +49,7 @@ async def resume(wanted: str | None, options: Options) -> int:
         await _mark_failed(execution)
         if options.reset_budget:
             await reset_budget(execution)
-        await open_gate(execution)
-        await execution.take_up()
+        await execution.take_up(began=began)
         execution.signals.sending = True
         execution.announce(resumed=True)
         return await execution.apply()
@@ -58,6 +58,7 @@ async def resume(wanted: str | None, options: Options) -> int:
 async def abandon(wanted: str, options: Options) -> int:
     """Settles what is in doubt as far as looking can, sends nothing, and closes the run; the exit code."""
     state, clock = state_of(options, None), Clock()
+    began = clock.wall()
     run = unfinished_run(state, wanted)
     if run is None:
         StateDir(path=state).check_free(run_id="abandon", now=clock.wall())
@@ -68,7 +69,7 @@ async def abandon(wanted: str, options: Options) -> int:
             say(f"nothing to abandon: run {run.id} was closed meanwhile")
             return 0
         await _mark_failed(execution)
-        await execution.take_up()
+        await execution.take_up(began=began)
         execution.halt.stop(StoppedBy.CONTROL)
         execution.signals.sending = True
         execution.announce(resumed=True)

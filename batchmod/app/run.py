@@ -4,9 +4,11 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from batchmod.app.beginning import Beginning, refuse, refuse_applied
-from batchmod.app.fleet import check_fence
-from batchmod.app.jobs import Job, ManifestJob, job_of
+from batchmod.app.ages import young_in
+from batchmod.app.chosen import chosen_password, password_change
+from batchmod.app.confirm import confirm
+from batchmod.app.execute import Execution
+from batchmod.app.fleet import check_fence, open_fleet, regions_of
 from batchmod.app.options import Options
 from batchmod.app.resume import abandon, resume, unfinished_run
 from batchmod.app.retrying import Retry
@@ -66,24 +68,53 @@ async def _continue(job: Job, options: Options) -> int | None:
     return RESUMABLE if code == RESUMABLE else None
 
 
-async def _begin(job: Job, options: Options) -> int:
-    """The exit code of a new run, once nobody else holds the state directory and no run of the name is unfinished."""
-    clock = Clock()
-    run_id = new_run_id(clock)
-    check_fence(job.manifest, set().union(*job.regions.values()), options.endpoint)
-    chosen = job.chosen()
-    reports = report_dir(options, job.manifest, job.directory)
+async def _begin(loaded: Loaded, state: Path, options: Options) -> int:
+    manifest, clock, halt, watching = loaded.manifest, Clock(), Halt(), Watching(options)
+    run_id, began = new_run_id(clock), clock.wall()
+    regions = regions_of(loaded)
+    check_fence(manifest, set().union(*regions.values()), options.endpoint)
+    chosen = chosen_password(password_change(manifest), options.environ, loaded.directory, place=loaded.password_place)
+    reports = report_dir(options, manifest, loaded.directory)
     check_report_dir(reports)
-    # The lock before anything is asked of the service: the second of two processes has nothing to ask.
-    with StateDir(path=job.state).hold_if_used(run_id=run_id, now=clock.wall()) as held:
-        with closing(SqliteJournal.read(job.state)) as journal:
-            refuse(journal, job, options)
-            if options.retry_failed and isinstance(job, ManifestJob):
-                narrowed = _retrying(journal, job)
-                if narrowed is None:
-                    return DONE
-                job = narrowed
-        return await Beginning(job, options, reports, run_id, clock, chosen).apply(held=held)
+    with on_signals(halt, options.drain) as signals:
+        async with (
+            # The service first: credentials or a clock that are wrong leave nothing behind on this disk.
+            open_fleet(manifest, regions, options, halt=halt, notify=watching.notify, clock=clock) as fleet,
+            hold(options, state, manifest, run_id=run_id, clock=clock) as session,
+        ):
+            _refuse_unfinished(session.journal, manifest.name, state, options)
+            skip = options.skip_failed_accounts
+            is_young = young_in(manifest, session.store, session.journal, now=began)
+            plan = await make_plan(loaded, fleet, session.store, chosen, clock, skip_failed=skip, is_young=is_young)
+            show_plan(plan, options, pace_line(manifest, plan.rows))
+            confirm(plan, options)
+            signals.sending = True
+            opened = Run(
+                id=run_id,
+                name=manifest.name,
+                manifest_digest=loaded.digest,
+                manifest=loaded.normalised,
+                directory=str(loaded.directory),
+                started_at=began,
+                password_hmac=session.store.fingerprint(chosen) if session.store and chosen else None,
+                accounts_failed=tuple((one.account, one.reason) for one in plan.accounts_failed),
+            )
+            await session.journal.open_run(opened, plan.rows)
+            execution = Execution(
+                session=session,
+                fleet=fleet,
+                run=opened,
+                manifest=manifest,
+                options=options,
+                reports=reports,
+                halt=halt,
+                signals=signals,
+                watching=watching,
+                clock=clock,
+                chosen=chosen,
+            )
+            execution.announce(resumed=False)
+            return await execution.apply()
 
 
 def _retrying(journal: SqliteJournal, job: ManifestJob) -> ManifestJob | None:

@@ -2,9 +2,10 @@
 
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+from batchmod.app.ages import young_in
 from batchmod.app.chosen import chosen_password, password_change
 from batchmod.app.execute import write_report_files
 from batchmod.app.fleet import check_fence, open_fleet, regions_of
@@ -63,25 +64,21 @@ def _show(plan: Plan, manifest: Manifest) -> None:
     say(f"a run would change {instances_to_change(plan.rows)} instances; digest {plan.digest[:16]}")
 
 
-async def _plan_file(loaded: Loaded, options: Options, state: Path, *, keep: bool) -> PlanFile:
-    """The plan of this moment with all that it takes to apply it; `keep`: it will be."""
-    manifest, clock = loaded.manifest, Clock()
-    chosen = chosen_password(password_change(manifest), options.environ, loaded.directory, place=loaded.password_place)
+async def _plan(loaded: Loaded, options: Options, state: Path, clock: Clock) -> Plan:
+    manifest, began = loaded.manifest, clock.wall()
+    change = password_change(manifest)
+    chosen = chosen_password(change, options.environ, loaded.directory, place=loaded.password_place)
+    aged = change is not None and change.max_age is not None
     store = None
-    if chosen is not None or manifest.proof.password is Proof.LOGIN_AND_OLD_REFUSED:
+    if chosen is not None or aged or manifest.proof.password is Proof.LOGIN_AND_OLD_REFUSED:
         with suppress(NoStoreError):  # then no password of it is current
             store = EmbeddedStore.open(state, environ=options.environ, say=say, create=False)
     try:
         regions, skip = regions_of(loaded), options.skip_failed_accounts
-        async with open_fleet(manifest, regions, options, halt=Halt(), notify=lambda _: None, clock=clock) as fleet:
-            made = await make_plan(loaded, fleet, store, chosen, clock, skip_failed=skip)
-            return PlanFile(
-                plan=made,
-                manifest=loaded.normalised,
-                directory=loaded.directory,
-                accounts=dict(fleet.account_ids),
-                password_hmac=await fingerprint_of(chosen, store, state, options, may_make=keep),
-            )
+        with closing(SqliteJournal.read(state)) as journal:
+            is_young = young_in(manifest, store, journal, now=began)
+            async with open_fleet(manifest, regions, options, halt=Halt(), notify=lambda _: None, clock=clock) as fleet:
+                return await make_plan(loaded, fleet, store, chosen, clock, skip_failed=skip, is_young=is_young)
     finally:
         if store is not None:
             await store.close()

@@ -1,9 +1,10 @@
 """What every step of a row shares: the world as Protocols, the limits, and the one way to write down a step."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 
 from batchmod.engine.accounts import Accounts
+from batchmod.engine.ages import never_young
 from batchmod.engine.budget import Budget
 from batchmod.engine.clock import Clock
 from batchmod.engine.groups import Groups
@@ -58,9 +59,7 @@ class Context:
     notify: Callable[[Notice], None]
     ended: Callable[[str, InstanceKey], bool]  # the journal knows that run's password row as ended
     trouble: Callable[[Exception], None]  # told of a journal or store that failed
-    groups: Groups = field(default_factory=Groups)
-    opening: Opening = field(default_factory=Opening)
-    observed_at: float | None = None  # when another process read what the rows say; None: this one did, just now
+    is_young: Callable[[InstanceKey], Awaitable[str | None]] = never_young  # why a password is not due yet
 
     @property
     def store(self) -> Vault:

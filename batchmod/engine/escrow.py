@@ -39,6 +39,9 @@ async def _escrow(context: Context, walk: Walk) -> Learnt:
     if unprovable is not None:
         return unprovable
     held = await _settle_leftover(context, walk)
+    young = await context.is_young(walk.row.key)  # the leftover may have become current just now
+    if young is not None:
+        return Learnt(seen=Seen.ALREADY, detail=young)
     if held is not None:
         return held
     pending = await context.store.pending(walk.row.key)

@@ -52,6 +52,7 @@ class Observed:
     tde_supported: bool = True
     tde_enabled: bool = False
     tde_key: str | None = None
+    young: str | None = None  # why the password is not due yet
     password_is_current: bool = False  # a chosen password equals the proved one in the store
     address: str | None = None  # of the data plane, where the list of instances did not tell it
     lacks_old: str | None = None  # why the proof asked for can never be: there is no old password to see refused
@@ -85,6 +86,8 @@ def judge(observed: Observed, change: Change, *, login: bool, routed: bool) -> J
         case AttributesChange():
             return _attributes(observed, observed.instance, change)
         case PasswordChange():
+            if observed.young is not None:
+                return Judgement(phase=Phase.UNCHANGED, reason=observed.young)
             if observed.password_is_current:
                 return Judgement(phase=Phase.UNCHANGED, reason="the chosen password is current")
             return _password(observed, observed.instance, routed=routed or not login)

@@ -58,8 +58,8 @@ class Inventory(Protocol):
 class Reader:
     """Reads of one lane, asked again until they are answered.
 
-    `is_current` tells whether an instance's proved password is the chosen one, `lacks_old` why there is no old one to
-    see refused. `addresses`: passwords are proved by a login at each instance's own address. `unlisted` are the
+    `is_young` tells why an instance's password is not due yet, `is_current` whether its proved one is the chosen one,
+    `lacks_old` why there is no old one to see refused. `addresses`: passwords are proved by a login at each instance's own address. `unlisted` are the
     instances of which the list did not tell it.
     """
 
@@ -69,6 +69,7 @@ class Reader:
         lane: Lane,
         *,
         changes: tuple[Change, ...],
+        is_young: Callable[[InstanceKey], Awaitable[str | None]],
         is_current: Callable[[InstanceKey], Awaitable[bool]],
         lacks_old: Callable[[InstanceKey], Awaitable[str | None]],
         addresses: bool,
@@ -80,6 +81,7 @@ class Reader:
         self._inventory = inventory
         self._lane = lane
         self._changes = changes
+        self._is_young = is_young
         self._is_current = is_current
         self._lacks_old = lacks_old
         self._addresses = addresses
@@ -162,6 +164,9 @@ class Reader:
     async def _password(self, one: Observed) -> Observed:
         lane, instance = self._lane, one.instance
         key = InstanceKey(account_id=lane.account_id, region=lane.region, instance_id=one.target.id)
+        young = await self._is_young(key)
+        if young is not None:
+            return replace(one, young=young)
         if await self._is_current(key):
             return replace(one, password_is_current=True)
         one = replace(one, lacks_old=await self._lacks_old(key))

@@ -14,7 +14,7 @@ from pydantic import (
 
 from batchmod.model import rules
 from batchmod.model.events import Kind
-from batchmod.model.fields import FilePath, Section, matches
+from batchmod.model.fields import FilePath, Seconds, Section, matches
 from batchmod.model.templates import Rename, placeholders, render, template_problem
 
 NO_LITERAL = "a manifest never holds a password: write env: VARIABLE, file: path or generate: {length: 24}"
@@ -106,6 +106,10 @@ class PasswordChange(Section):
         Field(description="The environment variable that holds one password for all."),
     ] = None
     file: Annotated[FilePath | None, Field(description="The file that holds one password for all.")] = None
+    max_age: Annotated[
+        Seconds | None,
+        Field(description="A proved password that is younger stays; without it every run rotates.", examples=["30d"]),
+    ] = None
 
     @model_validator(mode="after")
     def _one_place(self) -> "PasswordChange":

@@ -30,6 +30,7 @@ changes:                               # each kind at most once; on every instan
   #     release_protection: true
   - password:
       generate: {length: 24}           # or env: NEW_PASSWORD, or file: path; never the password itself
+      # max_age: 30d                   # a proved one that is younger stays, for a job that runs every night
   # - tde: {}                          # cannot be undone; or {key_id: ..., role_arn: ...}
 
 proof:

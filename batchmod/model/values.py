@@ -29,6 +29,17 @@ def format_duration(seconds: float) -> str:
     return f"{milliseconds // MILLISECONDS[unit]}{unit}"
 
 
+def about(seconds: float) -> str:
+    """Its two largest units, rounded down, for people: `1d 2h`, `5m`, `0s`."""
+    left = int(seconds * 1000)
+    parts: list[str] = []
+    for unit in ("d", "h", "m", "s"):
+        number, left = divmod(left, MILLISECONDS[unit])
+        if number or parts or unit == "s":
+            parts.append(f"{number}{unit}")
+    return " ".join(part for part in parts[:2] if not part.startswith("0") or len(parts) == 1)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
     """So many calls in so many seconds, as the vendor publishes its quotas."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from batchmod.engine.accounts import Accounts
+from batchmod.engine.ages import never_young
 from batchmod.engine.budget import Budget
 from batchmod.engine.clock import Clock
 from batchmod.engine.context import Context, Limits
@@ -19,7 +20,7 @@ from batchmod.journal.memory import MemoryJournal
 from batchmod.model.events import BY_LOGIN, Kind, Phase, Proof
 from batchmod.model.plan import Lane, PlannedRow, Values
 from batchmod.model.record import RowState, Run
-from batchmod.model.secret import Secret
+from batchmod.model.secret import InstanceKey, Secret
 from batchmod.secrets.embedded import EmbeddedStore
 
 LIMITS = Limits(attempts=3, max_delay=0.01, busy_timeout=5, settle_timeout=5, settle_quiet=0.5, fence=0.0)
@@ -145,6 +146,7 @@ class Desk:
         budget: Budget | None = None,
         halt: Halt | None = None,
         troubles: list[Exception] | None = None,
+        is_young: Callable[[InstanceKey], Awaitable[str | None]] = never_young,
     ) -> Context:
         def ended(other: str, key: object) -> bool:
             states = self.journal.states(other) if self.journal.run(other) else ()
@@ -171,6 +173,7 @@ class Desk:
             notify=lambda _: None,
             ended=ended,
             trouble=(troubles if troubles is not None else []).append,
+            is_young=is_young,
         )
 
     async def go(

@@ -16,7 +16,7 @@ from batchmod.errors import JournalError, StoreError
 from batchmod.model.events import Kind, Phase, Proof, StoppedBy
 from batchmod.model.plan import PlannedRow, Values
 from batchmod.model.record import Mark, Step
-from batchmod.model.secret import Secret
+from batchmod.model.secret import InstanceKey, Secret, Stage
 
 PASSWORD = row(Kind.PASSWORD)
 TDE = row(Kind.TDE)
@@ -415,6 +415,52 @@ async def test_a_password_left_in_doubt_is_settled_before_another_is_made(desk: 
     assert await desk.stages(PASSWORD) == [("current", "Passw0rd-a")]
     assert (await desk.go(World(), PASSWORD, run_id="c")).phase is Phase.CHANGED
     assert await desk.stages(PASSWORD) == [("previous", "Passw0rd-a"), ("current", "Passw0rd-c")]
+
+
+def young_if_current(desk: Desk) -> Callable[[InstanceKey], Awaitable[str | None]]:
+    async def is_young(key: InstanceKey) -> str | None:
+        stages = await desk.store.stages(key)
+        return "rotated 1d ago; max_age 3d" if stages and stages[-1].stage is Stage.CURRENT else None
+
+    return is_young
+
+
+async def test_a_leftover_that_is_proved_and_young_is_not_rotated_again(desk: Desk) -> None:
+    """It logs in: current, and not due yet. Inside the fence too: nothing is sent."""
+    is_young = young_if_current(desk)
+    limits = replace(LIMITS, settle_timeout=0.5, fence=3600.0)
+    lost = World(replies=[LOST], logins=["no route"])
+    assert (await desk.go(lost, PASSWORD, limits=limits, is_young=is_young)).phase is Phase.UNRESOLVED
+    world = World()
+    state = await desk.go(world, PASSWORD, run_id="b", limits=limits, is_young=is_young)
+    assert (state.phase, state.detail) == (Phase.UNCHANGED, "rotated 1d ago; max_age 3d")
+    assert world.sent == []
+    assert await desk.stages(PASSWORD) == [("current", "Passw0rd-a")]
+
+
+async def test_a_leftover_that_nothing_proves_is_of_no_known_age(desk: Desk) -> None:
+    """A younger one than the proved may be live: the row is held while the fence is up, then rotated."""
+    is_young = young_if_current(desk)
+    limits = replace(LIMITS, settle_timeout=0.5, fence=3600.0)
+    lost = World(replies=[LOST], logins=["no route"])
+    assert (await desk.go(lost, PASSWORD, limits=limits, is_young=is_young)).phase is Phase.UNRESOLVED
+    held = await desk.go(World(logins=["no"]), PASSWORD, run_id="b", limits=limits, is_young=is_young)
+    assert held.phase is Phase.SKIPPED
+    state = await desk.go(World(logins=["no", None]), PASSWORD, run_id="c", is_young=is_young)
+    assert state.phase is Phase.CHANGED
+    assert await desk.stages(PASSWORD) == [("candidate", "Passw0rd-a"), ("current", "Passw0rd-c")]
+
+
+async def test_a_password_that_was_rotated_since_the_plan_is_not_due_any_more(desk: Desk) -> None:
+    """Another run was there between a killed run and its resume."""
+
+    async def is_young(_: InstanceKey) -> str | None:
+        return "rotated 1h ago; max_age 3d"
+
+    assert (await desk.go(World(), PASSWORD)).phase is Phase.CHANGED
+    state = await desk.go(World(), PASSWORD, run_id="b", is_young=is_young)
+    assert state.phase is Phase.UNCHANGED
+    assert await desk.stages(PASSWORD) == [("current", "Passw0rd-a")]
 
 
 async def test_a_password_that_cannot_be_settled_becomes_a_candidate_after_the_fence(desk: Desk) -> None:

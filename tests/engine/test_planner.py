@@ -9,6 +9,7 @@ from listed_support import One, Page
 from selector_records import a_selector
 
 from batchmod.engine.accounts import FORBIDDEN_IN_A_ROW, Accounts
+from batchmod.engine.ages import never_young
 from batchmod.engine.clock import Clock
 from batchmod.engine.judging import NO_ADDRESS
 from batchmod.engine.planner import Planner
@@ -126,6 +127,7 @@ async def plan(
             there,
             Lane(IDS[account], place),
             changes=manifest.changes,
+            is_young=never_young,
             is_current=not_current,
             lacks_old=nothing_lacks,
             addresses=addresses,

@@ -149,6 +149,17 @@ def test_what_live_facts_break_is_an_error_of_the_plan(entry: dict[str, Any]) ->
         plan(OBSERVED, entry)
 
 
+def test_a_young_password_stays_whatever_was_chosen() -> None:
+    """With its age; one of an instance that nobody can change is skipped as ever."""
+    young = replace(OBSERVED, young="rotated 1d ago; max_age 3d", lacks_old="nothing to see refused")
+    wanted = changes({"password": {"env": "X", "max_age": "3d"}}, {"tde": {}})
+    row, tde = rows_of(young, wanted, address=None, login=True, first=0)
+    assert (row.verdict, row.reason, row.wave) == (Phase.UNCHANGED, "rotated 1d ago; max_age 3d", None)
+    assert tde.verdict is Phase.PLANNED
+    row, _ = rows_of(replace(young, instance=Seen(status="Inactive")), wanted, address=None, login=True, first=0)
+    assert row.verdict is Phase.SKIPPED
+
+
 def test_a_proof_that_can_never_be_is_an_error_of_the_plan() -> None:
     """With the target's place and what to do; not where the row is not sent anyway."""
     lacking = replace(OBSERVED, lacks_old="proof login-and-old-refused: import it")

@@ -98,10 +98,26 @@ CASES = {  # text, place and path, a part of the message
     "tls in quotes": (GOOD + "proof: {tls: 'true'}\n", "5:14: proof.tls: ", "must be auto, true or false"),
     "tls as a number": (GOOD + "proof: {tls: 1}\n", "5:14: proof.tls: ", "must be auto, true or false"),
     "tls": (GOOD + "proof: {tls: maybe}\n", "5:14: proof.tls: ", "must be auto, true or false"),
-    "max_age": (
-        changes("- password: {generate: {}, max_age: 30d}"),
-        "5:28: changes[0].password.max_age: ",
-        "unknown key; known here: generate, env, file",
+    "max_age of nothing": (
+        changes("- password: {generate: {}, max_age: 0d}"),
+        "5:37: changes[0].password.max_age: ",
+        "must be more than 0",
+    ),
+    "max_age without unit": (
+        changes("- password: {generate: {}, max_age: 30}"),
+        "5:37: changes[0].password.max_age: ",
+        "has no unit: write 30s",
+    ),
+    "max_age as text": (
+        changes("- password: {generate: {}, max_age: a month}"),
+        "5:37: changes[0].password.max_age: ",
+        "must be a whole number and a unit",
+    ),
+    "max_age alone": (changes("- password: {max_age: 30d}"), "5:13: changes[0].password: ", "needs exactly one of"),
+    "misspelt max_age": (
+        changes("- password: {generate: {}, maxage: 30d}"),
+        "5:28: changes[0].password.maxage: ",
+        'did you mean "max_age"',
     ),
     "rate auto": (GOOD + "limits: {rate: auto}\n", "5:16: limits.rate: ", "such as 200/60s"),
     "html": (GOOD + "report: {formats: [html]}\n", "5:20: report.formats[0]: ", "must be 'csv' or 'json'"),
@@ -803,7 +819,7 @@ def test_no_message_holds_an_access_key(tmp_path: Path, written: str) -> None:
 def test_a_key_that_may_be_a_password_is_not_shown(tmp_path: Path, key: str) -> None:
     """Under a password, only a mistyped key is repeated: a short word, of too few kinds of characters to be one."""
     (line,) = problems(tmp_path, changes(f"- password: {{{key}: 1}}"))
-    assert line == "5:14: changes[0].password: unknown key; known here: generate, env, file"
+    assert line == "5:14: changes[0].password: unknown key; known here: generate, env, file, max_age"
 
 
 @pytest.mark.parametrize("number", ["0123456789", "12345678", "yes"])

@@ -53,7 +53,7 @@ exclude: [r-009, "r-test*"]
 changes:
 - tde: {key_id: "key-{id}", role_arn: "acs:ram::{account_id}:role/x", algorithm: AES-CTR-256}
 - attributes: {name: {pattern: "^old-(.*)$", replace: "new-\\\\1"}, release_protection: yes}
-- password: {env: NEW_PASSWORD}
+- password: {env: NEW_PASSWORD, max_age: 30d}
 secrets: {store: embedded, recipients: [age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p]}
 proof: {password: login, timeout: 250ms, rate: 10/1s, address: "127.0.0.1:6379"}
 limits: {rate: 100/1m, apis: {ModifyInstanceTDE: 5/1s}, connections: 8, changing: 3}
@@ -91,7 +91,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     assert manifest.changes == (
         TdeChange(key_id="key-{id}", role_arn="acs:ram::{account_id}:role/x"),
         AttributesChange(name=Rename(pattern="^old-(.*)$", replace=r"new-\1"), release_protection=True),
-        PasswordChange(env="NEW_PASSWORD"),
+        PasswordChange.model_validate({"env": "NEW_PASSWORD", "max_age": "30d"}),
     )
     assert [change.kind for change in manifest.changes] == [Kind.TDE, Kind.ATTRIBUTES, Kind.PASSWORD]
     assert manifest.accounts == {

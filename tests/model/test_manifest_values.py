@@ -16,7 +16,7 @@ from batchmod.model.rules import (
     role_arn_problem,
 )
 from batchmod.model.settings import FENCE, Limits
-from batchmod.model.values import Rate, Share, format_duration, parse_duration, parse_rate, parse_share
+from batchmod.model.values import Rate, Share, about, format_duration, parse_duration, parse_rate, parse_share
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,18 @@ def test_a_duration_survives_being_written(number: int, unit: str) -> None:
     seconds = parse_duration(f"{number}{unit}")
     assert parse_duration(format_duration(seconds)) == seconds
     assert len(format_duration(seconds)) <= len(f"{number}{unit}") or number == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0s"), (0.9, "0s"), (59.99, "59s"), (60.0, "1m"), (61.0, "1m 1s"), (3600.0, "1h"), (3601.0, "1h"),
+        (93_600.0, "1d 2h"), (93_660.0, "1d 2h"), (86_401.0, "1d"), (864_000.0, "10d"),
+    ],
+)  # fmt: skip
+def test_a_time_is_told_in_two_units(seconds: float, text: str) -> None:
+    """Rounded down; what is nothing is not said."""
+    assert about(seconds) == text
 
 
 @given(st.text(string.digits + "msdh.-+e ", max_size=8))
