@@ -7,7 +7,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,17 @@ MAX_INSTANCES = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimOptions:
-    """`port` 0 is a free one. `speed` divides what the cloud takes: durations, lag, quota periods; not the network."""
+    """`port` 0 is a free one. `speed` divides what the cloud takes: durations, lag, quota periods; not the network.
+
+    `clock` is what Date, signatures and tokens go by, in seconds since the epoch; it may be moved ahead meanwhile.
+    """
 
     port: int = 0
     instances: int = 20
     seed: int = 0
     faults: Path | None = None
     speed: float = 1.0
+    clock: Callable[[], float] = time.time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +91,7 @@ def _new_keys(scenario: Scenario) -> dict[str, Keys]:
 
 def _cloud(options: SimOptions, scenario: Scenario, keys: Mapping[str, Keys], plane: DataPlane) -> FakeCloud:
     def clock() -> float:
-        return time.time() + scenario.clock_offset
+        return options.clock() + scenario.clock_offset
 
     return FakeCloud(
         make_fleet(options.instances, scenario, address=plane.address, new_password=first_password),

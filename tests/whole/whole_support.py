@@ -5,7 +5,8 @@ import csv
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,12 +153,17 @@ async def reaches(b: Bench, api: str, count: int) -> None:
 
 @asynccontextmanager
 async def bench(
-    folder: Path, *, instances: int = 20, faults: Mapping[str, Any] | None = None, speed: float = 1.0
+    folder: Path,
+    *,
+    instances: int = 20,
+    faults: Mapping[str, Any] | None = None,
+    speed: float = 1.0,
+    clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Bench]:
     """A fresh simulator and an empty folder with a key of its own."""
     scenario = folder / "faults.json"
     scenario.write_text(json.dumps({**FAST, **(faults or {})}), encoding="utf-8")
-    async with running(SimOptions(instances=instances, faults=scenario, speed=speed)) as sim:
+    async with running(SimOptions(instances=instances, faults=scenario, speed=speed, clock=clock)) as sim:
         environ = {
             **os.environ,
             "BATCHMOD_ENDPOINT": sim.endpoint,
