@@ -2,10 +2,10 @@
 
 import shlex
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
-from batchmod.app.ages import young_in
+from batchmod.app.ages import IsYoung, young_in
 from batchmod.app.chosen import chosen_password, password_change
 from batchmod.app.execute import write_report_files
 from batchmod.app.fleet import check_fence, open_fleet, regions_of
@@ -15,6 +15,7 @@ from batchmod.app.planned import instances_to_change, make_plan, pace_line
 from batchmod.app.session import find_run, report_dir, state_of
 from batchmod.app.speech import emit, say
 from batchmod.app.watching import width
+from batchmod.engine.ages import never_young
 from batchmod.engine.clock import Clock
 from batchmod.engine.halt import Halt
 from batchmod.errors import UsageError
@@ -75,8 +76,11 @@ async def _plan(loaded: Loaded, options: Options, state: Path, clock: Clock) -> 
             store = EmbeddedStore.open(state, environ=options.environ, say=say, create=False)
     try:
         regions, skip = regions_of(loaded), options.skip_failed_accounts
-        with closing(SqliteJournal.read(state)) as journal:
-            is_young = young_in(manifest, store, journal, now=began)
+        with ExitStack() as stack:
+            is_young: IsYoung = never_young
+            if aged:
+                journal = stack.enter_context(closing(SqliteJournal.read(state)))
+                is_young = young_in(manifest, store, journal, now=began)
             async with open_fleet(manifest, regions, options, halt=Halt(), notify=lambda _: None, clock=clock) as fleet:
                 return await make_plan(loaded, fleet, store, chosen, clock, skip_failed=skip, is_young=is_young)
     finally:
