@@ -124,13 +124,13 @@ async def test_a_broken_window_is_an_error_of_the_manifest(tmp_path: Path) -> No
 
 async def test_a_window_that_closes_in_mid_run_and_opens_again(tmp_path: Path) -> None:
     """No send outside, everything done in the end, no row twice; both sides' clocks are set from one night to the next."""
-    count, start = 40, (datetime.now(UTC) + timedelta(hours=3)).replace(second=0, microsecond=0)
+    count, start = 48, (datetime.now(UTC) + timedelta(hours=3)).replace(second=0, microsecond=0)
     opens, closes = start.timestamp(), start.timestamp() + 2 * HOUR
     async with bench(tmp_path, instances=count) as b:
         manifest = b.manifest(
             targets=b.targets(count),
             changes=[RENAME],
-            limits={"rate": "8/1s"},
+            limits={"rate": "4/1s"},
             rollout={"window": window(start, start + timedelta(hours=2))},
         )
         command = ("run", str(manifest), "--yes", "--resume")
