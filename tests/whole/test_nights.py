@@ -18,9 +18,9 @@ MODIFY = "ModifyInstanceAttribute"
 DAY = 86_400.0
 TWO_O_CLOCK = 1_900_000_800.0
 NIGHTS = 3  # max_age
-JITTER = (30.0, -10.0, 5.0, -20.0, 0.0, 25.0, -25.0)  # seconds that each night's job begins late, or early
+JITTER = (20.0, -10.0, 5.0, -20.0, 0.0, 25.0, -25.0)  # seconds that each night's job begins late, or early
 ROTATE = {"password": {"generate": {"length": 24}, "max_age": f"{NIGHTS}d"}}
-RETRY = {"attempts": 1, "max_delay": "200ms", "fence": "2s", "settle_timeout": "2s", "busy_timeout": "5s"}
+RETRY = {"attempts": 1, "max_delay": "200ms", "fence": "2s", "settle_timeout": "3s", "busy_timeout": "5s"}
 PRELUDE = """
 import sys, time
 ahead, real = float(sys.argv.pop(1)), time.time
