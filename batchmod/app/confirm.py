@@ -5,7 +5,7 @@ import sys
 from batchmod.app.options import Options
 from batchmod.app.planned import instances_to_change
 from batchmod.app.signals import NOTHING_SENT, at_once
-from batchmod.app.speech import interactive, say
+from batchmod.app.speech import insist, interactive
 from batchmod.errors import UsageError
 from batchmod.model.events import Kind
 from batchmod.model.plan import Plan
@@ -29,14 +29,14 @@ def confirm(plan: Plan, options: Options) -> None:
         raise UsageError("no terminal to confirm on: read the plan (`batchmod plan`), then run with --yes")
     for kind, count in counts.items():
         if count:
-            say(f"  {count} instances: {WORDS[kind]}")
+            insist(f"  {count} instances: {WORDS[kind]}")
     try:
         with at_once():  # before the question: whoever reads it may answer with a signal
             sys.stderr.write(f"Apply this to {instances_to_change(plan.rows)} instances? Only 'yes' is taken as yes: ")
             sys.stderr.flush()
             answer = sys.stdin.readline()
     except KeyboardInterrupt:
-        say(f"\n{NOTHING_SENT}")
+        insist(f"\n{NOTHING_SENT}")
         raise
     if answer.strip() != "yes":
         raise UsageError("not confirmed: nothing was sent")

@@ -4,10 +4,20 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from batchmod.app.driving import Driving
+from batchmod.app.context import make_context
+from batchmod.app.fleet import Fleet
+from batchmod.app.listening import Controls, listening
+from batchmod.app.options import Options
 from batchmod.app.planned import failure_limit
-from batchmod.app.session import again
-from batchmod.app.speech import say
+from batchmod.app.session import Session, again
+from batchmod.app.signals import Signals
+from batchmod.app.speech import insist
+from batchmod.app.watching import Watching
+from batchmod.engine.clock import Clock
+from batchmod.engine.context import Context
+from batchmod.engine.driver import give_up, set_free
+from batchmod.engine.halt import Halt
+from batchmod.engine.runner import run_all
 from batchmod.errors import JournalError, ReportError, StoreError
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.model.events import StoppedBy
@@ -17,6 +27,7 @@ from batchmod.model.notices import RunOpened
 from batchmod.model.plan import PlannedRow
 from batchmod.model.record import Mark, MarkType, RowState, Run
 from batchmod.report.files import Format, ensure_writable, write_reports
+from batchmod.report.jsonlog import Level
 from batchmod.report.rows import report_row
 
 Known = list[tuple[PlannedRow, RowState]]
@@ -75,6 +86,65 @@ class Execution(Driving):
             self.trouble(error)
             self.halt.stop(StoppedBy.STORE)
 
+    async def _drive(self) -> None:
+        known = list(self.session.journal.states(self.run.id))
+        if any(state.is_open for _, state in known):
+            await self._run_all(self._context(known), known)
+
+    async def _drive_doubtful(self) -> None:
+        journal = self.session.journal
+        known = [(row, state) for row, state in journal.states(self.run.id) if state.is_open]
+        context = self._context(known, unlimited=True)
+        await self._run_all(context, [(row, state) for row, state in known if state.phase not in NO_DOUBT])
+        if self.signals.received or self.signals.stopping or self.troubles:
+            return
+        for row, state in journal.states(self.run.id):
+            await give_up(context, row, state)
+        closed = Mark(type=MarkType.CLOSED, at=self.clock.wall())
+        await journal.mark(self.run.id, closed)  # only a run that the journal calls closed lets go of its passwords
+        self.run = self.run.after(closed)
+        for row, state in journal.states(self.run.id):
+            await set_free(context, row, state)
+
+    def _context(self, known: Known, *, unlimited: bool = False) -> Context:
+        context = make_context(
+            session=self.session,
+            hands={**self.fleet.hands, **self.fleet.stopped},
+            run=self.run,
+            manifest=self.manifest,
+            known=known,
+            halt=self.halt,
+            clock=self.clock,
+            chosen=self.chosen,
+            notify=self.watching.notify,
+            trouble=self.trouble,
+            unlimited=unlimited,
+        )
+        for lane, stopped in self.fleet.stopped.items():
+            context.accounts.failed(lane.account_id, stopped.error)
+        return context
+
+    async def _run_all(self, context: Context, known: Known) -> None:
+        watchers = [hands.watcher.run for hands in self.fleet.hands.values()]
+        async with listening(self.session.state, self._controls(context)):
+            await run_all(context, known, ahead=self.manifest.limits.connections, watchers=watchers)
+
+    def _controls(self, context: Context) -> Controls:
+        return Controls(
+            limits=self.manifest.limits,
+            paces=self.fleet.paces,
+            changing=context.changing,
+            halt=self.halt,
+            signals=self.signals,
+            clock=self.clock,
+            mark=self._mark,
+            notify=self.watching.notify,
+        )
+
+    def trouble(self, error: Exception) -> None:
+        """Said at the end, once each."""
+        self.troubles.append(str(error))
+
     async def _finish(self) -> int:
         """The report is on disk and the run's end in the journal; problems of either are said."""
         self.signals.finishing = True
@@ -85,7 +155,7 @@ class Execution(Driving):
             return RESUMABLE
         finally:
             for trouble in dict.fromkeys(self.troubles):
-                say(f"batchmod: {trouble}")
+                insist(f"batchmod: {trouble}", level=Level.ERROR)
 
     async def _ended(self) -> int:
         journal = self.session.journal
@@ -100,7 +170,9 @@ class Execution(Driving):
             paths = write_report_files(journal, known.after(finished), self.manifest, self.reports)
         except ReportError as error:
             rebuild = again(f"report {known.id}", self.session.state, self.options)
-            say(f"batchmod: {error}\nthe journal is complete: `{rebuild}` writes the report again")
+            insist(
+                f"batchmod: {error}\nthe journal is complete: `{rebuild}` writes the report again", level=Level.ERROR
+            )
             code, paths = REPORT, []
             finished = replace(finished, exit_code=REPORT)
         # Only now: a run that dies before its report is there is unfinished, and resume writes it.

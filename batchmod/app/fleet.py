@@ -87,6 +87,7 @@ class Fleet:
     account_ids: Mapping[str, str]
     failed: tuple[FailedAccount, ...]
     hands: Mapping[Lane, LaneHands]
+    paces: Collection[Pacing] = ()
     stopped: Mapping[Lane, StoppedHands] = field(default_factory=dict)
 
 
@@ -133,6 +134,7 @@ class _Maker:
         self._halt = halt
         self._notify = notify
         self._clock = clock
+        self.paces: list[Pacing] = []
 
     def sts(self, account: str, keys: Keys) -> Client:
         return self._client(account, keys, None, asyncio.Semaphore(STS_SLOTS))
@@ -147,13 +149,14 @@ class _Maker:
         limits, timeouts = self._manifest.limits, self._manifest.timeouts
         session = open_session(connect=timeouts.connect, read=timeouts.read, connections=limits.connections)
         self._stack.push_async_exit(session)
+        self.paces.append(Pacing(limits.rate_for, slots=slots, halt=self._halt, writes=WRITES, clock=self._clock))
         return Client(
             lane=lane,
             account=account,
             keys=keys,
             endpoint=endpoint,
             session=session,
-            pace=Pacing(limits.rate_for, slots=slots, halt=self._halt, writes=WRITES, clock=self._clock),
+            pace=self.paces[-1],
             notify=self._notify,
             proxy=proxy_for(endpoint, self._options.environ),
             version=STS_VERSION if lane is None else KVSTORE_VERSION,
@@ -188,4 +191,4 @@ async def open_fleet(
                 client = maker.kvstore(name, ring.keys(name), lane)
                 inventory = Inventory(client)
                 hands[lane] = LaneHands(client=client, inventory=inventory, watcher=Watcher(inventory.look))
-        yield Fleet(account_ids=accounts.ids, failed=accounts.failed, hands=hands)
+        yield Fleet(account_ids=accounts.ids, failed=accounts.failed, hands=hands, paces=maker.paces)

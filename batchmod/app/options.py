@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+JSON = "json"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -23,3 +25,5 @@ class Options:
     quiet: bool = False
     verbose: bool = False
     log_format: str = "text"  # or json: one object a line on stderr
+    closing: bool = False  # an old run is only closed, so that a new one may begin
+    closed_first: str | None = None  # the run that was

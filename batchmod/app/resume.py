@@ -18,8 +18,7 @@ from batchmod.app.session import (
     unfinished_runs,
 )
 from batchmod.app.signals import on_signals
-from batchmod.app.speech import say
-from batchmod.app.taking_up import same_accounts, with_stopped
+from batchmod.app.speech import insist
 from batchmod.app.watching import Watching
 from batchmod.engine.clock import Clock
 from batchmod.engine.halt import Halt
@@ -38,12 +37,11 @@ async def resume(wanted: str | None, options: Options) -> int:
     began = clock.wall()
     run = unfinished_run(state, wanted)
     if run is None:
-        StateDir(path=state).check_free(run_id="resume", now=clock.wall())
-        say(f"nothing to resume in {state}")
+        insist(f"nothing to resume in {state}")
         return 0
     async with _taken_up(run, state, options, clock) as execution:
         if execution is None:
-            say(f"nothing to resume: run {run.id} was closed meanwhile")
+            insist(f"nothing to resume: run {run.id} was closed meanwhile")
             return 0
         execution.chosen = _chosen_again(execution, options)
         await _mark_failed(execution)
@@ -61,12 +59,11 @@ async def abandon(wanted: str, options: Options) -> int:
     began = clock.wall()
     run = unfinished_run(state, wanted)
     if run is None:
-        StateDir(path=state).check_free(run_id="abandon", now=clock.wall())
-        say(f"nothing to abandon: no unfinished run {wanted!r} in {state}")
+        insist(f"nothing to abandon: no unfinished run {wanted!r} in {state}")
         return 0
     async with _taken_up(run, state, options, clock) as execution:
         if execution is None:
-            say(f"nothing to abandon: run {run.id} was closed meanwhile")
+            insist(f"nothing to abandon: run {run.id} was closed meanwhile")
             return 0
         await _mark_failed(execution)
         await execution.take_up(began=began)

@@ -18,7 +18,9 @@ from batchmod.app.session import (
     new_run_id,
     report_dir,
 )
-from batchmod.app.speech import say
+from batchmod.app.signals import on_signals
+from batchmod.app.speech import insist, say
+from batchmod.app.watching import Watching, show_plan
 from batchmod.engine.clock import Clock
 from batchmod.errors import UsageError
 from batchmod.journal.sqlite import SqliteJournal
@@ -40,31 +42,26 @@ async def run(path: Path, options: Options) -> int:
     """
     job = job_of(path, options)
     if options.resume:
-        code = await _continue(job, replace(options, state=job.state))
-        if code is not None:
-            return code
-    return await _begin(job, options)
+        unfinished = unfinished_run(state, None, name=loaded.manifest.name)
+        if unfinished is not None:
+            code = await _continue(unfinished, loaded, replace(options, state=state))
+            if code is not None:
+                return code
+            options = replace(options, closed_first=unfinished.id)
+    return await _begin(loaded, state, options)
 
 
-async def _continue(job: Job, options: Options) -> int | None:
+async def _continue(unfinished: Run, loaded: Loaded, options: Options) -> int | None:
     """The exit code of the run that was continued, or could not be closed; None when a new one may begin."""
     assert options.state is not None
-    unfinished = unfinished_run(options.state, None, name=job.manifest.name)
-    if unfinished is None:
-        return None
-    if unfinished.stopped_by in BY_HAND:
-        StateDir(path=options.state).check_free(run_id=unfinished.id, now=Clock().wall())
-        reset = " --reset-budget" if unfinished.stopped_by is StoppedBy.MAX_FAILURES else ""
-        command = again(f"resume {unfinished.id}{reset}", options.state, options)
-        say(f"run {unfinished.id} {WHY[unfinished.stopped_by]}: only `{command}` continues it")
+    if unfinished.stopped_by is StoppedBy.MAX_FAILURES:
+        command = again(f"resume {unfinished.id} --reset-budget", options.state, options)
+        insist(f"run {unfinished.id} has spent its failure budget: only `{command}` continues it")
         return RESUMABLE
     if job.is_of(unfinished):
         return await resume(unfinished.id, options)
-    with closing(SqliteJournal.read(options.state)) as journal:
-        refuse_applied(journal, job)  # else the other run would be given up for nothing
-    what = "manifest" if isinstance(job, ManifestJob) else "plan"
-    say(f"the {what} is another than run {unfinished.id}'s: that run is settled and closed first")
-    code = await abandon(unfinished.id, options)
+    say(f"the manifest is another than run {unfinished.id}'s: that run is settled and closed first")
+    code = await abandon(unfinished.id, replace(options, closing=True))
     return RESUMABLE if code == RESUMABLE else None
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from batchmod.app.options import Options
-from batchmod.app.speech import say
+from batchmod.app.speech import insist
 from batchmod.engine.clock import Clock
 from batchmod.errors import ReportError, UsageError
 from batchmod.journal.sqlite import SqliteJournal
@@ -69,7 +69,7 @@ async def hold(
         store = None
         if any(change.kind is Kind.PASSWORD for change in manifest.changes):
             recipients = manifest.secrets.recipients
-            store = EmbeddedStore.open(state, environ=options.environ, say=say, recipients=recipients)
+            store = EmbeddedStore.open(state, environ=options.environ, say=insist, recipients=recipients)
         try:
             yield Session(state=state, journal=journal, store=store)
         finally:

@@ -13,7 +13,7 @@ from batchmod.app.options import Options
 from batchmod.app.planfiles import check_output, fingerprint_of, write_plan_file
 from batchmod.app.planned import instances_to_change, make_plan, pace_line
 from batchmod.app.session import find_run, report_dir, state_of
-from batchmod.app.speech import emit, say
+from batchmod.app.speech import emit, insist, say
 from batchmod.app.watching import width
 from batchmod.engine.ages import never_young
 from batchmod.engine.clock import Clock
@@ -62,7 +62,8 @@ def _show(plan: Plan, manifest: Manifest) -> None:
     pace = pace_line(manifest, plan.rows)
     if pace is not None:
         say(pace)
-    say(f"a run would change {instances_to_change(plan.rows)} instances; digest {plan.digest[:16]}")
+    insist(f"a run would change {instances_to_change(made.rows)} instances; digest {made.digest[:16]}")
+    return code
 
 
 async def _plan(loaded: Loaded, options: Options, state: Path, clock: Clock) -> Plan:
@@ -73,7 +74,7 @@ async def _plan(loaded: Loaded, options: Options, state: Path, clock: Clock) -> 
     store = None
     if chosen is not None or aged or manifest.proof.password is Proof.LOGIN_AND_OLD_REFUSED:
         with suppress(NoStoreError):  # then no password of it is current
-            store = EmbeddedStore.open(state, environ=options.environ, say=say, create=False)
+            store = EmbeddedStore.open(state, environ=options.environ, say=insist, create=False)
     try:
         regions, skip = regions_of(loaded), options.skip_failed_accounts
         with ExitStack() as stack:

@@ -5,7 +5,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from batchmod.app.speech import say
+from batchmod.app.speech import insist, say
 from batchmod.engine.halt import Halt
 from batchmod.model.events import StoppedBy
 
@@ -23,6 +23,18 @@ class Signals:
         self.sending = False
         self.finishing = False  # the report is being written: the first signal changes nothing any more
         self.received = 0
+        self.stopping = False  # somebody wants the run to end before its rows do
+
+    def stop(self, reason: StoppedBy) -> None:
+        """The run sends nothing new and may settle for `drain` seconds from the first time on."""
+        self._halt.stop(reason)
+        if not self.stopping:
+            self.stopping = True
+            asyncio.get_running_loop().call_later(self._drain, self._halt.leave)
+        say(
+            f"stopping: nothing new is sent; what is open settles for at most {self._drain:.0f} s "
+            "(again to leave at once)"
+        )
 
     def receive(self) -> None:
         """A stopped run sends nothing new and may settle for `drain` seconds; an ended command is cancelled."""
@@ -30,15 +42,10 @@ class Signals:
         if self.finishing and self.received == 1:
             return
         if self.sending and self.received == 1:
-            self._halt.stop(StoppedBy.SIGNAL)
-            asyncio.get_running_loop().call_later(self._drain, self._halt.leave)
-            say(
-                f"stopping: nothing new is sent; what is open settles for at most {self._drain:.0f} s "
-                "(again to leave at once)"
-            )
+            self.stop(StoppedBy.SIGNAL)
         elif self._task is not None:
             if not self.sending:
-                say(NOTHING_SENT)
+                insist(NOTHING_SENT)
             self._task.cancel()
 
 

@@ -2,16 +2,53 @@
 
 import os
 import sys
+import time
 from collections.abc import Iterable
-from typing import TextIO
+from dataclasses import dataclass
+from typing import Any, TextIO
 
 from batchmod.errors import ReportError
+from batchmod.report.jsonlog import Level, entry
+
+
+@dataclass(slots=True)
+class _Voice:
+    """How this process speaks: it has one stderr."""
+
+    json: bool = False  # every line is one object
+    quiet: bool = False  # only what is insisted on
+
+
+_voice = _Voice()
+
+
+def speak(*, json: bool, quiet: bool = False) -> None:
+    """How this process speaks from here on."""
+    _voice.json, _voice.quiet = json, quiet
 
 
 def say(text: str) -> None:
-    """Progress and explanations go to stderr; stdout is for data."""
+    """Progress and explanations go to stderr; stdout is for data. Nothing is said when it is quiet."""
+    if not _voice.quiet:
+        insist(text)
+
+
+def insist(text: str, event: str = "message", *, level: Level = Level.INFO, **fields: Any) -> None:
+    """What is said when it is quiet too. As JSON the fields are said, and without any the text."""
+    if not _voice.json:
+        _write(text)
+    elif fields or text:
+        _write(entry(time.time(), event, level, fields or {"text": text}))
+
+
+def tell(event: str, level: Level = Level.INFO, **fields: Any) -> None:
+    """One event of a run, as JSON."""
+    _write(entry(time.time(), event, level, fields))
+
+
+def _write(line: str) -> None:
     try:
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
     except OSError:  # nobody reads it any more: the work goes on, and the report has it all
         let_go(sys.stderr)
@@ -35,4 +72,5 @@ def let_go(stream: TextIO) -> None:
 
 
 def interactive() -> bool:
-    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
+    """Somebody is there to be asked: a terminal, and not a log."""
+    return not _voice.json and all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from batchmod.app.options import Options
 from batchmod.app.session import state_of
-from batchmod.app.speech import emit, say
+from batchmod.app.speech import emit, insist, say
 from batchmod.errors import UsageError
 from batchmod.journal.state import StateDir
 from batchmod.model.secret import Generation, Secret, Stage
@@ -21,7 +21,7 @@ EXPORTS = {Format.JSON: export_json, Format.CSV: export_csv}
 
 @asynccontextmanager
 async def _store(options: Options) -> AsyncIterator[EmbeddedStore]:
-    store = EmbeddedStore.open(state_of(options, None), environ=options.environ, say=say, create=False)
+    store = EmbeddedStore.open(state_of(options, None), environ=options.environ, say=insist, create=False)
     try:
         yield store
     finally:
@@ -71,7 +71,7 @@ async def import_file(options: Options, path: Path, *, form: str | None) -> None
     state = StateDir(path=state_of(options, None))
     state.prepare()
     with state.hold(run_id="import", now=time.time()):
-        store = EmbeddedStore.open(state.path, environ=options.environ, say=say)
+        store = EmbeddedStore.open(state.path, environ=options.environ, say=insist)
         try:
             await _check_free(store, records)
             for record, secret in records:

@@ -7,18 +7,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from batchmod.app.options import Options
-from batchmod.app.speech import say
+from batchmod.app.options import JSON, Options
+from batchmod.app.speech import insist, say, tell
 from batchmod.model.events import Outcome
+from batchmod.model.exits import RESUMABLE
 from batchmod.model.notices import CallAnswered, Notice, RunOpened
 from batchmod.model.plan import Plan, PlannedRow
 from batchmod.model.record import RowState, Run
 from batchmod.report.board import Board
 from batchmod.report.board_state import BoardState
 from batchmod.report.console import Lines
+from batchmod.report.jsonlog import JsonLog, call
 from batchmod.report.observers import Observers
 from batchmod.report.plan_view import plan_table
-from batchmod.report.summary import summary
+from batchmod.report.summary import steps, summary
 
 
 def width() -> int:
@@ -48,8 +50,10 @@ class Watching:
         """From here on the run is shown, from the state that its rows are in."""
         if self._options.quiet:
             return
-        state = BoardState.start(states, now=time.monotonic())
-        if sys.stderr.isatty() and not self._options.verbose:
+        state, options = BoardState.start(states, now=time.monotonic()), self._options
+        if options.log_format == JSON:
+            self._observers = Observers(JsonLog(tell, state, clock=time.monotonic))
+        elif sys.stderr.isatty() and not options.verbose:
             self._board = Board.on_stderr(state, clock=time.monotonic)
             self._observers = Observers(self._board)
         else:
@@ -58,8 +62,14 @@ class Watching:
 
     def notify(self, notice: Notice) -> None:
         if self._options.verbose and isinstance(notice, CallAnswered):
-            say(f"{notice.api} {notice.lane.region} {notice.code or 'OK'} {notice.seconds:.3f} s")
+            self._call(notice)
         self._observers.notify(notice)
+
+    def _call(self, notice: CallAnswered) -> None:
+        if self._options.log_format == JSON:
+            tell("call", **call(notice))
+        else:
+            say(f"{notice.api} {notice.lane.region} {notice.code or 'OK'} {notice.seconds:.3f} s")
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -70,5 +80,25 @@ class Watching:
     def summary(
         self, run: Run, counts: Mapping[Outcome, int], paths: Sequence[Path], *, resume: str | None, open_rows: int
     ) -> None:
-        """The last words; `resume` is the command that takes up what is open."""
-        say(summary(run, counts, paths, open_rows, resume=resume, quiet=self._options.quiet))
+        """The last words; `resume` is the command that takes up what is open.
+
+        When it is quiet nothing is said of an old run that was closed for a new one: the new one's last words name it.
+        """
+        options = self._options
+        if options.quiet and options.closing and run.exit_code != RESUMABLE:
+            return
+        closed = options.closed_first
+        text = summary(run, counts, paths, open_rows, resume=resume, quiet=options.quiet, closed_first=closed)
+        insist(
+            text,
+            "summary",
+            run_id=run.id,
+            name=run.name,
+            counts={outcome: counts.get(outcome, 0) for outcome in Outcome},
+            exit_code=run.exit_code,
+            stopped_by=run.stopped_by,
+            reports=[str(path) for path in paths],
+            open_rows=open_rows,
+            next=steps(run, counts, open_rows, resume),
+            closed_first=closed,
+        )

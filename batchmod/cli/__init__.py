@@ -6,15 +6,17 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import pairwise
 
 import click
 
 from batchmod.app.memory import keep_memory_in
-from batchmod.app.speech import let_go, say
-from batchmod.cli.bugs import told, watch
+from batchmod.app.speech import insist, let_go, speak
+from batchmod.cli.bugs import report, watch
 from batchmod.cli.commands import cli
-from batchmod.errors import BatchmodError, HeldError, ReportError
+from batchmod.errors import BatchmodError, HeldError, ReportError, UsageError
 from batchmod.model.exits import BUG, DONE, HELD, INTERRUPTED, REFUSED, REPORT
+from batchmod.report.jsonlog import Level
 
 __all__ = ["cli", "main"]
 
@@ -31,23 +33,39 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _code(argv: Sequence[str] | None) -> int:
+    json = _wants_json(sys.argv[1:] if argv is None else argv)
+    speak(json=json)
     try:
         if argv is None:
             keep_memory_in()
         code = cli.main(args=list(argv) if argv is not None else None, prog_name="batchmod", standalone_mode=False)
     except click.ClickException as error:
-        with suppress(OSError):
-            error.show()
+        _misused(error, json=json)
         return REFUSED
     except (click.Abort, KeyboardInterrupt, asyncio.CancelledError):
         return INTERRUPTED
     except BatchmodError as error:
-        say(str(error))
-        return _code_of(error)
+        code = _code_of(error)
+        problems = error.problems if isinstance(error, UsageError) else (str(error),)
+        insist(str(error), "error", level=Level.ERROR, problems=problems, exit_code=code)
+        return code
     except Exception as error:  # noqa: BLE001  a bug: it must be loud, and must not look like a failed row
-        say(told(error))
+        report(error)
         return BUG
     return code if isinstance(code, int) else DONE
+
+
+def _wants_json(argv: Sequence[str]) -> bool:
+    """Whether what comes before the options are understood is to be said as JSON."""
+    return "--log-format=json" in argv or ("--log-format", "json") in pairwise(argv)
+
+
+def _misused(error: click.ClickException, *, json: bool) -> None:
+    if json:
+        insist("", "error", level=Level.ERROR, problems=[error.format_message()], exit_code=REFUSED)
+        return
+    with suppress(OSError):
+        error.show()
 
 
 def _streams() -> None:

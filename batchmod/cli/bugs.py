@@ -6,7 +6,8 @@ import threading
 import traceback
 from collections.abc import Iterator
 
-from batchmod.app.speech import say
+from batchmod.app.speech import insist, say
+from batchmod.report.jsonlog import Level
 
 
 def told(error: BaseException) -> str:
@@ -14,20 +15,27 @@ def told(error: BaseException) -> str:
     return "\n".join(_lines(error, set()))
 
 
+def report(error: BaseException) -> None:
+    """Says what `told` says, also when it is quiet."""
+    insist(told(error), "bug", level=Level.ERROR)
+
+
 def watch() -> None:
     """Whatever else would print an exception, a thread, a destructor or a logger, tells it so too."""
-    threading.excepthook = lambda args: say(told(args.exc_value or args.exc_type()))
-    sys.unraisablehook = lambda args: say(told(args.exc_value or args.exc_type()))
+    threading.excepthook = lambda args: report(args.exc_value or args.exc_type())
+    sys.unraisablehook = lambda args: report(args.exc_value or args.exc_type())
     logging.basicConfig(handlers=[Discreet()])
+    logging.captureWarnings(True)  # they would be lines of another kind
 
 
 class Discreet(logging.Handler):
     """Says which library complains and where, and of an exception what `told` says."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        say(f"{record.levelname.lower()} of {record.name} at {record.pathname}:{record.lineno}")
+        speak = insist if record.levelno >= logging.ERROR else say
+        speak(f"{record.levelname.lower()} of {record.name} at {record.pathname}:{record.lineno}")
         if record.exc_info and record.exc_info[1] is not None:
-            say(told(record.exc_info[1]))
+            report(record.exc_info[1])
 
 
 def _lines(error: BaseException, seen: set[int]) -> Iterator[str]:

@@ -22,7 +22,7 @@ def cli() -> None:
 
 
 @cli.command()
-@shared("report_dir", "quiet", "verbose")
+@shared("report_dir", "quiet", "verbose", "log_format")
 def demo(options: Options) -> None:
     """Run the main job against a simulator with a real Valkey."""
     from batchmod.app.demo import demo  # noqa: PLC0415
@@ -96,6 +96,17 @@ def abandon(wanted: str, options: Options) -> None:
     from batchmod.app.resume import abandon  # noqa: PLC0415
 
     run_to_end(abandon(wanted, options))
+
+
+@cli.command()
+@click.argument("wanted", metavar="RUN")
+@click.argument("action", metavar="ACTION")
+@shared("state", "log_format")
+def control(wanted: str, action: str, options: Options) -> None:
+    """Say to a run: pause, continue, stop, rate=200/60s, changing=20 or changing=none."""
+    from batchmod.app.control import control  # noqa: PLC0415
+
+    run_to_end(control(wanted, action, options))
 
 
 @cli.command()

@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 
 import click
 
-from batchmod.app.options import Options
+from batchmod.app.options import JSON, Options
+from batchmod.app.speech import speak
 from batchmod.errors import UsageError
 from batchmod.model.exits import DONE
 
@@ -59,8 +60,12 @@ SHARED: dict[str, Callable[[Any], Any]] = {
     ),
     "quiet": click.option("--quiet", is_flag=True, help="One line at the end."),
     "verbose": click.option("-v", "--verbose", is_flag=True, help="Plain lines instead of the board, and one for each call."),
+    "log_format": click.option(
+        "--log-format", type=click.Choice(["text", JSON]), default="text", show_default=True,
+        help="json: each line on stderr is one object.",
+    ),
 }  # fmt: skip
-CLOUD = ("endpoint", "state", "verbose", "quiet")
+CLOUD = ("endpoint", "state", "verbose", "quiet", "log_format")
 PLANNING = (*CLOUD, "skip_failed_accounts")
 RUNNING = (*PLANNING, "report_dir", "yes", "resume", "retry_failed", "accept_irreversible", "drain")
 TAKING_UP = (*PLANNING, "report_dir", "drain")
@@ -76,6 +81,7 @@ def shared(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             if given.get("endpoint") == "":  # a variable that was not set: the real cloud is not what is meant
                 raise UsageError("--endpoint is empty: leave it out for the vendor's own endpoints")
             given["endpoint"] = given.get("endpoint") or os.environ.get("BATCHMOD_ENDPOINT") or None
+            speak(json=given.get("log_format") == JSON, quiet=bool(given.get("quiet")))
             return command(options=Options(environ=dict(os.environ), **given), **values)
 
         run.__doc__, run.__name__ = command.__doc__, command.__name__

@@ -26,9 +26,21 @@ async def send(context: Context, walk: Walk) -> Learnt | None:
     if context.halt.paused:
         await _paused(context, walk)
         return None
-    hindered = await _hindered(context, walk)
-    if hindered is not None:
-        return hindered
+    return await _hindered(context, walk) or await _go_out(context, walk)
+
+
+async def _hindered(context: Context, walk: Walk) -> Learnt | None:
+    """Why nothing may be sent for the row; None: send."""
+    stopped = context.accounts.stopped(walk.row.account_id)
+    if stopped is not None:
+        return Learnt.stopped(stopped)
+    held = None if walk.state.phase is Phase.IN_DOUBT else _held(context, walk)
+    if held is not None:
+        return Learnt(seen=Seen.INELIGIBLE, detail=held)
+    return await preflight(context, walk) or await _encrypted(context, walk)
+
+
+async def _go_out(context: Context, walk: Walk) -> Learnt | None:
     await _reserve(context, walk)
     try:
         request_id = await context.hands[walk.row.lane].send(walk.row, walk.secret, before=lambda: _arm(context, walk))

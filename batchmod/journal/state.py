@@ -5,8 +5,9 @@ import json
 import os
 import socket
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from batchmod.errors import HeldError, UsageError
 VARIABLE: Final = "BATCHMOD_STATE"
 DEFAULT: Final = ".batchmod"
 IGNORE: Final = "*\n"
+LOOKS, LOOK = 3, 0.01  # how often, and for how many seconds, the lock is waited for
 
 
 def state_path(*, option: Path | None, environ: Mapping[str, str], manifest: Path | None, cwd: Path) -> Path:
@@ -140,9 +142,41 @@ class StateDir:
         finally:
             os.close(lock)  # frees it; the file stays: deleting it would let two processes lock two files
 
+    def holder(self) -> Holder | None:
+        """The process that holds the directory now; None when nobody does, or a run is just starting.
+
+        Raises UsageError when that cannot be told.
+        """
+        try:
+            lock = os.open(self.lock, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise UsageError(f"{self.lock}: cannot be read: {error.strerror}; be the user that runs it") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _read(lock)
+        except OSError as error:
+            raise UsageError(f"{self.lock}: cannot be tried: {error.strerror}") from error
+        finally:
+            os.close(lock)
+        return None
+
+    def written(self) -> Holder | None:
+        """What the last process that held the directory wrote of itself; None when that cannot be read."""
+        try:
+            lock = os.open(self.lock, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            return _read(lock)
+        finally:
+            os.close(lock)
+
     def _take(self, lock: int, holder: bytes) -> None:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(lock)
             os.pwrite(lock, holder, 0)
             os.ftruncate(lock, len(holder))
         except BlockingIOError as error:
@@ -151,9 +185,22 @@ class StateDir:
             raise UsageError(f"{self.lock}: cannot be locked: {error.strerror}; choose another with --state") from error
 
 
-def _who(lock: int) -> str:
+def _lock(lock: int) -> None:
+    """Raises BlockingIOError when another process has it, and not only for the moment in which `holder` looks."""
+    for _ in range(LOOKS):
+        with suppress(BlockingIOError):
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(LOOK)
+    return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _read(lock: int) -> Holder | None:
     """What the holder wrote; it may be about to."""
     try:
-        return str(Holder(**json.loads(os.pread(lock, 4096, 0))))
+        return Holder(**json.loads(os.pread(lock, 4096, 0)))
     except (ValueError, TypeError):
-        return "a run that is just starting"
+        return None
+
+
+def _who(lock: int) -> str:
+    return str(_read(lock) or "a run that is just starting")

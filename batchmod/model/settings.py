@@ -158,6 +158,10 @@ class Limits(Section):
         """`limits.rate` is for every API but those under `limits.apis` and those whose quota is published."""
         return self.apis.get(api) or RATES.get(api) or self.rate
 
+    def at(self, rate: Rate) -> "Limits":
+        """The same limits with another `rate`."""
+        return self.model_copy(update={"rate": rate})
+
 
 class Timeouts(Section):
     """How long one request, and the check between waves, may take."""

@@ -20,13 +20,13 @@ STYLES: Final = {  # patterns for what deserves a colour; without colours they c
     r"\b[1-9]\d* (failed|unresolved|throttled)\b": "bold red",
     r"\b[1-9]\d* changed\b": "green",
     r"\b[1-9]\d* (in doubt|waiting)\b": "yellow",
-    r"^(stopping|account|budget:.* pace).*$": "bold yellow",
+    r"^(stopping|account|budget:.* pace|.*paused: ).*$": "bold yellow",
 }
 
 
 def render(state: BoardState, now: float, width: int) -> list[str]:
     """The board's lines, none wider than `width`; readable from 60 columns up. No markup is meant by any of it."""
-    shown = [*_head(state, now, width), *_counts(state), _calls(state, now), *_budget(state)]
+    shown = [*_head(state, now, width), *_counts(state), _calls(state, now), *_budget(state), *_wave(state, now)]
     shown += [f"account {stop.account} stopped: {stop.reason}" for stop in state.accounts[-STOPS:]]
     shown += [complaint(error) for error in state.errors]
     if state.stopping:
@@ -101,3 +101,22 @@ def _budget(state: BoardState) -> list[str]:
         return []
     pace = ", it sets the pace" if state.untouched and state.budget_used >= limit else ""
     return [f"budget: {state.budget_used} of {limit} failures spent or held{pace}"]
+
+
+def _wave(state: BoardState, now: float) -> list[str]:
+    """One line of where the run stands between its waves, and whether an operator holds it."""
+    parts = []
+    if state.wave is not None and state.wave.waves > 1:
+        parts.append(f"wave {state.wave.wave} of {state.wave.waves}{_gate(state, now)}")
+    if state.paused:
+        parts.append("paused: `control … continue` goes on")
+    return [" · ".join(parts)] if parts else []
+
+
+def _gate(state: BoardState, now: float) -> str:
+    if state.ended is None or state.stopping:
+        return ""
+    if state.checked is not None:
+        return f" ended, check {'passed' if state.checked.passed else 'failed'}"
+    left = 0.0 if state.opens_at is None else state.opens_at - now
+    return f" ended, next in {duration(left)}" if left > 0 else " ended"

@@ -8,7 +8,18 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from batchmod.model.events import TERMINAL, Kind, Outcome, Phase, StoppedBy
-from batchmod.model.notices import AccountStopped, CallAnswered, Notice, RowMoved, RunOpened, RunStopping
+from batchmod.model.notices import (
+    AccountStopped,
+    CallAnswered,
+    CheckEnded,
+    Controlled,
+    Notice,
+    RowMoved,
+    RunOpened,
+    RunStopping,
+    WaveEnded,
+    WaveOpened,
+)
 from batchmod.model.plan import PlannedRow
 from batchmod.model.record import RowState
 
@@ -42,6 +53,11 @@ class BoardState:
     errors: tuple[RowError, ...] = ()
     accounts: tuple[AccountStopped, ...] = ()
     stopping: StoppedBy | None = None
+    wave: WaveOpened | None = None  # the latest
+    ended: WaveEnded | None = None  # the latest, as long as the next one is not open
+    opens_at: float | None = None  # when the next one may be, on the clock of `now`
+    checked: CheckEnded | None = None  # after the wave that ended
+    paused: bool = False
     _where: dict[int, Phase] = field(default_factory=dict)  # of each row, by seq
     _seconds: deque[tuple[int, int]] = field(default_factory=deque)  # (second, calls in it), within the window
     _failed_by_plan: int = 0  # outside the failure budget
@@ -110,7 +126,24 @@ class BoardState:
             case AccountStopped():
                 self.accounts = (*self.accounts, notice)
             case RunStopping(stopped_by=stopped_by):
-                self.stopping = stopped_by
+                self.stopping, self.paused = stopped_by, False
+            case _:
+                self._fold_control(notice, now)
+
+    def _fold_control(self, notice: WaveOpened | WaveEnded | CheckEnded | Controlled, now: float) -> None:
+        match notice:
+            case WaveOpened():
+                self.wave, self.ended, self.opens_at, self.checked = notice, None, None, None
+            case WaveEnded(pause=pause):
+                self.ended, self.opens_at = notice, None if pause is None else now + pause
+            case CheckEnded():
+                self.checked = notice
+            case Controlled(text="pause"):
+                self.paused = self.stopping is None
+            case Controlled(text="continue"):
+                self.paused = False
+            case Controlled():
+                pass
 
     def _move(self, row: PlannedRow, state: RowState) -> None:
         before = self._where.get(row.seq)

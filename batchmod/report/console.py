@@ -4,7 +4,18 @@ from collections.abc import Callable
 from typing import Final
 
 from batchmod.model.events import Outcome
-from batchmod.model.notices import AccountStopped, CallAnswered, Notice, RowMoved, RunOpened, RunStopping
+from batchmod.model.notices import (
+    AccountStopped,
+    CallAnswered,
+    CheckEnded,
+    Controlled,
+    Notice,
+    RowMoved,
+    RunOpened,
+    RunStopping,
+    WaveEnded,
+    WaveOpened,
+)
 from batchmod.report.board_state import BoardState, RowError, row_error
 from batchmod.report.layout import cut, duration, printable
 
@@ -49,6 +60,8 @@ class Lines:
                 )
             case RunStopping(stopped_by=stopped_by):
                 self._write(f"stopping ({stopped_by}): nothing new is sent, open replies are waited for")
+            case _:
+                self._write(cut(printable(between(notice)), LINE))
 
     def _progress(self, now: float) -> None:
         done = self._state.done
@@ -79,6 +92,21 @@ def opening(run: RunOpened) -> str:
     budget = "" if run.max_failures is None else f"; stops at {run.max_failures} failed or unresolved"
     verb = "resumed" if run.resumed else "started"
     return f"{run.name} {run.run_id} {verb}: {run.to_send} of {run.rows} rows to do{budget}"
+
+
+def between(notice: WaveOpened | WaveEnded | CheckEnded | Controlled) -> str:
+    """One line of a wave, of what comes between two, or of what an operator said."""
+    match notice:
+        case WaveOpened(wave=wave, waves=waves, instances=instances):
+            return f"wave {wave} of {waves}: {instances} instances"
+        case WaveEnded(wave=wave, pause=None):
+            return f"wave {wave} ended; an operator opens the next one"
+        case WaveEnded(wave=wave, pause=pause):
+            return f"wave {wave} ended" + (f"; the next one in {duration(pause)}" if pause else "")
+        case CheckEnded(wave=wave, passed=passed, text=text):
+            return f"check after wave {wave} {'passed' if passed else 'FAILED'}: {text}"
+        case Controlled(text=text):
+            return f"control: {text}"
 
 
 def progress(state: BoardState, now: float) -> str:

@@ -18,15 +18,21 @@ def summary(
     *,
     resume: str | None = None,
     quiet: bool = False,
+    closed_first: str | None = None,
 ) -> str:
     """What came of the run, without a last line end: counts, the exit code in words, the reports, what to do next.
 
-    `resume` is the command that takes up what is open. Quiet, it is one line.
+    `resume` is the command that takes up what is open; `closed_first` an older run that was closed before this one
+    began. Quiet, it is one line.
     """
     if quiet:
         shown = ", ".join(f"{rows} {outcome}" for outcome, rows in _all(counts) if rows) or "no rows"
-        files = f"; {', '.join(str(path) for path in paths)}" if paths else ""
-        return printable(f"{run.name} {run.id}: {shown}; exit {_code(run)}{files}")
+        parts = [f"{run.name} {run.id}: {shown}"]
+        parts += [f"stopped by {run.stopped_by}"] if run.stopped_by else []
+        parts += [f"exit {_code(run)}"]
+        parts += [", ".join(str(path) for path in paths)] if paths else []
+        parts += [f"run {closed_first} was closed first"] if closed_first else []
+        return printable("; ".join(parts))
     lines = [f"{run.name} {run.id}: {sum(counts.values())} rows{_elapsed(run)}"]
     lines.append("  " + " · ".join(f"{rows} {outcome}" for outcome, rows in _all(counts)))
     lines += [f"account {account} stopped: {reason}" for account, reason in run.accounts_failed]
@@ -35,7 +41,7 @@ def summary(
     if run.exit_code is not None:
         lines.append(f"exit {run.exit_code}: {MEANINGS.get(run.exit_code, 'unknown')}")
     lines += [f"report: {path}" for path in paths]
-    lines += [f"next: {hint}" for hint in _steps(run, counts, open_rows, resume)]
+    lines += [f"next: {hint}" for hint in steps(run, counts, open_rows, resume)]
     return "\n".join(printable(line) for line in lines)
 
 
@@ -69,20 +75,21 @@ def _elapsed(run: Run) -> str:
     return "" if run.finished_at is None else f", {duration(run.finished_at - run.started_at)} since it was started"
 
 
-def _steps(run: Run, counts: Mapping[Outcome, int], open_rows: int, resume: str | None) -> list[str]:
-    steps = []
+def steps(run: Run, counts: Mapping[Outcome, int], open_rows: int, resume: str | None) -> list[str]:
+    """What is left to do for a person, one sentence each."""
+    found = []
     if open_rows and not run.closed:
         command = resume or f"batchmod resume {run.id}"
         spent = run.stopped_by is StoppedBy.MAX_FAILURES
-        steps.append(f"{command}{' --reset-budget' if spent else ''} ({open_rows} rows are open)")
+        found.append(f"{command}{' --reset-budget' if spent else ''} ({open_rows} rows are open)")
     if unresolved := counts.get(Outcome.UNRESOLVED, 0):
-        steps.append(
+        found.append(
             f"look at the {unresolved} unresolved rows of the report: each may or may not have been applied; "
             "every password that may be live is in the secret store"
         )
     if failed := counts.get(Outcome.FAILED, 0):
-        steps.append(f"see error_code of the {failed} failed rows; nothing was changed there")
-    return steps
+        found.append(f"see error_code of the {failed} failed rows; nothing was changed there")
+    return found
 
 
 def _state(run: Run, open_rows: int) -> str:

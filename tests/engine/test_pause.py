@@ -92,7 +92,7 @@ async def test_a_row_in_doubt_is_looked_at_again_after_a_pause(tmp_path: Path) -
     world.before_look = seen
     going = asyncio.ensure_future(desk.go(world, halt=halt))
     async with asyncio.timeout(10):
-        while not looks:
+        while not looks:  # noqa: ASYNC110  a script has no event
             await asyncio.sleep(0.01)
     await turns()
     world.values = [{"name": "new"}]

@@ -1,0 +1,66 @@
+"""`control`: a word to a run from another shell."""
+
+import asyncio
+
+from batchmod.app.actions import parse_action
+from batchmod.app.options import Options
+from batchmod.app.session import again, find_run, state_of
+from batchmod.app.speech import insist
+from batchmod.errors import UsageError
+from batchmod.journal.mailbox import Answer, Mailbox
+from batchmod.journal.sqlite import SqliteJournal
+from batchmod.journal.state import Holder, StateDir
+from batchmod.model.exits import DONE
+from batchmod.model.record import Run
+
+PATIENCE = 10.0  # seconds until an answer must be there
+POLL = 0.05  # seconds between two looks for it
+
+
+async def control(wanted: str, said: str, options: Options) -> int:
+    """The run has done what was said; the exit code. Raises UsageError when it has not."""
+    action = parse_action(said)
+    run, holder = _running(wanted, options)
+    mailbox = Mailbox(state=state_of(options, None))
+    ticket = mailbox.ask(holder, str(action))
+    answer, untouched = None, False
+    try:
+        answer = await _answered(mailbox, ticket)
+    finally:
+        if answer is None:
+            untouched = mailbox.withdraw(ticket)
+    if answer is None:
+        what = "nothing was changed" if untouched else "it has read the request, which may have taken effect"
+        raise UsageError(f"{holder} has not answered within {PATIENCE:.0f} s; {what}")
+    if not answer.done:
+        raise UsageError(f"run {run.id} {answer.text}")
+    insist(f"run {run.id}: {answer.text}")
+    return DONE
+
+
+async def _answered(mailbox: Mailbox, ticket: str) -> Answer | None:
+    loop = asyncio.get_running_loop()
+    until = loop.time() + PATIENCE
+    while loop.time() < until:
+        answer = mailbox.answer(ticket)
+        if answer is not None:
+            return answer
+        await asyncio.sleep(POLL)
+    return None
+
+
+def _running(wanted: str, options: Options) -> tuple[Run, Holder]:
+    """The run that is meant and the process that works on it. Raises UsageError when none does."""
+    state = state_of(options, None)
+    journal = SqliteJournal.read(state)
+    try:
+        run = find_run(journal, wanted)
+        over = run.finished_at is not None and (run.closed or not journal.open_rows(run.id))
+    finally:
+        journal.close()
+    holder = StateDir(path=state).holder()
+    if holder is not None and holder.run == run.id:
+        return run, holder
+    what = "it has ended" if over else f"`{again(f'resume {run.id}', state, options)}` continues it"
+    other = f"; {holder} holds the state directory" if holder is not None else ""
+    raise UsageError(f"run {run.id} is not running: {what}{other}")

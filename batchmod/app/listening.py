@@ -1,0 +1,115 @@
+"""A run that is worked on listens to what `control` says."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchmod.app.actions import Action, Verb, parse_action
+from batchmod.app.signals import Signals
+from batchmod.app.speech import say
+from batchmod.engine.budget import Budget
+from batchmod.engine.clock import Clock
+from batchmod.engine.halt import Halt
+from batchmod.engine.pacing import Pacing
+from batchmod.errors import UsageError
+from batchmod.journal.mailbox import Answer, Mailbox, Request
+from batchmod.journal.state import StateDir
+from batchmod.model.events import StoppedBy
+from batchmod.model.notices import Controlled, Notice
+from batchmod.model.record import Mark, MarkType
+from batchmod.model.settings import RATES, Limits
+
+EVERY = 0.25  # seconds between two looks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Controls:
+    """What of a run can be changed while it goes. All of it holds for this process only."""
+
+    limits: Limits
+    paces: Iterable[Pacing]
+    changing: Budget
+    halt: Halt
+    signals: Signals
+    clock: Clock
+    mark: Callable[[Mark], Awaitable[bool]]  # whether the journal has it
+    notify: Callable[[Notice], None]
+
+    async def do(self, action: Action) -> Answer:
+        """What came of it: done, and known to the journal, or why not.
+
+        Every attempt that goes out after a pause was answered had been armed before.
+        """
+        if self.halt.reason is not None and action.verb is not Verb.STOP:
+            return Answer(done=False, text=f"is stopping ({self.halt.reason}): nothing new is sent")
+        text = self._do(action)
+        self.notify(Controlled(text=str(action)))
+        mark = Mark(type=MarkType.CONTROLLED, at=self.clock.wall(), reason=str(action))
+        if not await self.mark(mark):
+            self.halt.stop(StoppedBy.STORE)
+            return Answer(done=False, text="its journal cannot be written: it stops")
+        return Answer(done=True, text=text)
+
+    def _do(self, action: Action) -> str:
+        match action.verb:
+            case Verb.PAUSE:
+                self.halt.pause()
+                return "paused"
+            case Verb.CONTINUE:
+                self.halt.go_on()
+                return "goes on"
+            case Verb.STOP:
+                self.signals.stop(StoppedBy.CONTROL)
+                return "stopping"
+            case Verb.CHANGING:
+                self.changing.set_limit(action.changing)
+                return str(action)
+            case Verb.RATE:
+                assert action.rate is not None
+                limits = self.limits.at(action.rate)
+                for pace in self.paces:
+                    pace.set_rates(limits.rate_for)
+                return f"{action} for every API but {', '.join(sorted({*RATES, *limits.apis}))}"
+
+
+@asynccontextmanager
+async def listening(state: Path, controls: Controls) -> AsyncIterator[None]:
+    """Inside, requests to this process are done and answered; those to another one are not done and go.
+
+    A folder that cannot be used is said, and disturbs nothing.
+    """
+    mailbox = Mailbox(state=state)
+    try:
+        mailbox.open()
+    except OSError as error:
+        say(f"{mailbox.path}: `control` cannot be used: {error.strerror}")
+        yield
+        return
+    mailbox.purge()
+    task = asyncio.create_task(_listen(mailbox, state, controls))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _listen(mailbox: Mailbox, state: Path, controls: Controls) -> None:
+    me = StateDir(path=state).written()
+    while True:
+        for request in mailbox.requests():
+            if request.to == me:
+                answer = await _answer(request, controls)
+                with suppress(OSError):  # who asked is told by the lack of it
+                    mailbox.reply(request.ticket, answer)
+        await asyncio.sleep(EVERY)
+
+
+async def _answer(request: Request, controls: Controls) -> Answer:
+    try:
+        return await controls.do(parse_action(request.action))
+    except UsageError as error:
+        return Answer(done=False, text=f"does not know that: {error}")
