@@ -1,6 +1,8 @@
 """`control`: a word to a run from another shell."""
 
 import asyncio
+from contextlib import suppress
+from itertools import count
 
 from batchmod.app.actions import parse_action
 from batchmod.app.options import Options
@@ -15,6 +17,7 @@ from batchmod.model.record import Run
 
 PATIENCE = 10.0  # seconds until an answer must be there
 POLL = 0.05  # seconds between two looks for it
+LOOKS = 10  # after so many it is asked whether the run is still there
 
 
 async def control(wanted: str, said: str, options: Options) -> int:
@@ -25,11 +28,12 @@ async def control(wanted: str, said: str, options: Options) -> int:
     ticket = mailbox.ask(holder, str(action))
     answer, untouched = None, False
     try:
-        answer = await _answered(mailbox, ticket)
+        answer = await _answered(mailbox, ticket, holder)
     finally:
         if answer is None:
             untouched = mailbox.withdraw(ticket)
     if answer is None:
+        _running(run.id, options)
         what = "nothing was changed" if untouched else "it has read the request, which may have taken effect"
         raise UsageError(f"{holder} has not answered within {PATIENCE:.0f} s; {what}")
     if not answer.done:
@@ -38,14 +42,17 @@ async def control(wanted: str, said: str, options: Options) -> int:
     return DONE
 
 
-async def _answered(mailbox: Mailbox, ticket: str) -> Answer | None:
-    loop = asyncio.get_running_loop()
-    until = loop.time() + PATIENCE
-    while loop.time() < until:
-        answer = mailbox.answer(ticket)
-        if answer is not None:
-            return answer
-        await asyncio.sleep(POLL)
+async def _answered(mailbox: Mailbox, ticket: str, holder: Holder) -> Answer | None:
+    """None when there is none in time, or nobody who could give it."""
+    directory = StateDir(path=mailbox.state)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            for look in count(1):
+                there = look % LOOKS or directory.holder() == holder  # asked before the answer is looked for
+                answer = mailbox.answer(ticket)
+                if answer is not None or not there:
+                    return answer
+                await asyncio.sleep(POLL)
     return None
 
 

@@ -22,6 +22,7 @@ from batchmod.model.record import Mark, MarkType
 from batchmod.model.settings import RATES, Limits
 
 EVERY = 0.25  # seconds between two looks
+TOO_LATE = Answer(done=False, text="is writing its report: nothing more is sent")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,24 +89,30 @@ async def listening(state: Path, controls: Controls) -> AsyncIterator[None]:
         yield
         return
     mailbox.purge()
-    task = asyncio.create_task(_listen(mailbox, state, controls))
+    over = asyncio.Event()
+    task = asyncio.create_task(_listen(mailbox, state, controls, over))
     try:
         yield
+        over.set()  # who has asked is answered: a run may end by what it was told
+        await task
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
 
 
-async def _listen(mailbox: Mailbox, state: Path, controls: Controls) -> None:
-    me = StateDir(path=state).written()
-    while True:
+async def _listen(mailbox: Mailbox, state: Path, controls: Controls, over: asyncio.Event) -> None:
+    me, last = StateDir(path=state).written(), False
+    while not last:
+        last = over.is_set()
         for request in mailbox.requests():
             if request.to == me:
-                answer = await _answer(request, controls)
+                answer = TOO_LATE if last else await _answer(request, controls)
                 with suppress(OSError):  # who asked is told by the lack of it
                     mailbox.reply(request.ticket, answer)
-        await asyncio.sleep(EVERY)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(EVERY):
+                await over.wait()
 
 
 async def _answer(request: Request, controls: Controls) -> Answer:

@@ -12,7 +12,18 @@ from journal_records import a_row
 from rich.console import Console
 
 from batchmod.model.events import TERMINAL, Kind, Outcome, Phase, StoppedBy
-from batchmod.model.notices import AccountStopped, CallAnswered, Notice, RowMoved, RunOpened, RunStopping
+from batchmod.model.notices import (
+    AccountStopped,
+    CallAnswered,
+    CheckEnded,
+    Controlled,
+    Notice,
+    RowMoved,
+    RunOpened,
+    RunStopping,
+    WaveEnded,
+    WaveOpened,
+)
 from batchmod.model.plan import Lane
 from batchmod.model.record import RowState
 from batchmod.report.board import Board, render
@@ -262,3 +273,53 @@ def test_a_row_without_any_reason_says_so() -> None:
     state = BoardState.start([], now=0.0)
     state.fold(RowMoved(row=a_row(0, kind=Kind.TDE), state=RowState(phase=Phase.UNRESOLVED)), 0.0)
     assert state.errors[0].text == "no reason known"
+
+
+def test_lines_tell_of_waves_and_of_an_operator() -> None:
+    """One line each; what a check said is cut and moves no cursor."""
+    lines, written = lines_of(BoardState.start([], now=100.0), Clock())
+    notices: list[Notice] = [
+        WaveEnded(wave=1, pause=600.0),
+        WaveEnded(wave=1, pause=0.0),
+        WaveEnded(wave=1, pause=None),
+        CheckEnded(wave=1, passed=True, text="exit 0"),
+        CheckEnded(wave=1, passed=False, text="exit 1: " + NASTY + "x" * 500),
+        WaveOpened(wave=2, waves=3, instances=40),
+        Controlled(text="rate=100/60s"),
+    ]
+    for notice in notices:
+        lines.notify(notice)
+    assert written[:4] == [
+        "wave 1 ended; the next one in 10m 00s",
+        "wave 1 ended",
+        "wave 1 ended; an operator opens the next one",
+        "check after wave 1 passed: exit 0",
+    ]
+    assert written[4].startswith(r"check after wave 1 FAILED: exit 1: [bold]x[/bold]\x1b[2J")
+    assert cells(written[4]) == 300
+    assert written[5:] == ["wave 2 of 3: 40 instances", "control: rate=100/60s"]
+
+
+def wave_line(*notices: Notice, now: float = 100.0) -> list[str]:
+    state = a_state(Phase.ARMED)
+    for notice in notices:
+        state.fold(notice, 100.0)
+    shown = render(state, now, 60)
+    assert max(map(cells, shown)) <= 60
+    return [line for line in shown if line.startswith(("wave", "paused"))]
+
+
+def test_the_board_has_one_line_for_waves_and_pauses() -> None:
+    """Where the run stands, what it waits for, and who holds it; none where there is but one wave."""
+    first, second = WaveOpened(wave=1, waves=3, instances=1), WaveOpened(wave=2, waves=3, instances=4)
+    pause, on = Controlled(text="pause"), Controlled(text="continue")
+    assert wave_line(WaveOpened(wave=1, waves=1, instances=9)) == []
+    assert wave_line(first) == ["wave 1 of 3"]
+    assert wave_line(first, WaveEnded(wave=1, pause=600.0), now=130.0) == ["wave 1 of 3 ended, next in 9m 30s"]
+    assert wave_line(first, WaveEnded(wave=1, pause=None)) == ["wave 1 of 3 ended"]
+    check = CheckEnded(wave=1, passed=True, text="exit 0")
+    assert wave_line(first, WaveEnded(wave=1, pause=9.0), check) == ["wave 1 of 3 ended, check passed"]
+    assert wave_line(first, WaveEnded(wave=1, pause=9.0), check, second) == ["wave 2 of 3"]
+    assert wave_line(second, pause) == ["wave 2 of 3 · paused: `control … continue` goes on"]
+    assert wave_line(pause) == ["paused: `control … continue` goes on"]
+    assert wave_line(pause, on) == wave_line(pause, RunStopping(stopped_by=StoppedBy.CONTROL)) == []

@@ -94,6 +94,22 @@ def test_a_quiet_summary_is_one_line() -> None:
     assert summary(replace(RUN, exit_code=None), {}, [], 0, quiet=True) == "rotate-prod r1: no rows; exit unknown"
 
 
+def test_a_quiet_summary_says_why_it_ended_early_and_what_it_closed() -> None:
+    """Still one line."""
+    run = replace(RUN, stopped_by=StoppedBy.WINDOW, exit_code=3)
+    assert summary(run, {Outcome.CHANGED: 1}, [Path("a.csv")], 1, quiet=True, closed_first="r0") == (
+        "rotate-prod r1: 1 changed; stopped by window; exit 3; a.csv; run r0 was closed first"
+    )
+
+
+@pytest.mark.parametrize("reason", sorted(StoppedBy))
+def test_every_stop_has_a_next_command(reason: StoppedBy) -> None:
+    """A plain resume, but for a budget that is spent."""
+    text = summary(replace(RUN, stopped_by=reason, exit_code=3), COUNTS, [], 2)
+    reset = " --reset-budget" if reason is StoppedBy.MAX_FAILURES else ""
+    assert f"next: batchmod resume r1{reset} (2 rows are open)" in text
+
+
 @pytest.mark.parametrize("code", sorted(MEANINGS))
 def test_every_exit_code_has_words(code: int) -> None:
     """The contract's codes, each with its own meaning."""

@@ -108,6 +108,18 @@ async def abandon(c: Canary) -> None:
     await c.run("abandon", "job", "-v", code=None)
 
 
+async def control(c: Canary) -> None:
+    """In what it says, in the requests and their answers, and in a run's log that is JSON."""
+    c.b.manifest(targets=c.b.targets(3), changes=[TO_CHOSEN], proof=ACCEPTED, limits={"rate": "1/1s"})
+    process = await c.b.start("run", "job.yaml", "--yes", "-v", "--log-format", "json")
+    ending = asyncio.create_task(c.ended(process, "run that is controlled"))
+    await reaches(c.b, MODIFY, 1)
+    await c.run("control", "job", "pause")
+    await c.run("control", "job", "stop", "--log-format", "json")
+    assert (await ending).code == 3
+    await c.run("control", "job", "pause", code=2)
+
+
 async def runs(c: Canary) -> None:
     await rotated(c)
     await c.run("runs")
@@ -178,6 +190,7 @@ SCENARIOS: Mapping[tuple[str, ...], Callable[[Canary], Awaitable[None]]] = {
     ("run",): run,
     ("resume",): resume,
     ("abandon",): abandon,
+    ("control",): control,
     ("runs",): runs,
     ("report",): report,
     ("sim",): sim,
