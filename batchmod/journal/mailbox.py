@@ -78,10 +78,7 @@ class Mailbox:
         return True
 
     def open(self) -> None:
-        """The folder is there, ours alone, and holds nothing that an earlier process was asked or has answered.
-
-        Raises OSError when it cannot be so.
-        """
+        """The folder is there and ours alone. Raises OSError when it cannot be so."""
         self.path.mkdir(mode=0o700, exist_ok=True)
         info = self.path.lstat()
         if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid():
