@@ -15,7 +15,7 @@ from batchmod.engine.old import NO_OLD, old_secret
 from batchmod.engine.permissions import Document, policy
 from batchmod.engine.planner import Planner
 from batchmod.engine.reading import Reader
-from batchmod.engine.rollout import in_waves
+from batchmod.engine.rollout import in_waves, wave_count
 from batchmod.engine.works import Wanted
 from batchmod.errors import UsageError
 from batchmod.model.accounts import RoleAccount
@@ -156,9 +156,19 @@ def failure_limit(manifest: Manifest, rows: Sequence[PlannedRow]) -> int | None:
 
 
 def pace_line(manifest: Manifest, rows: Sequence[PlannedRow]) -> str | None:
-    """A sentence when the budget, not the quota, sets the pace; None when it does not."""
-    limit = failure_limit(manifest, rows)
-    ahead = manifest.limits.changing or inf
-    if limit is None or limit >= min(ahead, instances_to_change(rows), manifest.limits.connections):
+    """A sentence when the budget, not the quota, sets the pace, in any wave; None when it does not."""
+    whole = failure_limit(manifest, rows)
+    if whole is None:
         return None
-    return f"rollout.max_failures sets the pace: at most {limit} rows are in change or in doubt at once"
+    slow: list[tuple[int, int]] = []  # wave, rows at once
+    for wave in range(1, wave_count(rows) + 1):
+        mine = [row for row in rows if row.wave == wave]
+        limit = min(whole, failure_limit(manifest, mine) or whole)
+        if limit < min(manifest.limits.changing or inf, instances_to_change(mine), manifest.limits.connections):
+            slow.append((wave, limit))
+    if not slow:
+        return None
+    if wave_count(rows) == 1:
+        return f"rollout.max_failures sets the pace: at most {slow[0][1]} rows are in change or in doubt at once"
+    told = ", ".join(f"{limit} of wave {wave}" for wave, limit in slow)
+    return f"rollout.max_failures sets the pace: rows in change or in doubt at once, at most: {told}"
