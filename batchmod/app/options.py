@@ -8,6 +8,14 @@ JSON = "json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedFirst:
+    """An old run that was settled and closed before a new one began."""
+
+    run_id: str
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """Shared options of all commands; `drain` in seconds."""
 
@@ -26,4 +34,4 @@ class Options:
     verbose: bool = False
     log_format: str = "text"  # or json: one object a line on stderr
     closing: bool = False  # an old run is only closed, so that a new one may begin
-    closed_first: str | None = None  # the run that was
+    closed_first: ClosedFirst | None = None

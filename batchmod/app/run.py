@@ -4,12 +4,10 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from batchmod.app.ages import young_in
-from batchmod.app.chosen import chosen_password, password_change
-from batchmod.app.confirm import confirm
-from batchmod.app.execute import Execution
-from batchmod.app.fleet import check_fence, open_fleet, regions_of
-from batchmod.app.options import Options
+from batchmod.app.beginning import Beginning, refuse, refuse_applied
+from batchmod.app.fleet import check_fence
+from batchmod.app.jobs import Job, ManifestJob, job_of
+from batchmod.app.options import ClosedFirst, Options
 from batchmod.app.resume import abandon, resume, unfinished_run
 from batchmod.app.retrying import Retry
 from batchmod.app.session import (
@@ -41,28 +39,37 @@ async def run(path: Path, options: Options) -> int:
     With `resume`, an unfinished run of the name is continued when it means the same, and else closed first.
     """
     job = job_of(path, options)
-    if options.resume:
-        unfinished = unfinished_run(state, None, name=loaded.manifest.name)
-        if unfinished is not None:
-            code = await _continue(unfinished, loaded, replace(options, state=state))
-            if code is not None:
-                return code
-            options = replace(options, closed_first=unfinished.id)
-    return await _begin(loaded, state, options)
-
-
-async def _continue(unfinished: Run, loaded: Loaded, options: Options) -> int | None:
-    """The exit code of the run that was continued, or could not be closed; None when a new one may begin."""
-    assert options.state is not None
-    if unfinished.stopped_by is StoppedBy.MAX_FAILURES:
-        command = again(f"resume {unfinished.id} --reset-budget", options.state, options)
-        insist(f"run {unfinished.id} has spent its failure budget: only `{command}` continues it")
-        return RESUMABLE
+    unfinished = unfinished_run(job.state, None, name=job.manifest.name) if options.resume else None
+    if unfinished is None:
+        return await _begin(job, options)
+    reached = replace(options, state=job.state)
+    if unfinished.stopped_by in BY_HAND:
+        return _waits(unfinished, job.state, reached)
     if job.is_of(unfinished):
-        return await resume(unfinished.id, options)
-    say(f"the manifest is another than run {unfinished.id}'s: that run is settled and closed first")
-    code = await abandon(unfinished.id, replace(options, closing=True))
-    return RESUMABLE if code == RESUMABLE else None
+        return await resume(unfinished.id, reached)
+    code = await _close(unfinished, job, reached)
+    if code == RESUMABLE:
+        return code
+    return await _begin(job, replace(options, closed_first=ClosedFirst(run_id=unfinished.id, exit_code=code)))
+
+
+def _waits(unfinished: Run, state: Path, options: Options) -> int:
+    """The exit code of a run that goes on only when an operator has looked: nothing is done."""
+    StateDir(path=state).check_free(run_id=unfinished.id, now=Clock().wall())
+    assert unfinished.stopped_by is not None
+    reset = " --reset-budget" if unfinished.stopped_by is StoppedBy.MAX_FAILURES else ""
+    command = again(f"resume {unfinished.id}{reset}", state, options)
+    insist(f"run {unfinished.id} {WHY[unfinished.stopped_by]}: only `{command}` continues it")
+    return RESUMABLE
+
+
+async def _close(unfinished: Run, job: Job, options: Options) -> int:
+    """The exit code of a run that means something else: settled and closed, unless a signal left it open."""
+    with closing(SqliteJournal.read(job.state)) as journal:
+        refuse_applied(journal, job)  # else the other run would be given up for nothing
+    what = "manifest" if isinstance(job, ManifestJob) else "plan"
+    say(f"the {what} is another than run {unfinished.id}'s: that run is settled and closed first")
+    return await abandon(unfinished.id, replace(options, closing=True))
 
 
 async def _begin(loaded: Loaded, state: Path, options: Options) -> int:

@@ -88,7 +88,8 @@ class Watching:
         if options.quiet and options.closing and run.exit_code != RESUMABLE:
             return
         closed = options.closed_first
-        text = summary(run, counts, paths, open_rows, resume=resume, quiet=options.quiet, closed_first=closed)
+        old = f"{closed.run_id} (exit {closed.exit_code})" if closed else None
+        text = summary(run, counts, paths, open_rows, resume=resume, quiet=options.quiet, closed_first=old)
         insist(
             text,
             "summary",
@@ -100,5 +101,6 @@ class Watching:
             reports=[str(path) for path in paths],
             open_rows=open_rows,
             next=steps(run, counts, open_rows, resume),
-            closed_first=closed,
+            closed_first=closed.run_id if closed else None,
+            closed_first_exit_code=closed.exit_code if closed else None,
         )

@@ -119,7 +119,7 @@ async def test_quiet_is_one_line_in_every_branch(tmp_path: Path) -> None:
         old = re.search(r"\d{8}T\d{6}Z-[0-9a-f]{4}", text)
         assert old is not None
         manifest(b, "b")
-        line(await b.run(*run, "--resume"), 0, "changed; exit 0; ", f"; run {old[0]} was closed first")
+        line(await b.run(*run, "--resume"), 0, "changed; exit 0; ", f"; run {old[0]} (exit 0) was closed first")
         line(await b.run("resume", "--quiet"), 0, "nothing to resume")
         manifest(b, "c", targets=b.targets(7), rollout={"max_failures": 1}, limits={"changing": 1})
         line(await b.run(*run), 3, "stopped by max_failures; exit 3")
