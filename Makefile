@@ -23,7 +23,8 @@ test: $(VENV)/.installed
 # process and 224 by SIGKILL; and as many times the examples of every fuzz and state machine.
 SOAKING := tests/breaking tests/whole/test_killed.py tests/whole/test_files_fuzz.py tests/cloud/test_cloud_fuzz.py \
   tests/model/test_manifest_fuzz.py tests/sim/test_sim_fuzz.py tests/secrets/test_store_walk.py \
-  tests/engine/test_machine_walk.py tests/engine/test_budget_walk.py
+  tests/engine/test_machine_walk.py tests/engine/test_budget_walk.py tests/whole/test_budget_resumes.py \
+  tests/model/test_window.py
 
 soak: $(VENV)/.installed
 	SOAK=$(SOAK) $(BIN)/python -m pytest $(SOAKING) --timeout=3600 $(PYTEST_ARGS)

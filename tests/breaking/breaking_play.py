@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import aiohttp
 from breaking_process import EPOCH, Journal, Logins, Process, Store, Wire, killed
-from breaking_schedule import FENCE, MINUTE, Act, Life, Schedule, Task
+from breaking_schedule import FENCE, MINUTE, Act, Life, Schedule, Task, until_open
 from breaking_time import the_loop
 from breaking_truth import FIRST_PASSWORD, THEIR_PASSWORD, THEM, Cloud, Doors, Sent
 
@@ -299,6 +299,7 @@ def _loaded(schedule: Schedule, variant: int) -> Loaded:
             "max_failures": schedule.max_failures,
             "waves": list(schedule.waves),
             **({} if schedule.waves == ("100%",) else {"pause": schedule.wave_pause}),
+            "window": {"start": schedule.window[0], "end": schedule.window[1]} if schedule.window else None,
         },
         "report": {"formats": ["json"]},
     }
@@ -355,6 +356,7 @@ async def play(schedule: Schedule, folder: Path) -> World:
         await world.live(life)
     for _ in range(PATIENCE + 2 * schedule.instances):
         if not world.runs or world.unfinished():
-            await world.live(Life(pause=5 * MINUTE), last=True)
+            pause = 5 * MINUTE if schedule.window is None else until_open(schedule.window, EPOCH + the_loop().time())
+            await world.live(Life(pause=pause), last=True)
     world._skip(FENCE + 40 * MINUTE)
     return world

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from breaking_play import World
+from breaking_process import EPOCH, LATENCY
+from breaking_schedule import is_open
 from breaking_truth import FIRST_PASSWORD, THEIR_PASSWORD, THEM, Accepted, Sent
 
 from batchmod.model.events import TERMINAL, Kind, Outcome, Phase, Proof
@@ -170,6 +172,14 @@ def _wave_after_wave(world: World, _: Sequence[Known]) -> Iterator[str]:
                     yield f"{run}: row {seq} of wave {waves[seq]} was armed, and wave {early[0]} had not ended"
 
 
+def _inside_the_window(world: World, _: Sequence[Known]) -> Iterator[str]:
+    """Nothing is sent outside of it; what was on its way when it closed arrives a moment later."""
+    window = world.schedule.window
+    for each in world.sent if window else ():
+        if window and not is_open(window, EPOCH + each.at - LATENCY):
+            yield f"{each.run}: {each.instance} was sent {each.kind.value} at {each.at:.1f}, outside the window"
+
+
 def _all_is_over(world: World, known: Sequence[Known]) -> Iterator[str]:
     """(g) Nothing is open, the report counts every row, and what is changed is current."""
     journal_counts: dict[str, int] = {}
@@ -206,6 +216,7 @@ RULES: tuple[Callable[[World, Sequence[Known]], Iterator[str]], ...] = (
     _one_after_the_other,
     _budgeted,
     _wave_after_wave,
+    _inside_the_window,
     _all_is_over,
 )
 

@@ -9,6 +9,7 @@ from batchmod.model.events import Proof
 from batchmod.sim.scenario import Fault, FaultKind
 
 MINUTE = 60.0
+DAY = 86_400
 FENCE = 16 * MINUTE
 VALID = 15 * MINUTE  # how long a signed request can land
 
@@ -88,6 +89,7 @@ class Schedule:
     max_failures: int | str | None = None
     waves: tuple[int | str, ...] = ("100%",)
     wave_pause: str = "0s"
+    window: tuple[str, str] | None = None  # times of every day, UTC; the cloud's clock begins at 05:06:07
     connections: int = 64
     changing: int | None = None
     lives: tuple[Life, ...] = (Life(),)
@@ -136,7 +138,20 @@ WAVES: tuple[tuple[int | str, ...], ...] = (
     ("30%", "60%"),
     (2, "100%"),
 )
+LONG = ("05:00", "06:20")  # enough for what may take an hour
 SECOND: tuple[tuple[Act, float], ...] = ((Act.GO, 5.0), (Act.GO, 20 * MINUTE), (Act.ANEW, 5.0), (Act.ANEW, 17 * MINUTE))
+
+
+def is_open(window: tuple[str, str], at: float) -> bool:
+    """Whether the window holds this moment, in seconds since the epoch; by hand, not as the product has it."""
+    start, end = (int(text[:2]) * 3600 + int(text[3:]) * 60 for text in window)
+    return start <= at % DAY < end
+
+
+def until_open(window: tuple[str, str], at: float) -> float:
+    """Seconds until a process finds the window just opened."""
+    start = int(window[0][:2]) * 3600 + int(window[0][3:]) * 60
+    return (start - at) % DAY + 1.0
 
 
 def singles() -> Iterator[Schedule]:
@@ -223,6 +238,31 @@ def failing(seed: str) -> Schedule:
     )
 
 
+def windowed(seed: str) -> Schedule:
+    """A fleet that one window may be too short for, and a process in each of the next ones, and now and then between."""
+    dice = Random(f"windowed{seed}")
+    count = dice.randint(2, 8)
+    lives = tuple(
+        Life(pause=dice.choice((60.0, 20 * MINUTE, 24 * 60 * MINUTE)), crash=dice.choice((None, dice.randint(1, 120))))
+        for _ in range(dice.choice((1, 2, 4)))
+    )
+    tasks = dice.choice(((Task.NAME,), (Task.PASSWORD,), (Task.NAME, Task.PASSWORD), (Task.NAME, Task.TDE)))
+    windows = (("05:00", "05:16"), ("05:10", "05:30"), ("04:00", "05:07"), LONG)
+    return Schedule(
+        name=f"windowed{seed}",
+        instances=count,
+        tasks=tasks,
+        level=dice.choice(LEVELS),
+        faults=tuple((each, _faults(dice)) for each in range(count) if dice.random() < 0.3),
+        seconds=dice.choice((1.0, 100.0, 200.0)),
+        changing=dice.choice((None, 1, 2)),
+        waves=dice.choice(WAVES),
+        wave_pause=dice.choice(("0s", "10m")),
+        window=LONG if Task.TDE in tasks else dice.choice(windows),
+        lives=lives,
+    )
+
+
 def _faults(dice: Random) -> tuple[Fault, ...]:
     return tuple(dice.choice(FAULTS) for _ in range(dice.choice((1, 1, 1, 2, 2, 3, 5))))
 
@@ -268,6 +308,8 @@ def named(name: str) -> Schedule:
     parts = name.split("/")
     if name.startswith("failing"):
         return failing(name.removeprefix("failing"))
+    if name.startswith("windowed"):
+        return windowed(name.removeprefix("windowed"))
     if len(parts) == 1:
         return drawn(name)
     single = next(each for each in singles() if each.name == "/".join(parts[:3]))

@@ -106,3 +106,15 @@ def test_what_holds_a_slot_is_driven_before_what_waits_for_it(tmp_path: Path) ->
     """Found by failing8: as many rows as there are connections waited for the slot of a row that stood behind them."""
     world = run_skipping(play(failing("8"), tmp_path))
     assert broken_rules(world) == []
+
+
+def test_a_window_that_is_too_short_for_the_fleet(tmp_path: Path) -> None:
+    """It closes in mid-run and opens again the next day: each row is sent once, none outside, and all are changed."""
+    schedule = Schedule(
+        name="named", instances=12, seconds=100.0, changing=1, window=("05:00", "05:20"), lives=(Life(),)
+    )
+    world = run_skipping(play(schedule, tmp_path))
+    assert broken_rules(world) == []
+    assert outcomes(world) == [[Outcome.CHANGED] * 12]
+    assert len({each.instance for each in world.sent}) == len(world.sent) == 12
+    assert {round(each.at // 86_400) for each in world.sent} == {0, 1}

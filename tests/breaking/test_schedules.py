@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from breaking_play import World, play
 from breaking_rules import broken_rules
-from breaking_schedule import Schedule, drawn, failing, killed, named, singles
+from breaking_schedule import Schedule, drawn, failing, killed, named, singles, windowed
 from breaking_time import run_skipping
 from schedule_tally import Record, book
 from soaking import FACTOR
@@ -20,6 +20,7 @@ BATCHES = 12
 LONGEST = 60  # boundaries of one process: what comes after them looks at the instance again and again
 DRAWN = 156 * FACTOR
 FAILING = 60 * FACTOR
+WINDOWED = 24 * FACTOR
 STRIDE = max(1, 83 // FACTOR)  # of the schedules that kill one instance's process at each boundary, one in so many
 
 
@@ -64,6 +65,15 @@ def test_budgets_hold_in_every_wave_and_over_resumes(batch: int, tmp_path: Path,
     batch_of = Round(tmp_path)
     for seed in range(batch, FAILING, BATCHES // 2):
         batch_of.play(failing(str(seed)))
+    batch_of.finish(record_property)
+
+
+@pytest.mark.parametrize("batch", range(2))
+def test_a_window_that_closes_and_opens_again(batch: int, tmp_path: Path, record_property: Record) -> None:
+    """Nothing is sent outside of it, and all is done in the end, by whichever nights it takes."""
+    batch_of = Round(tmp_path)
+    for seed in range(batch, WINDOWED, 2):
+        batch_of.play(windowed(str(seed)))
     batch_of.finish(record_property)
 
 
