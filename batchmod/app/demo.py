@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from batchmod.app.holding import claimed
 from batchmod.app.options import Options
 from batchmod.app.run import run
 from batchmod.app.speech import say
@@ -46,18 +47,17 @@ async def demo(options: Options) -> int:
                 "ALIBABA_CLOUD_ACCESS_KEY_SECRET": sim["access_key_secret"],
                 "BATCHMOD_AGE_KEY": str(Path(scratch) / "age.key"),
             }
-            return await run(
-                manifest,
-                replace(
-                    options,
-                    environ=environ,
-                    endpoint=sim["endpoint"],
-                    state=Path(scratch) / "state",
-                    report_dir=options.report_dir or Path("reports"),
-                    yes=True,
-                    drain=DRAIN,
-                ),
+            options = replace(
+                options,
+                environ=environ,
+                endpoint=sim["endpoint"],
+                state=Path(scratch) / "state",
+                report_dir=options.report_dir or Path("reports"),
+                yes=True,
+                drain=DRAIN,
             )
+            with claimed(options, path=manifest) as claim:
+                return await run(manifest, options, claim)
 
 
 @asynccontextmanager

@@ -16,7 +16,8 @@ from batchmod.errors import UsageError
 from batchmod.model.loading import Loaded, load
 from batchmod.model.manifest import Manifest
 from batchmod.model.plan import Plan
-from batchmod.model.planfile import PlanFile, is_plan_file, read_plan_file
+from batchmod.model.planfile import PlanFile, read_plan_file
+from batchmod.model.planstart import is_plan_file
 from batchmod.model.record import Run
 from batchmod.model.secret import Secret
 

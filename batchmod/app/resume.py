@@ -24,22 +24,21 @@ from batchmod.engine.clock import Clock
 from batchmod.engine.halt import Halt
 from batchmod.errors import UsageError
 from batchmod.journal.sqlite import SqliteJournal
-from batchmod.journal.state import StateDir
 from batchmod.model.events import Kind, Phase, StoppedBy
 from batchmod.model.loading import restore
 from batchmod.model.record import Mark, MarkType, Run
 from batchmod.model.secret import Secret
 
 
-async def resume(wanted: str | None, options: Options) -> int:
-    """Continues an unfinished run where it was left; the exit code."""
+async def resume(wanted: str | None, options: Options, *, held: bool) -> int:
+    """Continues an unfinished run where it was left; the exit code. `held`: the state directory is ours already."""
     state, clock = state_of(options, None), Clock()
     began = clock.wall()
     run = unfinished_run(state, wanted)
     if run is None:
         insist(f"nothing to resume in {state}")
         return 0
-    async with _taken_up(run, state, options, clock) as execution:
+    async with _taken_up(run, state, options, clock, held=held) as execution:
         if execution is None:
             insist(f"nothing to resume: run {run.id} was closed meanwhile")
             return 0
@@ -53,15 +52,18 @@ async def resume(wanted: str | None, options: Options) -> int:
         return await execution.apply()
 
 
-async def abandon(wanted: str, options: Options) -> int:
-    """Settles what is in doubt as far as looking can, sends nothing, and closes the run; the exit code."""
+async def abandon(wanted: str, options: Options, *, held: bool) -> int:
+    """Settles what is in doubt as far as looking can, sends nothing, and closes the run; the exit code.
+
+    `held`: the state directory is ours already.
+    """
     state, clock = state_of(options, None), Clock()
     began = clock.wall()
     run = unfinished_run(state, wanted)
     if run is None:
         insist(f"nothing to abandon: no unfinished run {wanted!r} in {state}")
         return 0
-    async with _taken_up(run, state, options, clock) as execution:
+    async with _taken_up(run, state, options, clock, held=held) as execution:
         if execution is None:
             insist(f"nothing to abandon: run {run.id} was closed meanwhile")
             return 0
@@ -92,14 +94,16 @@ def unfinished_run(state: Path, wanted: str | None, *, name: str | None = None) 
 
 
 @asynccontextmanager
-async def _taken_up(run: Run, state: Path, options: Options, clock: Clock) -> AsyncIterator[Execution | None]:
+async def _taken_up(
+    run: Run, state: Path, options: Options, clock: Clock, *, held: bool
+) -> AsyncIterator[Execution | None]:
     """The run as an execution; None when it was closed before the state directory was ours."""
     manifest = restore(run.manifest)
     reports = report_dir(options, manifest, Path(run.directory))
     check_report_dir(reports)
     halt, watching = Halt(), Watching(options)
     with on_signals(halt, options.drain) as signals:
-        async with hold(options, state, manifest, run_id=run.id, clock=clock) as session:
+        async with hold(options, state, manifest, run_id=run.id, clock=clock, held=held) as session:
             known = session.journal.run(run.id)
             if known is None or (known.closed and known.finished_at is not None):
                 yield None

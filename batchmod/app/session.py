@@ -1,11 +1,9 @@
 """What a command that writes holds while it works: the state directory, its journal and its secret store."""
 
-import secrets
 import shlex
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from batchmod.app.options import Options
@@ -49,11 +47,6 @@ def check_report_dir(path: Path) -> None:
         raise UsageError(str(error)) from error
 
 
-def new_run_id(clock: Clock) -> str:
-    """Sorts by time, and two runs that start in the same second differ."""
-    return f"{datetime.fromtimestamp(clock.wall(), UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-
-
 @asynccontextmanager
 async def hold(
     options: Options, state: Path, manifest: Manifest, *, run_id: str, clock: Clock, held: bool = False
@@ -64,8 +57,9 @@ async def hold(
     """
     directory = StateDir(path=state)
     directory.prepare()
-    lock = nullcontext() if held else directory.hold(run_id=run_id, now=clock.wall())
-    with lock, _journal(state) as journal:
+    if held:
+        directory.tell(run_id=run_id, now=clock.wall())
+    with nullcontext() if held else directory.hold(run_id=run_id, now=clock.wall()), _journal(state) as journal:
         store = None
         if any(change.kind is Kind.PASSWORD for change in manifest.changes):
             recipients = manifest.secrets.recipients

@@ -25,7 +25,8 @@ from batchmod.model.exits import DONE, FAILED
 from batchmod.model.loading import Loaded, load, restore
 from batchmod.model.manifest import Manifest
 from batchmod.model.plan import Plan
-from batchmod.model.planfile import PlanFile, is_plan_file
+from batchmod.model.planfile import PlanFile
+from batchmod.model.planstart import is_plan_file
 from batchmod.report.files import Format, render_report
 from batchmod.report.plan_view import plan_table, policy_text
 from batchmod.report.rows import report_row

@@ -73,9 +73,12 @@ def plan(manifest: Path, output: Path | None, form: str, options: Options) -> No
 @shared(*RUNNING)
 def run(path: Path, options: Options) -> None:
     """Plan, or take a plan that was reviewed; confirm, apply, prove, report."""
-    from batchmod.app.run import run  # noqa: PLC0415
+    from batchmod.app.holding import claimed  # noqa: PLC0415
 
-    run_to_end(run(path, options))
+    with claimed(options, path=path) as claim:
+        from batchmod.app.run import run  # noqa: PLC0415
+
+        run_to_end(run(path, options, claim))
 
 
 @cli.command()
@@ -83,9 +86,12 @@ def run(path: Path, options: Options) -> None:
 @shared(*TAKING_UP, "reset_budget")
 def resume(wanted: str | None, options: Options) -> None:
     """Continue an unfinished run."""
-    from batchmod.app.resume import resume  # noqa: PLC0415
+    from batchmod.app.holding import claimed  # noqa: PLC0415
 
-    run_to_end(resume(wanted, options))
+    with claimed(options, who=wanted or "that is to be resumed") as claim:
+        from batchmod.app.resume import resume  # noqa: PLC0415
+
+        run_to_end(resume(wanted, options, held=claim.held))
 
 
 @cli.command()
@@ -93,9 +99,12 @@ def resume(wanted: str | None, options: Options) -> None:
 @shared(*TAKING_UP)
 def abandon(wanted: str, options: Options) -> None:
     """Settle what is in doubt, send nothing, and close a run."""
-    from batchmod.app.resume import abandon  # noqa: PLC0415
+    from batchmod.app.holding import claimed  # noqa: PLC0415
 
-    run_to_end(abandon(wanted, options))
+    with claimed(options, who=wanted) as claim:
+        from batchmod.app.resume import abandon  # noqa: PLC0415
+
+        run_to_end(abandon(wanted, options, held=claim.held))
 
 
 @cli.command()

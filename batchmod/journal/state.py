@@ -127,17 +127,25 @@ class StateDir:
         with self._taken(lock, run_id, now):
             yield True
 
-    def check_free(self, *, run_id: str, now: float) -> None:
-        """No other process holds the directory at this moment; nothing is made. Raises as `hold` does."""
-        with self.hold_if_used(run_id=run_id, now=now):
-            pass
+    def tell(self, *, run_id: str, now: float) -> None:
+        """Whoever is refused from now on is told that this run holds the directory, which this process does.
+
+        It stays the same holder when they were told so already. Raises UsageError when it cannot be written.
+        """
+        words = _words(run_id, now)
+        try:
+            with self.lock.open("r+b", buffering=0) as lock:
+                there = _read(lock.fileno())
+                if there is None or there.run != run_id:
+                    lock.write(words)  # in one piece, over what was there: whoever looks meanwhile sees no empty file
+                    lock.truncate(len(words))
+        except OSError as error:
+            raise UsageError(f"{self.lock}: cannot be written: {error.strerror}") from error
 
     @contextmanager
     def _taken(self, lock: int, run_id: str, now: float) -> Iterator[None]:
-        start = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        holder = Holder(run=run_id, pid=os.getpid(), host=socket.gethostname(), start=start)
         try:
-            self._take(lock, json.dumps(asdict(holder)).encode())
+            self._take(lock, _words(run_id, now))
             yield
         finally:
             os.close(lock)  # frees it; the file stays: deleting it would let two processes lock two files
@@ -183,6 +191,11 @@ class StateDir:
             raise HeldError(f"{self.path} is held by {_who(lock)}") from error
         except OSError as error:
             raise UsageError(f"{self.lock}: cannot be locked: {error.strerror}; choose another with --state") from error
+
+
+def _words(run_id: str, now: float) -> bytes:
+    start = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return json.dumps(asdict(Holder(run=run_id, pid=os.getpid(), host=socket.gethostname(), start=start))).encode()
 
 
 def _lock(lock: int) -> None:

@@ -54,8 +54,6 @@ _HEAD: Final = frozenset(
 )
 _ROWS: Final = b'"rows": [\n'  # no text in JSON has a line end in it: this stands once
 _END: Final = b"]}\n"
-_MARKS: Final = (b'{"schema"', b"batchmod.plan", b'"sha256"')  # of the beginning; an edit of one byte hides one
-_PEEKED: Final = 256  # bytes; the first line of a whole file is shorter
 _FIRST: Final = re.compile(rb'\{"schema": "' + re.escape(SCHEMA.encode()) + rb'", "sha256": "([0-9a-f]{64})",')
 _OTHER: Final = re.compile(rb'\{"schema": "(batchmod\.plan/[0-9]{1,9})"')
 
@@ -119,18 +117,6 @@ class PlanFile:
 def encrypted(plan: Plan) -> int:
     """How many rows of the plan would encrypt an instance."""
     return sum(row.will_send for row in plan.rows if row.kind is Kind.TDE)
-
-
-def is_plan_file(path: Path) -> bool:
-    """It begins as a plan file does, whole or not; a pipe does not, for it can be read once only."""
-    try:
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
-            first = file.read(_PEEKED)
-    except OSError:
-        return False  # whoever reads it says why it cannot be read
-    return sum(mark in first for mark in _MARKS) > 1
 
 
 def read_plan_file(path: Path) -> tuple[PlanFile, str]:

@@ -168,6 +168,16 @@ def test_what_was_never_held_is_not_made_to_be_held(tmp_path: Path) -> None:
     with StateDir(path=tmp_path).hold_if_used(run_id="2", now=START) as held:
         assert held
         assert json.loads((tmp_path / "lock").read_text())["run"] == "2"
-        with pytest.raises(HeldError, match="run 2"):
-            StateDir(path=tmp_path).check_free(run_id="3", now=START)
-    StateDir(path=tmp_path).check_free(run_id="3", now=START)
+        with (
+            pytest.raises(HeldError, match="run 2"),
+            StateDir(path=tmp_path).hold_if_used(run_id="3", now=START),
+        ):
+            pytest.fail("held twice")
+        StateDir(path=tmp_path).tell(run_id="20260304T050607Z-1a2b", now=START)
+        with (
+            pytest.raises(HeldError, match="run 20260304T050607Z-1a2b"),
+            StateDir(path=tmp_path).hold(run_id="3", now=0),
+        ):
+            pytest.fail("held twice")
+    with StateDir(path=tmp_path).hold_if_used(run_id="3", now=START) as held:
+        assert held

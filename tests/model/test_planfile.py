@@ -13,8 +13,9 @@ from plan_records import ROWS, plan_file, written
 
 from batchmod.errors import UsageError
 from batchmod.model.plan import PlannedRow
-from batchmod.model.planfile import is_plan_file, read_plan_file
+from batchmod.model.planfile import read_plan_file
 from batchmod.model.planrow import row_data, row_of
+from batchmod.model.planstart import is_plan_file
 
 
 def refused(path: Path, content: bytes) -> str:
