@@ -22,7 +22,7 @@ from batchmod.secrets.schema import FILE
 
 def check_output(output: Path, manifest: Path) -> None:
     """A plan can be written there, and the manifest is not what would be replaced. Raises UsageError, else."""
-    if output.exists() and not output.is_file():
+    if output.is_symlink() or (output.exists() and not output.is_file()):  # the plan would take the link's own place
         raise UsageError(f"{output}: not a regular file: name one for the plan, or use --format json and stdout")
     if output.resolve() == manifest.resolve():
         raise UsageError(f"{output}: the manifest itself: name another file for the plan")
