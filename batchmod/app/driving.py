@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,12 @@ from batchmod.app.session import Session
 from batchmod.app.signals import Signals
 from batchmod.app.watching import Watching
 from batchmod.app.waves import Gate
+from batchmod.app.windows import opening_of, tell_too_short
 from batchmod.engine.clock import Clock
 from batchmod.engine.context import Context
 from batchmod.engine.driver import give_up, set_free
 from batchmod.engine.halt import Halt
-from batchmod.engine.opening import REMEMBERED, Opening, until_closed
+from batchmod.engine.opening import Opening, until_closed
 from batchmod.engine.runner import run_all
 from batchmod.model.events import NO_DOUBT, StoppedBy
 from batchmod.model.manifest import Manifest
@@ -27,7 +27,6 @@ from batchmod.model.notices import WaveOpened
 from batchmod.model.plan import PlannedRow
 from batchmod.model.record import Mark, MarkType, RowState, Run
 from batchmod.model.secret import Secret
-from batchmod.model.window import span
 
 Known = list[tuple[PlannedRow, RowState]]
 
@@ -58,7 +57,7 @@ class Driving:
         waves = sorted({row.wave or 1 for row, state in known if state.is_open})
         if not waves:
             return
-        opening = self._opening()
+        opening = opening_of(self.manifest, self.session.journal, self.clock)
         context = self._context(known, opening)
         async with _beside(until_closed(opening, self.halt)):
             for wave in waves:
@@ -69,6 +68,9 @@ class Driving:
                 if self.session.journal.open_rows(self.run.id) > to_come:
                     if opening.refused:
                         self.halt.stop(StoppedBy.WINDOW)
+                        tell_too_short(
+                            self.manifest, opening, {row.kind for row, _ in known if row.will_send}, self.clock
+                        )
                     return
                 if to_come:
                     known = list(self.session.journal.states(self.run.id))
@@ -115,13 +117,6 @@ class Driving:
         """The journal knows it. Raises JournalError, else."""
         await self.session.journal.mark(self.run.id, mark)
         self.run = self.run.after(mark)
-
-    def _opening(self) -> Opening:
-        window = self.manifest.rollout.window
-        if window is None:
-            return Opening()
-        took = self.session.journal.recent_seconds(REMEMBERED)
-        return Opening(partial(span, window), wall=self.clock.wall, took=took)
 
     def _context(self, known: Known, opening: Opening) -> Context:
         context = make_context(

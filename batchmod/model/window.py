@@ -119,6 +119,13 @@ def next_opening(window: Window, at: float) -> float | None:
     return next((opening for opening, _ in _whole(window, first, days=HORIZON) if opening > at), None)
 
 
+def length(window: Window, at: float) -> float:
+    """Seconds that the window at `at`, or the next one, is open, whichever is longer."""
+    opening = next_opening(window, at)
+    spans = (span(window, at), None if opening is None else span(window, opening))
+    return max((closing - opening for opening, closing in filter(None, spans)), default=0.0)
+
+
 def _never_closes(window: Window) -> bool:
     return window.start == window.end and set(window.days) == set(DAYS)
 

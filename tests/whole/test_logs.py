@@ -77,9 +77,7 @@ async def test_errors_as_json(tmp_path: Path) -> None:
         b.manifest(targets=b.targets(1), changes=[RENAME])
         *_, error = events(await b.run("run", "job.yaml", *JSON))
         assert "--yes" in error["problems"][0]
-        broken = (
-            "import sys, batchmod.app.run as r\nr.job_of = None\nfrom batchmod.cli import main\nsys.exit(main())\n"
-        )
+        broken = "import sys, batchmod.app.run as r\nr.job_of = None\nfrom batchmod.cli import main\nsys.exit(main())\n"
         result = await ended(await b.start_program(broken, "run", "job.yaml", "--yes", "--quiet", *JSON))
         (bug,) = events(result)
         assert (result.code, bug["event"]) == (70, "bug")
