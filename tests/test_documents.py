@@ -8,6 +8,7 @@ import pytest
 
 from batchmod.cli import cli
 from batchmod.engine.machine import diagram
+from batchmod.model.events import StoppedBy
 from batchmod.model.exits import MEANINGS
 from batchmod.model.loading import load
 
@@ -38,6 +39,12 @@ def test_the_readme_shows_real_output() -> None:
 def test_the_diagram_is_the_table() -> None:
     """The README draws what the machine does."""
     assert f"```mermaid\n{diagram()}\n```" in README
+
+
+def test_every_reason_to_stop_is_documented() -> None:
+    """Each in its own line of the report's page."""
+    report = (ROOT / "docs/report.md").read_text(encoding="utf-8")
+    assert [f"| `{reason}` | " in report for reason in StoppedBy] == [True] * len(StoppedBy)
 
 
 def test_every_exit_code_is_documented() -> None:

@@ -81,7 +81,10 @@ class Driving:
         mine = {row.key for row, state in known if state.is_open and (row.wave or 1) == wave}
         waves = _last_wave(known)
         if waves > 1:
-            self.watching.notify(WaveOpened(wave=wave, waves=waves, instances=len(mine)))
+            opened = WaveOpened(
+                wave=wave, waves=waves, instances=len(mine), max_failures=budget.limit, spent=budget.spent
+            )
+            self.watching.notify(opened)
         await self._run_all(replace(context, budget=budget), [one for one in known if one[0].key in mine])
 
     async def drive_doubtful(self) -> None:

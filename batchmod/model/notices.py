@@ -56,6 +56,8 @@ class WaveOpened:
     wave: int  # from 1
     waves: int
     instances: int  # of this wave that are still to be done
+    max_failures: int | None = None  # rows that may end failed or unresolved before the run stops in it
+    spent: int = 0  # of those, in an earlier process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

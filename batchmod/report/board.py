@@ -96,11 +96,12 @@ def _calls(state: BoardState, now: float) -> str:
 
 
 def _budget(state: BoardState) -> list[str]:
-    limit = None if state.opened is None else state.opened.max_failures
+    limit = state.budget_limit
     if limit is None:
         return []
     pace = ", it sets the pace" if state.untouched and state.budget_used >= limit else ""
-    return [f"budget: {state.budget_used} of {limit} failures spent or held{pace}"]
+    whose = " of this wave" if state.wave is not None and state.wave.waves > 1 else ""
+    return [f"budget: {state.budget_used} of {limit} failures{whose} spent or held{pace}"]
 
 
 def _wave(state: BoardState, now: float) -> list[str]:

@@ -61,6 +61,7 @@ class BoardState:
     _where: dict[int, Phase] = field(default_factory=dict)  # of each row, by seq
     _seconds: deque[tuple[int, int]] = field(default_factory=deque)  # (second, calls in it), within the window
     _failed_by_plan: int = 0  # outside the failure budget
+    _before: int = 0  # rows that ended badly before this wave, or in an earlier one
 
     @classmethod
     def start(cls, states: Iterable[tuple[PlannedRow, RowState]], *, now: float) -> "BoardState":
@@ -97,10 +98,20 @@ class BoardState:
         return self.rows - self.done - self.in_change - self.in_doubt - self.waiting
 
     @property
+    def budget_limit(self) -> int | None:
+        """Rows that may end badly: of the wave, if there are several, else of the run."""
+        if self.wave is not None and self.wave.waves > 1:
+            return self.wave.max_failures
+        return None if self.opened is None else self.opened.max_failures
+
+    @property
     def budget_used(self) -> int:
-        """Slots of the failure budget that are spent or held by what is not certain yet."""
-        spent = self.phases[Phase.FAILED] - self._failed_by_plan + self.phases[Phase.UNRESOLVED]
-        return spent + self.in_change + self.in_doubt
+        """Slots of that budget that are spent or held by what is not certain yet."""
+        return self._ended_badly - self._before + self.in_change + self.in_doubt
+
+    @property
+    def _ended_badly(self) -> int:
+        return self.phases[Phase.FAILED] - self._failed_by_plan + self.phases[Phase.UNRESOLVED]
 
     def outcomes(self) -> Mapping[Outcome, int]:
         """Rows that ended, by outcome, every outcome named."""
@@ -134,6 +145,7 @@ class BoardState:
         match notice:
             case WaveOpened():
                 self.wave, self.ended, self.opens_at, self.checked = notice, None, None, None
+                self._before = self._ended_badly - notice.spent
             case WaveEnded(pause=pause):
                 self.ended, self.opens_at = notice, None if pause is None else now + pause
             case CheckEnded():

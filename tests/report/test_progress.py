@@ -226,6 +226,16 @@ def test_the_board_says_nothing_of_a_budget_that_there_is_not() -> None:
     assert [line for line in shown if "budget" in line] == ["budget: 1 of 1 failures spent or held"]
 
 
+def test_the_budget_on_the_board_is_that_of_the_wave() -> None:
+    """What ended badly before it is not counted, but for what a resumed wave has spent already."""
+    state = a_state(Phase.FAILED, Phase.FAILED, Phase.ARMED, Phase.PLANNED, max_failures=9)
+    for spent, said in ((0, "budget: 1 of 2"), (1, "budget: 2 of 2")):
+        state.fold(WaveOpened(wave=2, waves=3, instances=4, max_failures=2, spent=spent), 100.0)
+        pace = ", it sets the pace" if spent else ""
+        (line,) = [line for line in render(state, 100.0, 80) if "budget" in line]
+        assert line == f"{said} failures of this wave spent or held{pace}"
+
+
 def test_foreign_text_moves_no_cursor_and_is_no_markup() -> None:
     """Board and lines show what the service sent as it is, with its controls escaped."""
     shown = render(with_nasty_text(), 100.0, 200)
