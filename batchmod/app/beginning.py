@@ -64,7 +64,7 @@ class Beginning:
                     watching=watching,
                     clock=clock,
                     chosen=self._chosen,
-                    observed_at=job.observed_at,
+                    observed_at=plan.observed_at,
                 )
                 execution.announce(resumed=False)
                 return await execution.apply()

@@ -85,11 +85,13 @@ async def _until_over(
             return _ending(ended.result()), True
         return "stopped with the run" if stopped in done else f"stopped: it had not ended after {patience:g} s", False
     finally:
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, PermissionError):  # what became another user's cannot be ended
             os.killpg(process.pid, signal.SIGKILL)
         for task in (listening, stopped):
             task.cancel()
-        await asyncio.wait({ended, listening, stopped})
+        await asyncio.wait({listening, stopped})
+        await asyncio.wait({ended}, timeout=LINGER)
+        ended.cancel()
 
 
 async def _read(source: RawIOBase, said: bytearray) -> None:

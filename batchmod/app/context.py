@@ -43,7 +43,7 @@ def make_context(
     notify: Callable[[Notice], None],
     trouble: Callable[[Exception], None],
     opening: Opening,
-    observed_at: float | None,
+    observed_at: float,
 ) -> Context:
     """What the run's rows share; of the failure budget, which each wave has of its own, none counts yet."""
     journal = session.journal
@@ -103,6 +103,15 @@ def budget_of_wave(manifest: Manifest, run: Run, known: Known, halt: Halt, wave:
     )
     _closing(halt, budget)
     return budget
+
+
+def is_spent_before(manifest: Manifest, run: Run, known: Known, wave: int) -> bool:
+    """Whether the budget of an earlier wave, or of the run, was spent: then this wave does not begin."""
+    ended = [(row, state) for row, state in known if row.wave is not None and row.wave < wave]
+    groups = {each: [one for one in ended if one[0].wave == each] for each in {row.wave for row, _ in ended}}
+    whole = [(list(known), ended), *((mine, mine) for mine in groups.values())]
+    limits = ((failure_limit(manifest, [row for row, _ in rows]), done) for rows, done in whole)
+    return any(limit is not None and sum(_spent(run, *one) for one in done) >= limit for limit, done in limits)
 
 
 def _spent(run: Run, row: PlannedRow, state: RowState) -> bool:

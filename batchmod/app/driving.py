@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
-from batchmod.app.context import budget_of_wave, make_context
+from batchmod.app.context import budget_of_wave, is_spent_before, make_context
 from batchmod.app.fleet import Fleet
 from batchmod.app.options import Options
 from batchmod.app.session import Session
@@ -35,7 +36,7 @@ Known = list[tuple[PlannedRow, RowState]]
 class Driving:
     """One run in this process. `run` grows with what happens to it, whether or not the journal can still be told.
 
-    `observed_at` is when another process read what the rows say; None: this one did.
+    `observed_at` is when the plan read what the rows say.
     """
 
     session: Session
@@ -48,7 +49,7 @@ class Driving:
     watching: Watching
     clock: Clock
     chosen: Secret | None = None
-    observed_at: float | None = None
+    observed_at: float = inf
     troubles: list[str] = field(default_factory=list)
 
     async def drive(self) -> None:
@@ -61,7 +62,9 @@ class Driving:
         context = self._context(known, opening)
         async with _beside(until_closed(opening, self.halt)):
             for wave in waves:
-                if not await self._gate(known).passed(wave):
+                if wave > self.run.opened and is_spent_before(self.manifest, self.run, known, wave):
+                    self.halt.stop(StoppedBy.MAX_FAILURES)
+                if not await self._gate(known, opening).passed(wave):
                     return
                 await self._drive_wave(context, known, wave)
                 to_come = sum(state.is_open and (row.wave or 1) > wave for row, state in known)
@@ -103,11 +106,12 @@ class Driving:
         for row, state in journal.states(self.run.id):
             await set_free(context, row, state)
 
-    def _gate(self, known: Known) -> Gate:
+    def _gate(self, known: Known, opening: Opening) -> Gate:
         return Gate(
             manifest=self.manifest,
             directory=Path(self.run.directory),
             halt=self.halt,
+            opening=opening,
             clock=self.clock,
             known=lambda: self.run,
             mark=self._told,

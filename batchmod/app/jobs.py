@@ -30,7 +30,6 @@ class ManifestJob:
     options: Options
     retry: Retry | None = None
     seal: None = None
-    observed_at: None = None  # by the process that applies it
 
     @property
     def manifest(self) -> Manifest:
@@ -94,10 +93,6 @@ class PlanJob:
     @property
     def directory(self) -> Path:
         return self.file.directory
-
-    @property
-    def observed_at(self) -> float:
-        return self.file.plan.observed_at
 
     @property
     def state(self) -> Path:

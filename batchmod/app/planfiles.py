@@ -7,12 +7,13 @@ from pathlib import Path
 
 from batchmod.app.chosen import password_change
 from batchmod.app.options import Options
-from batchmod.app.speech import say
+from batchmod.app.speech import insist
 from batchmod.dbfile import is_there
 from batchmod.errors import ReportError, UsageError
 from batchmod.journal.state import VARIABLE
 from batchmod.model.manifest import Manifest
 from batchmod.model.planfile import PlanFile
+from batchmod.model.planstart import is_plan_file
 from batchmod.model.secret import Secret
 from batchmod.report.files import replace_file
 from batchmod.secrets.agekey import key_path, load_or_make, made_words
@@ -24,8 +25,9 @@ def check_output(output: Path, manifest: Path) -> None:
     """A plan can be written there, and the manifest is not what would be replaced. Raises UsageError, else."""
     if output.is_symlink() or (output.exists() and not output.is_file()):  # the plan would take the link's own place
         raise UsageError(f"{output}: not a regular file: name one for the plan, or use --format json and stdout")
-    if output.resolve() == manifest.resolve():
-        raise UsageError(f"{output}: the manifest itself: name another file for the plan")
+    if output.exists() and output.stat().st_size and not is_plan_file(output):
+        what = "the manifest itself" if output.resolve() == manifest.resolve() else "no plan, and is not overwritten"
+        raise UsageError(f"{output}: {what}: name another file for the plan")
     try:
         with tempfile.TemporaryFile(dir=output.resolve().parent):
             pass
@@ -57,7 +59,7 @@ async def fingerprint_of(
         return None
     key, made = load_or_make(path, may_make=may_make)
     if made:
-        say(made_words(path, state / FILE))
+        insist(made_words(path, state / FILE))
     return key.fingerprint(chosen)
 
 

@@ -23,8 +23,9 @@ from batchmod.engine.clock import Clock
 from batchmod.errors import UsageError
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.journal.state import StateDir
-from batchmod.model.events import BY_HAND, StoppedBy
-from batchmod.model.exits import DONE, RESUMABLE
+from batchmod.model.events import BY_HAND, Outcome, Phase, StoppedBy
+from batchmod.model.exits import DONE, FAILED, RESUMABLE, UNRESOLVED
+from batchmod.model.record import Run
 
 WHY = {  # a run waits for an operator
     StoppedBy.MAX_FAILURES: "has spent its failure budget",
@@ -58,8 +59,42 @@ async def _continue(unfinished: Run, job: Job, options: Options, *, held: bool) 
         insist(f"run {unfinished.id} {WHY[unfinished.stopped_by]}: only `{command}` continues it")
         return RESUMABLE
     if job.is_of(unfinished):
-        return await resume(unfinished.id, options, held=held)
-    with closing(SqliteJournal.read(options.state)) as journal:
+        return await resume(unfinished.id, reached, held=claim.held)
+    code = await _close(unfinished, job, reached, held=claim.held)
+    if code == RESUMABLE:
+        return code
+    first = ClosedFirst(run_id=unfinished.id, exit_code=code)
+    then = await _begin(job, replace(options, closed_first=first), claim)
+    return UNRESOLVED if then in {DONE, FAILED} and _left_unresolved(unfinished, job) else then
+
+
+def _left_unresolved(closed: Run, job: Job) -> bool:
+    """Whether a row that was closed unresolved is so still: the new run has not proved it."""
+    with closing(SqliteJournal.read(job.state)) as journal:
+        new = journal.latest(closed.name)
+        proved = {
+            (row.key, row.kind)
+            for row, state in (journal.states(new.id) if new is not None else ())
+            if state.outcome in {Outcome.CHANGED, Outcome.UNCHANGED}
+        }
+        return any(
+            state.phase is Phase.UNRESOLVED and (row.key, row.kind) not in proved
+            for row, state in journal.states(closed.id)
+        )
+
+
+def _waits(unfinished: Run, state: Path, options: Options) -> int:
+    """The exit code of a run that goes on only when an operator has looked: nothing is done."""
+    assert unfinished.stopped_by is not None
+    reset = " --reset-budget" if unfinished.stopped_by is StoppedBy.MAX_FAILURES else ""
+    command = again(f"resume {unfinished.id}{reset}", state, options)
+    insist(f"run {unfinished.id} {WHY[unfinished.stopped_by]}: only `{command}` continues it")
+    return RESUMABLE
+
+
+async def _close(unfinished: Run, job: Job, options: Options, *, held: bool) -> int:
+    """The exit code of a run that means something else: settled and closed, unless a signal left it open."""
+    with closing(SqliteJournal.read(job.state)) as journal:
         refuse_applied(journal, job)  # else the other run would be given up for nothing
     what = "manifest" if isinstance(job, ManifestJob) else "plan"
     say(f"the {what} is another than run {unfinished.id}'s: that run is settled and closed first")

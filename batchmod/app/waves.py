@@ -8,6 +8,7 @@ from pathlib import Path
 from batchmod.app.checking import check, clean_environ
 from batchmod.engine.clock import Clock
 from batchmod.engine.halt import Halt, HaltedError
+from batchmod.engine.opening import Opening
 from batchmod.model.events import StoppedBy
 from batchmod.model.manifest import Manifest
 from batchmod.model.notices import CheckEnded, Notice, WaveEnded
@@ -41,6 +42,7 @@ class Gate:
     manifest: Manifest
     directory: Path
     halt: Halt
+    opening: Opening
     clock: Clock
     known: Callable[[], Run]
     mark: Callable[[Mark], Awaitable[None]]
@@ -82,6 +84,11 @@ class Gate:
         await self._say(MarkType.PAUSE_OVER, wave)
 
     async def _check(self, wave: int) -> None:
+        """What it says holds for what is sent after it: so it waits until something may be sent."""
+        await self.halt.unpaused()
+        if self.opening.left <= 0:
+            self.halt.stop(StoppedBy.WINDOW)
+            return
         rollout = self.manifest.rollout
         if rollout.check:
             environ = clean_environ(
@@ -98,6 +105,7 @@ class Gate:
                 patience=self.manifest.timeouts.check,
                 halt=self.halt,
             )
+            self.halt.check()
             at = self.clock.wall()
             await self.mark(
                 Mark(type=MarkType.CHECKED, at=at, wave=wave - 1, exit_code=checked.code, reason=checked.text)

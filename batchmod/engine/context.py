@@ -1,7 +1,8 @@
 """What every step of a row shares: the world as Protocols, the limits, and the one way to write down a step."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 
 from batchmod.engine.accounts import Accounts
 from batchmod.engine.ages import never_young
@@ -59,6 +60,9 @@ class Context:
     notify: Callable[[Notice], None]
     ended: Callable[[str, InstanceKey], bool]  # the journal knows that run's password row as ended
     trouble: Callable[[Exception], None]  # told of a journal or store that failed
+    groups: Groups = field(default_factory=Groups)
+    opening: Opening = field(default_factory=Opening)
+    observed_at: float = inf  # when the plan read what the rows say; inf: just now
     is_young: Callable[[InstanceKey], Awaitable[str | None]] = never_young  # why a password is not due yet
 
     @property
@@ -116,9 +120,9 @@ class Context:
 
     def _remember(self, walk: Walk) -> None:
         """How long the change took, if it was not interrupted."""
-        state = walk.state
-        if state.phase is Phase.CHANGED and not walk.resumed and state.started_at and state.finished_at:
-            self.opening.ended(walk.row.kind, state.finished_at - state.started_at)
+        took = walk.state.took
+        if took is not None and not walk.resumed:
+            self.opening.ended(walk.row.kind, took)
 
     def _release(self, walk: Walk, phase: Phase) -> None:
         if phase not in UNHANDS:

@@ -1,4 +1,4 @@
-"""What the plan saw may be long ago: it is read again before the first attempt, where that can be done."""
+"""What the plan saw may be long ago: it is read again before an attempt, where that can be done."""
 
 from collections.abc import Mapping
 
@@ -34,8 +34,7 @@ async def observed_again(context: Context, walk: Walk) -> Learnt | None:
 
 
 def _is_old(context: Context, walk: Walk) -> bool:
-    at = context.observed_at
-    return at is not None and not walk.state.attempts and context.clock.wall() - at > FRESH
+    return context.clock.wall() - max(context.observed_at, walk.observed_at) > FRESH
 
 
 async def _tde(context: Context, walk: Walk) -> Learnt | None:
@@ -56,12 +55,23 @@ async def _attributes(context: Context, walk: Walk) -> Learnt | None:
         return now
     if now is None:
         return GONE
+    walk.observed_at = context.clock.wall()
     if is_there(walk.row.after, now):
-        return Learnt(seen=Seen.ALREADY, detail="somebody else has made it so since the plan was made")
+        return _moved(walk, Seen.ALREADY, "somebody else has made it so since the plan was made")
     moved = [name for name, value in walk.row.before.items() if now.get(name) != value]
     if moved:
-        return Learnt(seen=Seen.INELIGIBLE, detail=f"since the plan was made, {_told(moved, walk.row.before, now)}")
+        return _moved(walk, Seen.INELIGIBLE, f"since the plan was made, {_told(moved, walk.row.before, now)}")
     return None
+
+
+def _moved(walk: Walk, seen: Seen, detail: str) -> Learnt:
+    """Somebody else was there. A row of which every attempt was refused ends as the last one did: something was sent."""
+    error = walk.error
+    if not walk.state.attempts:
+        return Learnt(seen=seen, detail=detail)
+    return Learnt(
+        seen=Seen.REFUSED, code=error.code if error else None, message=error.message if error else None, detail=detail
+    )
 
 
 def _told(moved: list[str], before: Values, now: Mapping[str, Value]) -> str:
@@ -84,4 +94,5 @@ async def _read(context: Context, walk: Walk) -> Values | Learnt | None:
     except CallError as error:
         await context.account_failed(walk, error)
         stopped = context.accounts.stopped(row.account_id)
-        return Learnt.stopped(stopped) if stopped is not None else Learnt.of(Seen.INELIGIBLE, error)
+        seen = Seen.REFUSED if walk.state.attempts else Seen.INELIGIBLE
+        return Learnt.stopped(stopped) if stopped is not None else Learnt.of(seen, error)

@@ -29,7 +29,7 @@ def batch_of(per_second: float, quota: Rate) -> int:
     """How many grants may come at once: about WINDOW's worth, and never so many that a window of the quota's own
     length could hold more than the quota.
     """
-    for batch in range(max(1, int(per_second * WINDOW)), 1, -1):
+    for batch in range(min(quota.calls, int(per_second * WINDOW)), 1, -1):
         if batch * ceil(per_second * quota.period / batch - 1e-9) <= quota.calls:
             return batch
     return 1

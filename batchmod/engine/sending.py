@@ -172,7 +172,10 @@ async def waiting(context: Context, walk: Walk) -> Learnt | None:
 
 
 async def _busy(context: Context, walk: Walk, error: CallError) -> Learnt | None:
-    """Somebody else's task runs on the instance: it is waited out, up to the deadline."""
+    """Somebody else's task runs on the instance: it is waited out, up to the deadline, which a pause puts off."""
+    if context.halt.paused:
+        await _paused(context, walk)
+        return None
     age = context.clock.now() - (walk.busy_since or 0.0)
     left = context.limits.busy_timeout - age
     if left <= 0:

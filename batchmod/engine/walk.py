@@ -56,6 +56,9 @@ class Walk:
     is_live: bool = False  # the new password logged in once
     holds_slot: bool = False  # of the failure budget
     holds_change: bool = False  # of the disruption budget
+    holds_turn: bool = False  # of its group
+    observed_at: float = 0.0  # when it was last read again, in seconds since the epoch
+    resumed: bool = False  # another process began with it
 
     def put_off(self, seconds: float) -> None:
         """Deadlines are so much later."""

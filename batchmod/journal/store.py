@@ -87,10 +87,10 @@ class Journal(Protocol):
         """The rows of all runs of which something `may_land`, by run and `seq`."""
 
     def recent_seconds(self, limit: int) -> Mapping[Kind, Sequence[float]]:
-        """How long the last `limit` changes of each kind took, as a report says it, in any run, oldest first.
+        """How long the last `limit` changes of each kind took from the accepted attempt on, in any run, oldest first.
 
-        What did not take as long as it seems is left out: rows that a run was resumed over, and those that were never
-        sent. A kind without any is not there.
+        What did not take as long as it seems is left out: rows that a run was resumed over, those with a lost reply, and
+        those that were never sent. A kind without any is not there.
         """
 
     def close(self) -> None:
@@ -98,13 +98,9 @@ class Journal(Protocol):
 
 
 def seconds_of(run: Run, state: RowState) -> float | None:
-    """From the first attempt to the end of a changed row; None when nobody worked on it for a part of that time."""
-    begun, ended = state.started_at, state.finished_at
-    if state.phase is not Phase.CHANGED or begun is None or ended is None:
-        return None
-    if any(begun <= resumed <= ended for resumed in run.resumed_at):
-        return None
-    return round(ended - begun, 3)
+    """How long a change took; None when nobody worked on it for a part of that time, or it says nothing."""
+    begun, ended = state.last_armed or 0.0, state.finished_at or 0.0
+    return None if any(begun <= resumed <= ended for resumed in run.resumed_at) else state.took
 
 
 def outcomes(phases: Mapping[Phase, int]) -> Counter[Outcome]:

@@ -66,7 +66,7 @@ def load(path: Path) -> Loaded:
             lines = [f"{path}:{line}:{column}: targets: nothing is left to change"]
         if lines or manifest is None:
             raise UsageError(*at_most(lines))
-        normalised = json.dumps(manifest.model_dump(mode="json", by_alias=True), sort_keys=True)
+        normalised = json.dumps(manifest.model_dump(mode="json", by_alias=True, exclude_defaults=True), sort_keys=True)
         return Loaded(
             manifest=manifest,
             targets=targets,

@@ -60,6 +60,16 @@ class RowState:
         return self.phase not in TERMINAL
 
     @property
+    def took(self) -> float | None:
+        """Seconds from the attempt that was accepted to the end of a changed row: what was waited before it is no part.
+
+        None for a row that was never sent, and for one with a reply that was lost: that took as long as the doubt.
+        """
+        if self.phase is not Phase.CHANGED or self.last_armed is None or self.finished_at is None:
+            return None
+        return None if self.doubted is not None else round(self.finished_at - self.last_armed, 3)
+
+    @property
     def is_armed(self) -> bool:
         """An attempt goes out, or went out and nobody wrote down what came of it."""
         return self.phase in _ARMED
@@ -188,5 +198,7 @@ def _of_wave(mark: Mark) -> dict[str, Any]:
             return {"pauses_over": mark.wave}
         case MarkType.WAVE_OPENED:
             return {"opened": mark.wave}
+        case MarkType.CHECKED if mark.exit_code != 0:
+            return {"stopped_by": StoppedBy.CHECK}
         case _:
             return {}

@@ -159,17 +159,25 @@ def _limit(share: int | str, rows: int) -> int:
 
 
 def _wave_after_wave(world: World, _: Sequence[Known]) -> Iterator[str]:
-    """Nothing of a wave is armed before every row of the ones before has its final outcome."""
+    """Nothing of a wave is armed before every row of the ones before has its final outcome, nor when the budget of one
+    was spent, until an operator says so.
+    """
     for run, rows in world.states().items():
         waves = {row.seq: row.wave or 0 for row, _ in rows if row.will_send}
         to_come = {wave: {seq for seq, its in waves.items() if its == wave} for wave in sorted(set(waves.values()))}
-        for _n, seq, phase in world.steps(run):
+        left = {wave: _limit(world.schedule.max_failures or 10**6, len(seqs)) for wave, seqs in to_come.items()}
+        for n, seq, phase in world.steps(run):
             if phase in TERMINAL:
                 to_come[waves[seq]].discard(seq)
+                left[waves[seq]] -= phase in {Phase.FAILED, Phase.UNRESOLVED}
             elif phase in {Phase.ARMED, Phase.REARMED}:
-                early = [wave for wave, left in to_come.items() if wave < waves[seq] and left]
+                earlier = [wave for wave in to_come if wave < waves[seq]]
+                early = [wave for wave in earlier if to_come[wave]]
                 if early:
                     yield f"{run}: row {seq} of wave {waves[seq]} was armed, and wave {early[0]} had not ended"
+                spent = [wave for wave in earlier if left[wave] <= 0 and n <= world.reset.get(run, n)]
+                if spent:
+                    yield f"{run}: row {seq} of wave {waves[seq]} was armed, and the budget of wave {spent[0]} was spent"
 
 
 def _inside_the_window(world: World, _: Sequence[Known]) -> Iterator[str]:

@@ -1,12 +1,13 @@
 """What another process saw long ago is seen again before the first attempt."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_support import REFUSED, STOPPED, Desk, World, row
+from engine_support import BUSY, OK, REFUSED, STOPPED, Desk, World, row
 
 from batchmod.engine.budget import Budget
 from batchmod.engine.driver import drive
@@ -25,14 +26,14 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
 
 
 async def go(
-    desk: Desk, world: World, *, age: float | None = OLD, kind: Kind = Kind.ATTRIBUTES, **more: Any
+    desk: Desk, world: World, *, age: float = OLD, kind: Kind = Kind.ATTRIBUTES, run_id: str = "a", **more: Any
 ) -> RowState:
     one = row(kind)
-    await desk.begin("a", [one])
-    at = None if age is None else desk.clock.wall() - age
-    context = replace(desk.context(world, "a", **more), observed_at=at)
+    await desk.begin(run_id, [one])
+    at = desk.clock.wall() - age
+    context = replace(desk.context(world, run_id, **more), observed_at=at)
     state = await drive(context, one, RowState(phase=Phase.PLANNED), parked=lambda: None)
-    ((_, kept),) = desk.journal.states("a")
+    ((_, kept),) = desk.journal.states(run_id)
     assert kept == state
     return state
 
@@ -43,11 +44,10 @@ async def test_as_the_plan_saw_it_it_is_sent(desk: Desk) -> None:
     assert len(world.sent) == 1
 
 
-@pytest.mark.parametrize("age", [None, 299.0])
-async def test_what_was_just_seen_is_not_looked_at_again(desk: Desk, age: float | None) -> None:
+@pytest.mark.parametrize("age", [-inf, 299.0])
+async def test_what_was_just_seen_is_not_looked_at_again(desk: Desk, age: float) -> None:
     """Somebody else's rename is then seen by nobody: the first read is the one after the change."""
     world = World(values=[{"name": "theirs"}, {"name": "new"}])
-    assert len(world.sent) == 0
     await go(desk, world, age=age)
     assert len(world.sent) == 1
 
@@ -86,6 +86,23 @@ async def test_a_look_that_stops_the_account(desk: Desk) -> None:
     world = World(statuses=[STOPPED])
     assert (await go(desk, world)).phase is Phase.NOT_STARTED
     assert world.sent == []
+
+
+async def test_what_moved_while_somebody_elses_task_ran_is_not_overwritten(desk: Desk) -> None:
+    """Every attempt was refused, so it is failed as the last one was; what was seen a moment ago is not read again."""
+    world = World(replies=[BUSY, OK], values=[{"name": "old"}, {"name": "new"}])
+    state = await go(desk, world)
+    assert (state.phase, len(world.sent), len(world.values)) == (Phase.CHANGED, 2, 1)
+    world = World(replies=[BUSY, OK], values=[{"name": "old"}, {"name": "theirs"}])
+    desk.clock = replace(desk.clock, wall=_leaping(desk.clock.wall, world))
+    state = await go(desk, world, run_id="b")
+    assert (state.phase, state.code, len(world.sent)) == (Phase.FAILED, "TaskExists", 1)
+    assert state.detail == "since the plan was made, name 'old' became 'theirs'"
+
+
+def _leaping(wall: Callable[[], float], world: World) -> Callable[[], float]:
+    """A clock that is ten minutes ahead once something was sent: somebody else's task took that long."""
+    return lambda: wall() + 600.0 * bool(world.sent)
 
 
 async def test_a_password_has_nothing_to_look_at(desk: Desk) -> None:
