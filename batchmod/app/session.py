@@ -102,6 +102,8 @@ def find_run(journal: SqliteJournal, wanted: str | None) -> Run:
         raise UsageError("there are no runs in this state directory; another one is named with --state")
     if wanted is None:
         return runs[-1]
+    if not wanted:
+        raise UsageError("an empty text names no run; `batchmod runs` lists them")
     exact = [run for run in runs if run.id == wanted] or [run for run in runs if run.name == wanted][-1:]
     found = exact or [run for run in runs if run.id.startswith(wanted)]
     if not found:

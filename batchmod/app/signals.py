@@ -53,6 +53,7 @@ class Signals:
 def on_signals(halt: Halt, drain: float) -> Iterator[Signals]:
     """Signals are taken as Signals says, for as long as the block."""
     loop, signals = asyncio.get_running_loop(), Signals(halt, drain)
+    before = {number: signal.getsignal(number) for number in CAUGHT}
     for number in CAUGHT:
         loop.add_signal_handler(number, signals.receive)
     try:
@@ -60,6 +61,7 @@ def on_signals(halt: Halt, drain: float) -> Iterator[Signals]:
     finally:
         for number in CAUGHT:
             loop.remove_signal_handler(number)
+            signal.signal(number, before[number])
 
 
 @contextmanager

@@ -115,4 +115,5 @@ class Gate:
                 self.halt.stop(StoppedBy.CHECK)
                 return
         self.halt.check()
-        await self._say(MarkType.WAVE_OPENED, wave)
+        if not self.halt.paused:  # after a pause it is run again: what it said is old by then
+            await self._say(MarkType.WAVE_OPENED, wave)

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,7 +14,7 @@ import click
 from batchmod.app.memory import keep_memory_in
 from batchmod.app.speech import insist, let_go, speak
 from batchmod.cli.bugs import report, watch
-from batchmod.cli.commands import cli
+from batchmod.cli.commands import Interrupted, cli
 from batchmod.errors import BatchmodError, HeldError, ReportError, UsageError
 from batchmod.model.exits import BUG, DONE, HELD, INTERRUPTED, REFUSED, REPORT
 from batchmod.report.jsonlog import Level
@@ -37,12 +38,13 @@ def _code(argv: Sequence[str] | None) -> int:
     speak(json=json)
     try:
         if argv is None:
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # as SIGINT, from the first moment on
             keep_memory_in()
         code = cli.main(args=list(argv) if argv is not None else None, prog_name="batchmod", standalone_mode=False)
     except click.ClickException as error:
         _misused(error, json=json)
         return REFUSED
-    except (click.Abort, KeyboardInterrupt, asyncio.CancelledError):
+    except (click.Abort, Interrupted, KeyboardInterrupt, asyncio.CancelledError):
         return INTERRUPTED
     except BatchmodError as error:
         code = _code_of(error)

@@ -15,7 +15,21 @@ from batchmod.model.exits import MEANINGS
 EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in sorted(MEANINGS.items())) + "."
 
 
-@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+class Interrupted(BaseException):
+    """A signal came while no command had taken charge of signals: nothing is sent then."""
+
+
+class Commands(click.Group):
+    """Interrupted as it is: click would print an empty line for it."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted from None
+
+
+@click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="batchmod", message="%(prog)s %(version)s")
 def cli() -> None:
     """Changes whole fleets of ApsaraDB for Redis / Tair instances: names, passwords, release protection, TDE."""

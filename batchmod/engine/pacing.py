@@ -50,7 +50,7 @@ class Pacer:
         self._not_before = self._changed = clock.now()
         self._gate = Throttler(rate_limit=1, period=1.0, retry_interval=POLL)
         self._grants: deque[float] = deque()
-        self._past: deque[float] = deque(maxlen=min(rate.calls, PAST))  # as many as one window may hold
+        self._past: deque[float] = deque(maxlen=PAST)
         self._set(self._ceiling)
 
     @property
@@ -73,7 +73,6 @@ class Pacer:
         self._quota = quota
         self._ceiling = quota.per_second * SHARE
         self._set(self._ceiling if free else self._rate)
-        self._past = deque(self._past, maxlen=min(quota.calls, PAST))
         if self._past:  # batches of the two rates must not add up
             self._not_before = max(self._not_before, self._past[-1] + before + self._gate.period)
 
@@ -101,8 +100,8 @@ class Pacer:
                 self._set(self._rate * GROW)
             full = self._grants and len(self._grants) == self._grants.maxlen
             due = self._grants[0] + self._gate.period - POLL if full else now
-            if len(self._past) == self._quota.calls:
-                due = max(due, self._past[0] + self._quota.period)
+            if len(self._past) >= self._quota.calls:
+                due = max(due, self._past[-self._quota.calls] + self._quota.period)
             pause = max(due, self._not_before) - now
             await self._wait(min(pause, NAP))
             if pause <= 0:

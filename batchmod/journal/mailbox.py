@@ -56,8 +56,8 @@ class Mailbox:
         except FileNotFoundError as error:
             raise UsageError(f"run {to.run} listens to nobody yet: try again in a moment") from error
         except OSError as error:
-            where = f"{self.path}: a request cannot be written there: {error.strerror}"
-            raise UsageError(f"{where}; be the user that runs run {to.run}") from error
+            who = f"; be the user that runs run {to.run}" if isinstance(error, PermissionError) else ""
+            raise UsageError(f"{self.path}: a request cannot be written there: {error.strerror}{who}") from error
         return ticket
 
     def answer(self, ticket: str) -> Answer | None:

@@ -1,10 +1,11 @@
 """While a run is paused nothing new is sent, what is open settles on, and what is seen again decides afterwards."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from engine_support import LOST, Desk, World, phases, row
+from engine_support import BUSY, LIMITS, LOST, OK, Desk, World, phases, row
 
 from batchmod.engine.halt import Halt, HaltedError, PausedError
 from batchmod.engine.walk import Walk
@@ -106,3 +107,19 @@ def test_no_deadline_counts_a_pause() -> None:
     walk = Walk(row=row(), state=RowState(phase=Phase.WAITING), parked=lambda: None, busy_since=5.0)
     walk.put_off(2.5)
     assert (walk.busy_since, walk.open_since) == (7.5, None)
+
+
+async def test_a_pause_puts_off_the_deadline_of_a_busy_instance(tmp_path: Path) -> None:
+    """The pause is longer than the row may wait; it is sent after it."""
+    desk, halt = Desk.at(tmp_path), Halt()
+    world = World(replies=[BUSY, OK], statuses=["Changing", "Normal"])
+
+    def pause() -> None:
+        world.before_look = lambda: None
+        halt.pause()
+        asyncio.get_running_loop().call_later(1.5, halt.go_on)
+
+    world.before_look = pause
+    state = await desk.go(world, halt=halt, limits=replace(LIMITS, busy_timeout=1.2))
+    assert (state.phase, len(world.sent)) == (Phase.CHANGED, 2)
+    await desk.store.close()
