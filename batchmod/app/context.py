@@ -73,6 +73,10 @@ def make_context(
         notify=notify,
         ended=ended_in(journal, unfinished),
         trouble=trouble,
+        groups=groups,
+        opening=opening,
+        counts_changes=manifest.limits.changing is not None or manifest.rollout.not_with is not None,
+        observed_at=observed_at,
         is_young=young_in(manifest, session.store, journal, now=run.began_before(clock.wall())),
     )
 

@@ -15,7 +15,7 @@ from batchmod.app.session import Session
 from batchmod.app.signals import Signals
 from batchmod.app.watching import Watching
 from batchmod.app.waves import Gate
-from batchmod.app.windows import opening_of, tell_too_short
+from batchmod.app.windows import opening_of, tell_next, tell_too_short
 from batchmod.engine.clock import Clock
 from batchmod.engine.context import Context
 from batchmod.engine.driver import give_up, set_free
@@ -58,7 +58,8 @@ class Driving:
         waves = sorted({row.wave or 1 for row, state in known if state.is_open})
         if not waves:
             return
-        opening = opening_of(self.manifest, self.session.journal, self.clock)
+        opening = opening_of(self.manifest, self.session.journal.recent_seconds, self.clock)
+        tell_too_short(self.manifest, opening, {row.kind for row, state in known if state.is_open}, self.clock.wall())
         context = self._context(known, opening)
         async with _beside(until_closed(opening, self.halt)):
             for wave in waves:
@@ -71,9 +72,8 @@ class Driving:
                 if self.session.journal.open_rows(self.run.id) > to_come:
                     if opening.refused:
                         self.halt.stop(StoppedBy.WINDOW)
-                        tell_too_short(
-                            self.manifest, opening, {row.kind for row, _ in known if row.will_send}, self.clock
-                        )
+                    if self.halt.reason is StoppedBy.WINDOW:
+                        tell_next(self.manifest, self.clock.wall())
                     return
                 if to_come:
                     known = list(self.session.journal.states(self.run.id))

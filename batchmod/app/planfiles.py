@@ -3,10 +3,12 @@
 import hmac
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from batchmod.app.chosen import password_change
 from batchmod.app.options import Options
+from batchmod.app.session import state_of
 from batchmod.app.speech import insist
 from batchmod.dbfile import is_there
 from batchmod.errors import ReportError, UsageError
@@ -21,8 +23,13 @@ from batchmod.secrets.embedded import EmbeddedStore
 from batchmod.secrets.schema import FILE
 
 
-def check_output(output: Path, manifest: Path) -> None:
-    """A plan can be written there, and the manifest is not what would be replaced. Raises UsageError, else."""
+def check_output(output: Path, manifest: Path, options: Options) -> None:
+    """A plan can be written there, and nothing but a plan is replaced. Raises UsageError, else."""
+    place, ours = output.resolve(), [state_of(options, manifest).resolve()]
+    with suppress(UsageError):  # without a HOME there is no key to be replaced
+        ours.append(key_path(options.environ).resolve())
+    if any(place.is_relative_to(each) for each in ours):
+        raise UsageError(f"{output}: batchmod keeps its own files there: name another file for the plan")
     if output.is_symlink() or (output.exists() and not output.is_file()):  # the plan would take the link's own place
         raise UsageError(f"{output}: not a regular file: name one for the plan, or use --format json and stdout")
     if output.exists() and output.stat().st_size and not is_plan_file(output):

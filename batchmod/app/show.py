@@ -43,7 +43,7 @@ async def plan(manifest_path: Path, options: Options, *, form: str, output: Path
     if is_plan_file(manifest_path):
         raise UsageError(f"{manifest_path}: a plan already: `batchmod run` applies it")
     if output is not None:
-        check_output(output, manifest_path)
+        check_output(output, manifest_path, options)
     loaded = load(manifest_path)
     check_fence(loaded.manifest, set().union(*regions_of(loaded).values()), options.endpoint)
     file = await _plan_file(loaded, options, state_of(options, manifest_path), keep=output is not None)

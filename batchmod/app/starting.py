@@ -2,12 +2,16 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 from batchmod.app.chosen import chosen_password, is_at_hand, password_change
 from batchmod.app.speech import emit, say
+from batchmod.app.windows import tell_too_short
+from batchmod.engine.opening import Opening
 from batchmod.errors import UsageError
 from batchmod.model.loading import load
+from batchmod.model.planstart import is_plan_file
 from batchmod.model.schema import json_schema
 from batchmod.model.starter import STARTER
 
@@ -41,7 +45,10 @@ def validate(manifest_path: Path) -> None:
 
     A chosen password is checked if it is at hand: a manifest may be validated where its secrets are not.
     """
+    if is_plan_file(manifest_path):
+        raise UsageError(f"{manifest_path}: a plan, and no manifest: `batchmod run` applies it")
     loaded = load(manifest_path)
+    tell_too_short(loaded.manifest, Opening(), [change.kind for change in loaded.manifest.changes], time.time())
     change = password_change(loaded.manifest)
     if is_at_hand(change, os.environ, loaded.directory):
         chosen_password(change, os.environ, loaded.directory, place=loaded.password_place)

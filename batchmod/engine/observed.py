@@ -1,6 +1,7 @@
 """What the plan saw may be long ago: it is read again before an attempt, where that can be done."""
 
 from collections.abc import Mapping
+from math import inf
 
 from batchmod.engine.asking import ask
 from batchmod.engine.context import Context
@@ -12,6 +13,7 @@ from batchmod.errors import CallError
 from batchmod.model.events import Kind, Phase
 from batchmod.model.plan import Value, Values
 
+AHEAD = 120.0  # seconds: two clocks may each be 60 s off the service's, in opposite directions
 FRESH = 300.0  # seconds that an observation is taken for what is so
 SINCE = "somebody else has encrypted the instance since the plan was made"
 GONE = Learnt(seen=Seen.GONE, code=NOT_FOUND, message="the instance is not there any more: the plan saw it")
@@ -34,7 +36,8 @@ async def observed_again(context: Context, walk: Walk) -> Learnt | None:
 
 
 def _is_old(context: Context, walk: Walk) -> bool:
-    return context.clock.wall() - max(context.observed_at, walk.observed_at) > FRESH
+    age = context.clock.wall() - max(context.observed_at, walk.observed_at)
+    return age > FRESH or -inf < age < -AHEAD  # a moment that is still to come tells nothing
 
 
 async def _tde(context: Context, walk: Walk) -> Learnt | None:

@@ -13,6 +13,7 @@ from batchmod.engine.watcher import Sight
 from batchmod.errors import CallError, StoreConflict, Verdict
 from batchmod.model.events import BY_LOGIN, Kind, Proof
 
+BY_SIGHT = frozenset({Proof.ACCEPTED, Proof.SETTLED})  # no read or login tells that the change is over
 MAYBE = "it may or may not have been applied"
 
 
@@ -47,12 +48,15 @@ async def watching(context: Context, walk: Walk) -> Learnt | None:
 async def settling(context: Context, walk: Walk) -> Learnt | None:
     """An attempt was accepted: wait until the instance has settled as the proof asks."""
     password = walk.row.kind is Kind.PASSWORD
-    if password and context.level is Proof.ACCEPTED:
+    accepted = password and context.level is Proof.ACCEPTED
+    if accepted and not context.counts_changes:
         return Learnt(seen=Seen.NORMAL)
     sight = await _look(context, walk)
+    if accepted and isinstance(sight, Learnt):
+        return Learnt(seen=Seen.NORMAL)  # the proof asked for was there all the time
     if sight is None or isinstance(sight, Learnt):
         return sight
-    if password and context.level is Proof.SETTLED and not _is_quiet(context, walk):
+    if password and context.level in BY_SIGHT and not _is_quiet(context, walk):
         return None
     walk.sight = sight
     return Learnt(seen=Seen.NORMAL)

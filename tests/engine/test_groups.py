@@ -9,11 +9,12 @@ import pytest
 from engine_support import BUSY, OK, Desk, World, row
 
 from batchmod.engine.budget import Budget
+from batchmod.engine.driver import drive
 from batchmod.engine.groups import Groups
 from batchmod.engine.halt import Halt, HaltedError
 from batchmod.engine.runner import run_all
 from batchmod.engine.watcher import Sight
-from batchmod.model.events import Phase
+from batchmod.model.events import Kind, Phase, Proof
 from batchmod.model.plan import PlannedRow
 from batchmod.model.record import RowState
 
@@ -88,6 +89,25 @@ async def test_a_busy_instance_gives_its_turn_away(desk: Desk) -> None:
     states = [state for _, state in desk.journal.states("a")]
     assert [state.phase for state in states] == [Phase.CHANGED] * 2
     assert (states[1].finished_at or 0) < (states[0].finished_at or 0)
+
+
+@pytest.mark.parametrize(("statuses", "looks"), [(["Changing", "Changing", "Normal"], 3), ([None], 1), (["Normal"], 2)])
+async def test_a_place_is_held_until_the_change_is_over_whatever_the_proof(
+    desk: Desk, statuses: list[str | None], looks: int
+) -> None:
+    """An answer is all that `accepted` asks for; the instance is in change all the same, as long as that can be seen."""
+    world, seen = World(statuses=list(statuses)), []
+    world.before_look = lambda: seen.append(1)
+    one = row(Kind.PASSWORD)
+    await desk.begin("a", [one])
+    context = replace(desk.context(world, "a", level=Proof.ACCEPTED), counts_changes=True)
+    state = await drive(context, one, RowState(phase=Phase.PLANNED), parked=lambda: None)
+    assert (state.phase, state.proof, len(world.sent)) == (Phase.CHANGED, Proof.ACCEPTED, 1)
+    assert len(seen) >= looks
+    state = await desk.go(
+        World(before_look=lambda: pytest.fail("looked for nothing")), one, run_id="b", level=Proof.ACCEPTED
+    )
+    assert state.phase is Phase.CHANGED
 
 
 async def test_a_stop_ends_the_waits_and_rows_in_doubt_hold_their_turn(desk: Desk) -> None:
