@@ -122,7 +122,7 @@ from alibabacloud_credentials.provider import DefaultCredentialsProvider
 
 vendor = [type(link).__name__ for link in vars(DefaultCredentialsProvider())["_DefaultCredentialsProvider__providers_chain"]]
 ours = [place.source() for place in chain(os.environ)]
-print(["EnvironmentVariableCredentialsProvider", *(one._make.func.__name__ for one in ours[1:])] == vendor, vendor)
+print(["EnvironmentVariableCredentialsProvider", *(one._make.func.__name__ for one in ours[1:])] == vendor, vendor, flush=True)
 os._exit(0)  # the vendor's chain has started a thread
 """
 
