@@ -3,6 +3,7 @@
 from batchmod.engine.context import Context
 from batchmod.engine.leftovers import held_by
 from batchmod.engine.machine import Seen
+from batchmod.engine.observed import observed_again
 from batchmod.engine.sending import not_normal, preflight, send
 from batchmod.engine.walk import Learnt, Walk
 from batchmod.errors import StoreConflict
@@ -35,6 +36,9 @@ async def _escrow(context: Context, walk: Walk) -> Learnt:
     """Nothing is escrowed for an instance that cannot be proved, if that can be told yet."""
     context.halt.check()
     context.opening.check(walk.row.kind, in_doubt=False)
+    gone = await observed_again(context, walk)
+    if gone is not None:
+        return gone
     unprovable = await preflight(context, walk) if walk.row.status is None else None
     if unprovable is not None:
         return unprovable

@@ -59,7 +59,7 @@ TABLE: Final[Mapping[Phase, Mapping[Seen, Phase]]] = {
         Seen.GONE: Phase.FAILED,
         Seen.ESCROWED: Phase.ESCROWED,
     },
-    Phase.ESCROWED: _BEFORE,
+    Phase.ESCROWED: {**_BEFORE, Seen.GONE: Phase.FAILED},
     Phase.ARMED: {
         Seen.SAID_AGAIN: Phase.ARMED,
         Seen.ACCEPTED: Phase.SETTLING,

@@ -22,7 +22,7 @@ GONE = Learnt(seen=Seen.GONE, code=NOT_FOUND, message="the instance is not there
 async def observed_again(context: Context, walk: Walk) -> Learnt | None:
     """None when the row may be sent, for all that can be seen; else what it ends with. Raises nothing of the service's.
 
-    A row in doubt was looked at already; a password cannot be read.
+    A row in doubt was looked at already. A password cannot be read: only whether its instance is there.
     """
     if walk.state.phase is Phase.IN_DOUBT:
         return None
@@ -31,6 +31,8 @@ async def observed_again(context: Context, walk: Walk) -> Learnt | None:
             return await _tde(context, walk)
         case Kind.ATTRIBUTES if _is_old(context, walk):
             return await _attributes(context, walk)
+        case Kind.PASSWORD if _is_old(context, walk):
+            return await _password(context, walk)
         case _:
             return None
 
@@ -65,6 +67,14 @@ async def _attributes(context: Context, walk: Walk) -> Learnt | None:
     if moved:
         return _moved(walk, Seen.INELIGIBLE, f"since the plan was made, {_told(moved, walk.row.before, now)}")
     return None
+
+
+async def _password(context: Context, walk: Walk) -> Learnt | None:
+    now = await _read(context, walk)
+    if isinstance(now, Learnt):
+        return now
+    walk.observed_at = context.clock.wall()
+    return GONE if now is None else None
 
 
 def _moved(walk: Walk, seen: Seen, detail: str) -> Learnt:

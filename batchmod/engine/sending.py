@@ -72,7 +72,7 @@ async def _hindered(context: Context, walk: Walk) -> Learnt | None:
     if held is not None:
         return Learnt(seen=Seen.INELIGIBLE, detail=held)
     context.opening.check(walk.row.kind, in_doubt=in_doubt)
-    return await preflight(context, walk) or await observed_again(context, walk)
+    return await observed_again(context, walk) or await preflight(context, walk)
 
 
 async def _paused(context: Context, walk: Walk) -> None:

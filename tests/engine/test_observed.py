@@ -14,6 +14,7 @@ from batchmod.engine.driver import drive
 from batchmod.engine.halt import Halt
 from batchmod.model.events import Kind, Phase, StoppedBy
 from batchmod.model.record import RowState
+from batchmod.model.secret import Secret
 
 OLD = 301.0  # seconds
 
@@ -105,8 +106,23 @@ def _leaping(wall: Callable[[], float], world: World) -> Callable[[], float]:
     return lambda: wall() + 600.0 * bool(world.sent)
 
 
-async def test_a_password_has_nothing_to_look_at(desk: Desk) -> None:
-    """It goes out; an instance that is not there any more refuses it."""
+async def test_a_password_cannot_be_seen_but_its_instance_can(desk: Desk) -> None:
+    """There: it goes out. Gone: failed before any way to it is tried, nothing escrowed, nothing sent."""
     world = World()
     assert (await go(desk, world, kind=Kind.PASSWORD)).phase is Phase.CHANGED
     assert len(world.sent) == 1
+    world = World(statuses=[None], preflight_says="no route")
+    state = await go(desk, world, kind=Kind.PASSWORD, run_id="b")
+    assert (state.phase, state.code, world.sent) == (Phase.FAILED, "InvalidInstanceId.NotFound", [])
+    assert await desk.store.pending(row(Kind.PASSWORD).key) is None
+
+
+async def test_an_escrowed_password_of_an_instance_that_vanished_is_let_go(desk: Desk) -> None:
+    """Taken up by a later process: it was never sent, and is not pending any more."""
+    one = row(Kind.PASSWORD)
+    await desk.begin("a", [one])
+    made = await desk.store.escrow(one.key, login="r-1", secret=Secret("Passw0rd-a"), run_id="a")
+    state = RowState(phase=Phase.ESCROWED, generation=made.generation)
+    context = replace(desk.context(World(statuses=[None]), "a"), observed_at=desk.clock.wall() - OLD)
+    assert (await drive(context, one, state, parked=lambda: None)).phase is Phase.FAILED
+    assert [stage for stage, _ in await desk.stages(one)] == ["candidate"]
