@@ -75,7 +75,6 @@ def make_context(
         trouble=trouble,
         groups=groups,
         opening=opening,
-        counts_changes=manifest.limits.changing is not None or manifest.rollout.not_with is not None,
         observed_at=observed_at,
         is_young=young_in(manifest, session.store, journal, now=run.began_before(clock.wall())),
     )

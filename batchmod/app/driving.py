@@ -1,7 +1,7 @@
 """A run's rows driven to their ends, wave after wave. What became of it is written down elsewhere."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from math import inf
@@ -61,22 +61,25 @@ class Driving:
         opening = opening_of(self.manifest, self.session.journal.recent_seconds, self.clock)
         tell_too_short(self.manifest, opening, {row.kind for row, state in known if state.is_open}, self.clock.wall())
         context = self._context(known, opening)
-        async with _beside(until_closed(opening, self.halt)):
-            for wave in waves:
-                if wave > self.run.opened and is_spent_before(self.manifest, self.run, known, wave):
-                    self.halt.stop(StoppedBy.MAX_FAILURES)
-                if not await self._gate(known, opening).passed(wave):
-                    return
-                await self._drive_wave(context, known, wave)
-                to_come = sum(state.is_open and (row.wave or 1) > wave for row, state in known)
-                if self.session.journal.open_rows(self.run.id) > to_come:
-                    if opening.refused:
-                        self.halt.stop(StoppedBy.WINDOW)
-                    if self.halt.reason is StoppedBy.WINDOW:
-                        tell_next(self.manifest, self.clock.wall())
-                    return
-                if to_come:
-                    known = list(self.session.journal.states(self.run.id))
+        async with listening(self.session.state, self._controls(context)), _beside(until_closed(opening, self.halt)):
+            await self._drive_waves(context, known, waves)
+        if self.halt.reason is StoppedBy.WINDOW:
+            tell_next(self.manifest, self.clock.wall())
+
+    async def _drive_waves(self, context: Context, known: Known, waves: Sequence[int]) -> None:
+        for wave in waves:
+            if wave > self.run.opened and is_spent_before(self.manifest, self.run, known, wave):
+                self.halt.stop(StoppedBy.MAX_FAILURES)
+            if not await self._gate(known, context.opening).passed(wave):
+                return
+            await self._drive_wave(context, known, wave)
+            to_come = sum(state.is_open and (row.wave or 1) > wave for row, state in known)
+            if self.session.journal.open_rows(self.run.id) > to_come:
+                if context.opening.refused:
+                    self.halt.stop(StoppedBy.WINDOW)
+                return
+            if to_come:
+                known = list(self.session.journal.states(self.run.id))
 
     async def _drive_wave(self, context: Context, known: Known, wave: int) -> None:
         """The rows of the wave have ended, or were left open by a stop. `known`: all rows, as they stand before it."""

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from batchmod.app.options import Options
-from batchmod.journal.state import StateDir, state_path
+from batchmod.journal.state import VARIABLE, StateDir, state_path
 from batchmod.model.planstart import is_plan_file
 
 
@@ -41,6 +41,7 @@ def claimed(options: Options, *, path: Path | None = None, who: str | None = Non
     state = StateDir(
         path=state_path(option=options.state, environ=options.environ, manifest=path, cwd=Path.cwd()),
     )
-    later = path is not None and is_plan_file(path)
+    named = options.state is not None or bool(options.environ.get(VARIABLE))
+    later = not named and path is not None and is_plan_file(path)
     with nullcontext(False) if later else state.hold_if_used(run_id=who or run_id, now=now) as held:
         yield Claim(run_id=run_id, held=held)

@@ -25,6 +25,17 @@ from batchmod.secrets.schema import FILE
 
 def check_output(output: Path, manifest: Path, options: Options) -> None:
     """A plan can be written there, and nothing but a plan is replaced. Raises UsageError, else."""
+    try:
+        _examine(output, manifest, options)
+        with tempfile.TemporaryFile(dir=output.resolve().parent):
+            pass
+    except OSError as error:
+        raise UsageError(f"{output}: the plan cannot be written: {error.strerror}") from error
+    except RuntimeError as error:  # a circle of links, as Python 3.11 says it
+        raise UsageError(f"{output}: the plan cannot be written: a circle of links") from error
+
+
+def _examine(output: Path, manifest: Path, options: Options) -> None:
     place, ours = output.resolve(), [state_of(options, manifest).resolve()]
     with suppress(UsageError):  # without a HOME there is no key to be replaced
         ours.append(key_path(options.environ).resolve())
@@ -35,11 +46,6 @@ def check_output(output: Path, manifest: Path, options: Options) -> None:
     if output.exists() and output.stat().st_size and not is_plan_file(output):
         what = "the manifest itself" if output.resolve() == manifest.resolve() else "no plan, and is not overwritten"
         raise UsageError(f"{output}: {what}: name another file for the plan")
-    try:
-        with tempfile.TemporaryFile(dir=output.resolve().parent):
-            pass
-    except OSError as error:
-        raise UsageError(f"{output}: the plan cannot be written: {error.strerror}") from error
 
 
 def write_plan_file(file: PlanFile, output: Path) -> None:

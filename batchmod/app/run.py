@@ -24,7 +24,7 @@ from batchmod.errors import UsageError
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.journal.state import StateDir
 from batchmod.model.events import BY_HAND, Outcome, Phase, StoppedBy
-from batchmod.model.exits import DONE, FAILED, RESUMABLE, UNRESOLVED
+from batchmod.model.exits import DONE, FAILED, REPORT, RESUMABLE, UNRESOLVED
 from batchmod.model.record import Run
 
 WHY = {  # a run waits for an operator
@@ -65,6 +65,8 @@ async def _continue(unfinished: Run, job: Job, options: Options, *, held: bool) 
         return code
     first = ClosedFirst(run_id=unfinished.id, exit_code=code)
     then = await _begin(job, replace(options, closed_first=first), claim)
+    if code == REPORT and then in {RESUMABLE, UNRESOLVED, FAILED, DONE}:
+        return code
     return UNRESOLVED if then in {DONE, FAILED} and _left_unresolved(unfinished, job) else then
 
 

@@ -86,7 +86,7 @@ class Gate:
     async def _check(self, wave: int) -> None:
         """What it says holds for what is sent after it: so it waits until something may be sent."""
         await self.halt.unpaused()
-        if self.opening.left <= 0:
+        if self.opening.left <= min(self.opening.estimate(change.kind) for change in self.manifest.changes):
             self.halt.stop(StoppedBy.WINDOW)
             return
         rollout = self.manifest.rollout

@@ -30,8 +30,8 @@ def tell_too_short(manifest: Manifest, opening: Opening, kinds: Iterable[Kind], 
     for kind in sorted(kinds):
         if (seconds := opening.estimate(kind)) >= longest:
             say(
-                f"rollout.window: a change of {kind} may take {duration(seconds)}, and the window is open for "
-                f"{duration(longest)}: none of them ever starts"
+                f"rollout.window: a change of {kind} is expected to take {duration(seconds)}, and the window is open for "
+                f"{duration(longest)} at most: none of them starts"
             )
 
 
@@ -41,4 +41,4 @@ def tell_next(manifest: Manifest, now: float) -> None:
     opening = None if window is None else next_opening(window, now)
     if window is not None and opening is not None:
         at = datetime.fromtimestamp(opening, window.timezone).isoformat(timespec="minutes")
-        say(f"rollout.window: it opens again at {at}; `run --resume` goes on then")
+        say(f"rollout.window: it opens again at {at}")

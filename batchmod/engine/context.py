@@ -62,7 +62,6 @@ class Context:
     trouble: Callable[[Exception], None]  # told of a journal or store that failed
     groups: Groups = field(default_factory=Groups)
     opening: Opening = field(default_factory=Opening)
-    counts_changes: bool = False  # what is in change holds a place that others wait for: to the end, whatever the proof
     observed_at: float = inf  # when the plan read what the rows say; inf: just now
     is_young: Callable[[InstanceKey], Awaitable[str | None]] = never_young  # why a password is not due yet
 

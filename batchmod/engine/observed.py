@@ -16,6 +16,7 @@ from batchmod.model.plan import Value, Values
 AHEAD = 120.0  # seconds: two clocks may each be 60 s off the service's, in opposite directions
 FRESH = 300.0  # seconds that an observation is taken for what is so
 SINCE = "somebody else has encrypted the instance since the plan was made"
+ALREADY = "somebody else has made it so since the plan was made"
 GONE = Learnt(seen=Seen.GONE, code=NOT_FOUND, message="the instance is not there any more: the plan saw it")
 
 
@@ -61,11 +62,11 @@ async def _attributes(context: Context, walk: Walk) -> Learnt | None:
     if now is None:
         return GONE
     walk.observed_at = context.clock.wall()
-    if is_there(walk.row.after, now):
-        return _moved(walk, Seen.ALREADY, "somebody else has made it so since the plan was made")
+    if is_there(walk.row.after, now):  # after a refusal the same value is sent again: that harms nobody
+        return None if walk.state.attempts else Learnt(seen=Seen.ALREADY, detail=ALREADY)
     moved = [name for name, value in walk.row.before.items() if now.get(name) != value]
     if moved:
-        return _moved(walk, Seen.INELIGIBLE, f"since the plan was made, {_told(moved, walk.row.before, now)}")
+        return _moved(walk, f"since the plan was made, {_told(moved, walk.row.before, now)}")
     return None
 
 
@@ -77,11 +78,11 @@ async def _password(context: Context, walk: Walk) -> Learnt | None:
     return GONE if now is None else None
 
 
-def _moved(walk: Walk, seen: Seen, detail: str) -> Learnt:
+def _moved(walk: Walk, detail: str) -> Learnt:
     """Somebody else was there. A row of which every attempt was refused ends as the last one did: something was sent."""
     error = walk.error
     if not walk.state.attempts:
-        return Learnt(seen=seen, detail=detail)
+        return Learnt(seen=Seen.INELIGIBLE, detail=detail)
     return Learnt(
         seen=Seen.REFUSED, code=error.code if error else None, message=error.message if error else None, detail=detail
     )

@@ -16,6 +16,7 @@ from batchmod.model.events import Kind, Phase
 ARMED = frozenset({Phase.ARMED, Phase.REARMED})
 ARMING = {Phase.IN_DOUBT: Seen.CLEARED, Phase.ARMED: Seen.SAID_AGAIN, Phase.REARMED: Seen.SAID_AGAIN}  # else: ARMED
 IN_DOUBT = frozenset({Phase.IN_DOUBT, Phase.REARMED})
+MOMENT = 1.0  # seconds of waiting that change nothing of what was seen
 LOOK_CAP = 30.0  # seconds between two looks at a row that has waited long
 
 
@@ -41,7 +42,9 @@ async def _hindered(context: Context, walk: Walk) -> Learnt | None:
 
 
 async def _go_out(context: Context, walk: Walk) -> Learnt | None:
-    await _reserve(context, walk)
+    moved = await _reserved(context, walk)
+    if moved is not None:
+        return moved
     try:
         request_id = await context.hands[walk.row.lane].send(walk.row, walk.secret, before=lambda: _arm(context, walk))
     except CallError as error:
@@ -115,6 +118,13 @@ def _held(context: Context, walk: Walk) -> str | None:
     if older is None:
         return None
     return held_by(older, walk.row, now=context.clock.wall(), fence=context.limits.fence)
+
+
+async def _reserved(context: Context, walk: Walk) -> Learnt | None:
+    """None when the row has its places; what was seen before a wait for them is seen again, if it is old by then."""
+    began = context.clock.now()
+    await _reserve(context, walk)
+    return await observed_again(context, walk) if context.clock.now() - began > MOMENT else None
 
 
 async def _reserve(context: Context, walk: Walk) -> None:

@@ -3,6 +3,7 @@
 from batchmod.engine.accounts import STOPS
 from batchmod.engine.context import Context
 from batchmod.engine.doubt import Evidence, evidence_of, settle_doubt, watch
+from batchmod.engine.halt import HaltedError
 from batchmod.engine.judging import NORMAL_STATUS, NOT_FOUND
 from batchmod.engine.machine import Seen
 from batchmod.engine.old import NO_OLD, old_secret
@@ -49,11 +50,16 @@ async def settling(context: Context, walk: Walk) -> Learnt | None:
     """An attempt was accepted: wait until the instance has settled as the proof asks."""
     password = walk.row.kind is Kind.PASSWORD
     accepted = password and context.level is Proof.ACCEPTED
-    if accepted and not context.counts_changes:
+    if accepted and context.changing.limit is None and walk.row.group is None:
         return Learnt(seen=Seen.NORMAL)
-    sight = await _look(context, walk)
+    try:
+        sight = await _look(context, walk)
+    except HaltedError:
+        if not accepted:
+            raise
+        return Learnt(seen=Seen.NORMAL)
     if accepted and isinstance(sight, Learnt):
-        return Learnt(seen=Seen.NORMAL)  # the proof asked for was there all the time
+        return Learnt(seen=Seen.NORMAL)  # only its place was held for so long: the proof asked for was there at once
     if sight is None or isinstance(sight, Learnt):
         return sight
     if password and context.level in BY_SIGHT and not _is_quiet(context, walk):

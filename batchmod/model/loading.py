@@ -32,7 +32,7 @@ class Loaded:
     targets: tuple[Target, ...]  # those that are named, in the order written, without the excluded ones
     selectors: tuple[Selector, ...]  # in the order written; what they select is not known yet
     exclusion: Exclusion
-    digest: str  # hex SHA-256 of the normalised manifest and the targets
+    digest: str  # hex SHA-256 of what the manifest says beyond the defaults, and of the targets
     normalised: str  # JSON; two manifests that mean the same are equal in it
     directory: Path  # absolute; what relative paths in the manifest start from
     path: Path
@@ -66,13 +66,15 @@ def load(path: Path) -> Loaded:
             lines = [f"{path}:{line}:{column}: targets: nothing is left to change"]
         if lines or manifest is None:
             raise UsageError(*at_most(lines))
-        normalised = json.dumps(manifest.model_dump(mode="json", by_alias=True, exclude_defaults=True), sort_keys=True)
+        normalised = json.dumps(manifest.model_dump(mode="json", by_alias=True), sort_keys=True)
+        # A key that a later version knows does not make an old manifest another one; what is kept says all of them.
+        said = json.dumps(manifest.model_dump(mode="json", by_alias=True, exclude_defaults=True), sort_keys=True)
         return Loaded(
             manifest=manifest,
             targets=targets,
             selectors=tuple(gathering.selectors),
             exclusion=exclusion,
-            digest=_digest(normalised, targets),
+            digest=_digest(said, targets),
             normalised=normalised,
             directory=path.absolute().parent,
             path=path,
@@ -167,8 +169,8 @@ def _unfit(sound: Sound, targets: Sequence[Target], document: Document, path: Pa
         yield f"{where}: {show_path(place)}: {problem}"
 
 
-def _digest(normalised: str, targets: Iterable[Target]) -> str:
-    sha = hashlib.sha256(normalised.encode())
+def _digest(said: str, targets: Iterable[Target]) -> str:
+    sha = hashlib.sha256(said.encode())
     for target in targets:
         sha.update(json.dumps([target.id, target.region, target.account, sorted(target.vars.items())]).encode())
     return sha.hexdigest()

@@ -63,7 +63,7 @@ class Selection(Section):
 
     @model_validator(mode="after")
     def _something(self) -> "Selection":
-        if not self.model_fields_set - {"allow_empty"}:
+        if not any(value for key, value in self if key != "allow_empty"):
             raise ValueError("says nothing: regions: [cn-hangzhou] alone selects every instance there")
         return self
 

@@ -120,10 +120,11 @@ def next_opening(window: Window, at: float) -> float | None:
 
 
 def length(window: Window, at: float) -> float:
-    """Seconds that the window at `at`, or the next one, is open, whichever is longer."""
-    opening = next_opening(window, at)
-    spans = (span(window, at), None if opening is None else span(window, opening))
-    return max((closing - opening for opening, closing in filter(None, spans)), default=0.0)
+    """The most seconds that it is open without a break, in the two weeks around `at`."""
+    if _never_closes(window):
+        return inf
+    around = _whole(window, _local_day(window, at) - _DAY, days=15)
+    return max((closing - opening for opening, closing in around), default=0.0)
 
 
 def _never_closes(window: Window) -> bool:

@@ -100,7 +100,7 @@ async def test_a_place_is_held_until_the_change_is_over_whatever_the_proof(
     world.before_look = lambda: seen.append(1)
     one = row(Kind.PASSWORD)
     await desk.begin("a", [one])
-    context = replace(desk.context(world, "a", level=Proof.ACCEPTED), counts_changes=True)
+    context = replace(desk.context(world, "a", level=Proof.ACCEPTED), changing=Budget(1))
     state = await drive(context, one, RowState(phase=Phase.PLANNED), parked=lambda: None)
     assert (state.phase, state.proof, len(world.sent)) == (Phase.CHANGED, Proof.ACCEPTED, 1)
     assert len(seen) >= looks
@@ -127,3 +127,13 @@ async def test_a_stop_ends_the_waits_and_rows_in_doubt_hold_their_turn(desk: Des
     turn = groups.of(doubtful)
     assert turn is not None
     assert turn.held == 1
+
+
+async def test_a_run_that_leaves_knows_what_was_accepted(desk: Desk) -> None:
+    """The place was held for the change's sake only: when nothing is waited for any more, the answer is the proof."""
+    halt, one = Halt(), row(Kind.PASSWORD)
+    world = World(statuses=["Changing"], before_look=halt.leave)
+    await desk.begin("a", [one])
+    context = replace(desk.context(world, "a", level=Proof.ACCEPTED, halt=halt), changing=Budget(1))
+    state = await drive(context, one, RowState(phase=Phase.PLANNED), parked=lambda: None)
+    assert (state.phase, state.proof) == (Phase.CHANGED, Proof.ACCEPTED)

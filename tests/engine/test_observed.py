@@ -1,5 +1,6 @@
 """What another process saw long ago is seen again before the first attempt."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from math import inf
@@ -126,3 +127,21 @@ async def test_an_escrowed_password_of_an_instance_that_vanished_is_let_go(desk:
     context = replace(desk.context(World(statuses=[None]), "a"), observed_at=desk.clock.wall() - OLD)
     assert (await drive(context, one, state, parked=lambda: None)).phase is Phase.FAILED
     assert [stage for stage, _ in await desk.stages(one)] == ["candidate"]
+
+
+async def test_what_moved_while_the_row_waited_for_its_place_is_not_overwritten(desk: Desk) -> None:
+    """Seen as the plan had it, then an hour in line for `changing`: seen again before anything is sent."""
+    late = 0.0
+    real = desk.clock
+    desk.clock = replace(real, wall=lambda: real.wall() + late, now=lambda: real.now() + late)
+    world, changing, one = World(values=[{"name": "old"}, {"name": "theirs"}]), Budget(1, held=1), row()
+    await desk.begin("a", [one])
+    context = replace(desk.context(world, "a"), observed_at=real.wall() - OLD, changing=changing)
+    going = asyncio.ensure_future(drive(context, one, RowState(phase=Phase.PLANNED), parked=lambda: None))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert (len(world.values), world.sent) == (1, [])  # looked at, and in line
+    late = 3600.0
+    changing.give_back()
+    state = await going
+    assert (state.phase, world.sent, changing.held) == (Phase.SKIPPED, [], 0)
