@@ -99,7 +99,7 @@ async def _who(name: str, ring: KeyRing, clock: Clock) -> Identity | FailedAccou
         return await identity(ring.client(name))
 
     try:
-        return await ask(asked, attempts=min(ATTEMPTS, retry.attempts), max_delay=retry.max_delay, clock=clock)
+        return await ask(asked, attempts=ATTEMPTS, max_delay=retry.max_delay, clock=clock)
     except CallError as error:
         reason = _told(name, error, ring.manifest)
         return FailedAccount(account=name, code=error.code, reason=reason, passing=error.verdict in PASSING)

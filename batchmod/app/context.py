@@ -149,7 +149,6 @@ def _prover(manifest: Manifest, hands: Mapping[Lane, LaneOf], halt: Halt, clock:
         retry = manifest.retry
         return await ask(
             lambda: hands[row.lane].address(row.instance_id),
-            attempts=retry.attempts,
             max_delay=retry.max_delay,
             clock=clock,
         )

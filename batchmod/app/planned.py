@@ -10,6 +10,7 @@ from batchmod.app.fleet import Fleet
 from batchmod.app.retrying import Retry
 from batchmod.engine.accounts import Accounts
 from batchmod.engine.ages import never_young
+from batchmod.engine.asking import ATTEMPTS
 from batchmod.engine.clock import Clock
 from batchmod.engine.old import NO_OLD, old_secret
 from batchmod.engine.permissions import Document, policy
@@ -83,7 +84,7 @@ async def make_plan(
             lacks_old=lacks_old,
             addresses=level in BY_LOGIN and manifest.proof.address is None,
             accounts=stopped,
-            attempts=manifest.retry.attempts,
+            attempts=ATTEMPTS,
             max_delay=manifest.retry.max_delay,
             clock=clock,
         )

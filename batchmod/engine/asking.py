@@ -9,13 +9,14 @@ from batchmod.engine.retry import ASK_AGAIN, pause_after
 from batchmod.errors import CallError, Verdict
 
 T = TypeVar("T")
+ATTEMPTS = 6  # of a read without any answer; `retry.attempts` counts writes only
 PATIENCE = 70.0  # seconds of being throttled, before there is anything to lose: longer than any published quota period
 
 
 async def ask(
     call: Callable[[], Awaitable[T]],
     *,
-    attempts: int,
+    attempts: int = ATTEMPTS,
     max_delay: float,
     clock: Clock,
     patience: float = PATIENCE,

@@ -104,7 +104,7 @@ async def _read(context: Context, walk: Walk) -> Values | Learnt | None:
 
     limits = context.limits
     try:
-        return await ask(read, attempts=limits.attempts, max_delay=limits.max_delay, clock=context.clock)
+        return await ask(read, max_delay=limits.max_delay, clock=context.clock)
     except CallError as error:
         await context.account_failed(walk, error)
         stopped = context.accounts.stopped(row.account_id)

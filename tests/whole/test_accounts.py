@@ -254,7 +254,7 @@ async def test_a_region_without_an_endpoint(tmp_path: Path) -> None:
             endpoints=endpoints,
             targets=[*b.targets(1), {"id": "r-sim000001", "region": "cn-nowhere-9"}],
             changes=[RENAME],
-            retry={"attempts": 1, "fence": "16m"},
+            retry={"attempts": 1, "max_delay": "100ms", "fence": "16m"},
         )
         result = await b.run("run", str(manifest), "--yes", environ={"BATCHMOD_ENDPOINT": ""})
         one_line(result, "account default, region cn-nowhere-9", "NameNotResolved", "Check the region")

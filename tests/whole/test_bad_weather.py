@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from whole_support import bench, reaches
+from whole_support import RETRY, bench, reaches
 
 RENAME = {"attributes": {"name": "{region}-{id}"}}
 ROTATE = {"password": {"generate": {"length": 24}}}
@@ -311,3 +311,13 @@ async def test_an_empty_endpoint_is_refused(tmp_path: Path) -> None:
             2,
             "--endpoint is empty: leave it out for the vendor's own endpoints",
         )
+
+
+async def test_a_read_is_asked_again_however_few_writes_are_allowed(tmp_path: Path) -> None:
+    """`retry.attempts` is about writes: one bad answer while the plan is made does not refuse the night."""
+    faults = {"scripts": [{"api": "DescribeInstances", "play": ["http_500"]}]}
+    async with bench(tmp_path, instances=2, faults=faults) as b:
+        manifest = b.manifest(targets=b.targets(2), changes=[RENAME], retry={**RETRY, "attempts": 1})
+        result = await b.run("run", str(manifest), "--yes")
+        assert result.code == 0, result.err
+        assert b.outcomes() == {"changed": 2}
