@@ -26,12 +26,21 @@ class Beginning:
     """A new run, from the first call to the last."""
 
     def __init__(
-        self, job: Job, options: Options, reports: Path, run_id: str, clock: Clock, chosen: Secret | None
+        self,
+        job: Job,
+        options: Options,
+        *,
+        reports: Path,
+        run_id: str,
+        began: float,
+        clock: Clock,
+        chosen: Secret | None,
     ) -> None:
         self._job = job
         self._options = options
         self._reports = reports
         self._run_id = run_id
+        self._began = began
         self._clock = clock
         self._chosen = chosen
 
@@ -46,7 +55,7 @@ class Beginning:
                 hold(options, job.state, manifest, run_id=self._run_id, clock=clock, held=held) as session,
             ):
                 refuse(session.journal, job, options)
-                plan, usable = await job.planned(fleet, session, self._chosen, clock)
+                plan, usable = await job.planned(fleet, session, self._chosen, clock, began=self._began)
                 if job.retry is not None and not worth_it(job.retry, plan):
                     return FAILED if plan.accounts_failed else DONE
                 show_plan(plan, options, pace_line(manifest, plan.rows))
@@ -78,7 +87,7 @@ class Beginning:
             manifest_digest=job.manifest_digest,
             manifest=job.normalised,
             directory=str(job.directory),
-            started_at=self._clock.wall(),
+            started_at=self._began,
             password_hmac=store.fingerprint(chosen) if store and chosen else None,
             accounts_failed=tuple((one.account, one.reason) for one in plan.accounts_failed),
             observed_at=plan.observed_at,

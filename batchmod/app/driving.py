@@ -10,6 +10,7 @@ from typing import Any
 
 from batchmod.app.context import budget_of_wave, is_spent_before, make_context
 from batchmod.app.fleet import Fleet
+from batchmod.app.listening import Controls, listening
 from batchmod.app.options import Options
 from batchmod.app.session import Session
 from batchmod.app.signals import Signals
@@ -22,6 +23,7 @@ from batchmod.engine.driver import give_up, set_free
 from batchmod.engine.halt import Halt
 from batchmod.engine.opening import Opening, until_closed
 from batchmod.engine.runner import run_all
+from batchmod.errors import JournalError
 from batchmod.model.events import NO_DOUBT, StoppedBy
 from batchmod.model.manifest import Manifest
 from batchmod.model.notices import WaveOpened
@@ -98,8 +100,9 @@ class Driving:
         journal = self.session.journal
         known = [(row, state) for row, state in journal.states(self.run.id) if state.is_open]
         context = self._context(known, Opening())
-        await self._run_all(context, [(row, state) for row, state in known if state.phase not in NO_DOUBT])
-        if self.signals.received or self.troubles:
+        async with listening(self.session.state, self._controls(context)):
+            await self._run_all(context, [(row, state) for row, state in known if state.phase not in NO_DOUBT])
+        if self.signals.received or self.signals.stopping or self.troubles:
             return
         for row, state in journal.states(self.run.id):
             await give_up(context, row, state)
@@ -122,6 +125,16 @@ class Driving:
             environ=self.options.environ,
             waves=_last_wave(known),
         )
+
+    async def _mark(self, mark: Mark) -> bool:
+        """Whether the journal was told; this process knows it in any case."""
+        self.run = self.run.after(mark)
+        try:
+            await self.session.journal.mark(self.run.id, mark)
+        except JournalError as error:
+            self.trouble(error)
+            return False
+        return True
 
     async def _told(self, mark: Mark) -> None:
         """The journal knows it. Raises JournalError, else."""
@@ -150,6 +163,18 @@ class Driving:
     async def _run_all(self, context: Context, known: Known) -> None:
         watchers = [hands.watcher.run for hands in self.fleet.hands.values()]
         await run_all(context, known, ahead=self.manifest.limits.connections, watchers=watchers)
+
+    def _controls(self, context: Context) -> Controls:
+        return Controls(
+            limits=self.manifest.limits,
+            paces=self.fleet.paces,
+            changing=context.changing,
+            halt=self.halt,
+            signals=self.signals,
+            clock=self.clock,
+            mark=self._mark,
+            notify=self.watching.notify,
+        )
 
     def trouble(self, error: Exception) -> None:
         """Said at the end, once each."""

@@ -4,20 +4,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from batchmod.app.context import make_context
-from batchmod.app.fleet import Fleet
-from batchmod.app.listening import Controls, listening
-from batchmod.app.options import Options
+from batchmod.app.driving import Driving
 from batchmod.app.planned import failure_limit
-from batchmod.app.session import Session, again
-from batchmod.app.signals import Signals
+from batchmod.app.session import again
 from batchmod.app.speech import insist
-from batchmod.app.watching import Watching
-from batchmod.engine.clock import Clock
-from batchmod.engine.context import Context
-from batchmod.engine.driver import give_up, set_free
-from batchmod.engine.halt import Halt
-from batchmod.engine.runner import run_all
 from batchmod.errors import JournalError, ReportError, StoreError
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.model.events import StoppedBy
@@ -86,65 +76,6 @@ class Execution(Driving):
             self.trouble(error)
             self.halt.stop(StoppedBy.STORE)
 
-    async def _drive(self) -> None:
-        known = list(self.session.journal.states(self.run.id))
-        if any(state.is_open for _, state in known):
-            await self._run_all(self._context(known), known)
-
-    async def _drive_doubtful(self) -> None:
-        journal = self.session.journal
-        known = [(row, state) for row, state in journal.states(self.run.id) if state.is_open]
-        context = self._context(known, unlimited=True)
-        await self._run_all(context, [(row, state) for row, state in known if state.phase not in NO_DOUBT])
-        if self.signals.received or self.signals.stopping or self.troubles:
-            return
-        for row, state in journal.states(self.run.id):
-            await give_up(context, row, state)
-        closed = Mark(type=MarkType.CLOSED, at=self.clock.wall())
-        await journal.mark(self.run.id, closed)  # only a run that the journal calls closed lets go of its passwords
-        self.run = self.run.after(closed)
-        for row, state in journal.states(self.run.id):
-            await set_free(context, row, state)
-
-    def _context(self, known: Known, *, unlimited: bool = False) -> Context:
-        context = make_context(
-            session=self.session,
-            hands={**self.fleet.hands, **self.fleet.stopped},
-            run=self.run,
-            manifest=self.manifest,
-            known=known,
-            halt=self.halt,
-            clock=self.clock,
-            chosen=self.chosen,
-            notify=self.watching.notify,
-            trouble=self.trouble,
-            unlimited=unlimited,
-        )
-        for lane, stopped in self.fleet.stopped.items():
-            context.accounts.failed(lane.account_id, stopped.error)
-        return context
-
-    async def _run_all(self, context: Context, known: Known) -> None:
-        watchers = [hands.watcher.run for hands in self.fleet.hands.values()]
-        async with listening(self.session.state, self._controls(context)):
-            await run_all(context, known, ahead=self.manifest.limits.connections, watchers=watchers)
-
-    def _controls(self, context: Context) -> Controls:
-        return Controls(
-            limits=self.manifest.limits,
-            paces=self.fleet.paces,
-            changing=context.changing,
-            halt=self.halt,
-            signals=self.signals,
-            clock=self.clock,
-            mark=self._mark,
-            notify=self.watching.notify,
-        )
-
-    def trouble(self, error: Exception) -> None:
-        """Said at the end, once each."""
-        self.troubles.append(str(error))
-
     async def _finish(self) -> int:
         """The report is on disk and the run's end in the journal; problems of either are said."""
         self.signals.finishing = True
@@ -189,16 +120,6 @@ class Execution(Driving):
         """The run as the journal has it, or as this process knows it when the journal could not be told the end."""
         kept = self.session.journal.run(self.run.id)
         return self.run if kept is None or self.troubles else kept
-
-    async def _mark(self, mark: Mark) -> bool:
-        """Whether the journal was told; this process knows it in any case."""
-        self.run = self.run.after(mark)
-        try:
-            await self.session.journal.mark(self.run.id, mark)
-        except JournalError as error:
-            self.trouble(error)
-            return False
-        return True
 
 
 def write_report_files(journal: SqliteJournal, run: Run, manifest: Manifest, directory: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from batchmod.app.ages import young_in
 from batchmod.app.chosen import chosen_password, password_change
 from batchmod.app.fleet import Fleet, Regions, regions_of
 from batchmod.app.options import Options
@@ -63,11 +64,24 @@ class ManifestJob:
         """The run means the same."""
         return run.manifest_digest == self.manifest_digest
 
-    async def planned(self, fleet: Fleet, session: Session, chosen: Secret | None, clock: Clock) -> tuple[Plan, Fleet]:
-        """The plan of this moment, and the fleet that it is for. Raises UsageError as make_plan does."""
-        skip = self.options.skip_failed_accounts
+    async def planned(
+        self, fleet: Fleet, session: Session, chosen: Secret | None, clock: Clock, *, began: float
+    ) -> tuple[Plan, Fleet]:
+        """The plan of this moment, and the fleet that it is for. Raises UsageError as make_plan does.
+
+        `began` is when this process did: ages are counted to there.
+        """
         store = session.store
-        plan = await make_plan(self.loaded, fleet, store, chosen, clock, skip_failed=skip, retry=self.retry)
+        plan = await make_plan(
+            self.loaded,
+            fleet,
+            store,
+            chosen,
+            clock,
+            skip_failed=self.options.skip_failed_accounts,
+            is_young=young_in(self.manifest, store, session.journal, now=began),
+            retry=self.retry,
+        )
         return plan, fleet
 
 
@@ -117,7 +131,15 @@ class PlanJob:
         """The run applies this very plan."""
         return run.plan_seal == self.seal
 
-    async def planned(self, fleet: Fleet, _: Session, __: Secret | None, ___: Clock) -> tuple[Plan, Fleet]:
+    async def planned(
+        self,
+        fleet: Fleet,
+        _: Session,
+        __: Secret | None,
+        ___: Clock,
+        *,
+        began: float,  # noqa: ARG002  as ManifestJob has it
+    ) -> tuple[Plan, Fleet]:
         """The plan as it was made, and the fleet with the lanes of accounts that are left out meanwhile.
 
         Raises UsageError when an account is another one than it was, or none of those in the plan can be used.

@@ -37,10 +37,12 @@ async def make_plan(
     *,
     skip_failed: bool,
     is_young: IsYoung = never_young,
+    retry: Retry | None = None,
 ) -> Plan:
     """The plan of this moment. Raises UsageError when something cannot be read, or more would change than allowed.
 
     `skip_failed`: accounts that cannot be read are left out of it instead. `is_young` tells why a password stays.
+    `retry`: only these rows are in it.
     """
     manifest, observed_at = loaded.manifest, clock.wall()
 

@@ -19,6 +19,7 @@ from batchmod.app.session import (
 )
 from batchmod.app.signals import on_signals
 from batchmod.app.speech import insist
+from batchmod.app.taking_up import same_accounts, with_stopped
 from batchmod.app.watching import Watching
 from batchmod.engine.clock import Clock
 from batchmod.engine.halt import Halt
@@ -46,6 +47,7 @@ async def resume(wanted: str | None, options: Options, *, held: bool) -> int:
         await _mark_failed(execution)
         if options.reset_budget:
             await reset_budget(execution)
+        await open_gate(execution)
         await execution.take_up(began=began)
         execution.signals.sending = True
         execution.announce(resumed=True)

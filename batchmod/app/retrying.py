@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from batchmod.app.speech import say
+from batchmod.app.speech import insist, say
 from batchmod.journal.store import Journal
 from batchmod.model.events import Kind, Phase
 from batchmod.model.loading import Loaded
@@ -56,7 +56,7 @@ def worth_it(retry: Retry, plan: Plan) -> bool:
     """Whether any row is left to be retried; how many are not in the manifest any more is said."""
     gone = len(retry.rows) - len(plan.rows)
     if not plan.rows:
-        say(f"nothing to retry: no row that failed in run {retry.run_id} is in the manifest any more")
+        insist(f"nothing to retry: no row that failed in run {retry.run_id} is in the manifest any more")
     elif gone:
         say(f"{gone} of {len(retry.rows)} rows that failed in run {retry.run_id} are not in the manifest any more")
     return bool(plan.rows)

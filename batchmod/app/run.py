@@ -16,9 +16,7 @@ from batchmod.app.session import (
     check_report_dir,
     report_dir,
 )
-from batchmod.app.signals import on_signals
 from batchmod.app.speech import insist, say
-from batchmod.app.watching import Watching, show_plan
 from batchmod.engine.clock import Clock
 from batchmod.errors import UsageError
 from batchmod.journal.sqlite import SqliteJournal
@@ -40,24 +38,12 @@ async def run(path: Path, options: Options, claim: Claim) -> int:
     With `resume`, an unfinished run of the name is continued when it means the same, and else closed first.
     """
     job = job_of(path, options)
-    if options.resume:
-        unfinished = unfinished_run(job.state, None, name=job.manifest.name)
-        if unfinished is not None:
-            code = await _continue(unfinished, job, replace(options, state=job.state), held=claim.held)
-            if code is not None:
-                return code
-            options = replace(options, closed_first=unfinished.id)
-    return await _begin(job, options, claim)
-
-
-async def _continue(unfinished: Run, job: Job, options: Options, *, held: bool) -> int | None:
-    """The exit code of the run that was continued, or could not be closed; None when a new one may begin."""
-    assert options.state is not None
+    unfinished = unfinished_run(job.state, None, name=job.manifest.name) if options.resume else None
+    if unfinished is None:
+        return await _begin(job, options, claim)
+    reached = replace(options, state=job.state)
     if unfinished.stopped_by in BY_HAND:
-        reset = " --reset-budget" if unfinished.stopped_by is StoppedBy.MAX_FAILURES else ""
-        command = again(f"resume {unfinished.id}{reset}", options.state, options)
-        insist(f"run {unfinished.id} {WHY[unfinished.stopped_by]}: only `{command}` continues it")
-        return RESUMABLE
+        return _waits(unfinished, job.state, reached)
     if job.is_of(unfinished):
         return await resume(unfinished.id, reached, held=claim.held)
     code = await _close(unfinished, job, reached, held=claim.held)
@@ -100,8 +86,7 @@ async def _close(unfinished: Run, job: Job, options: Options, *, held: bool) -> 
         refuse_applied(journal, job)  # else the other run would be given up for nothing
     what = "manifest" if isinstance(job, ManifestJob) else "plan"
     say(f"the {what} is another than run {unfinished.id}'s: that run is settled and closed first")
-    code = await abandon(unfinished.id, replace(options, closing=True), held=held)
-    return RESUMABLE if code == RESUMABLE else None
+    return await abandon(unfinished.id, replace(options, closing=True), held=held)
 
 
 async def _begin(job: Job, options: Options, claim: Claim) -> int:
@@ -132,10 +117,10 @@ def _retrying(journal: SqliteJournal, job: ManifestJob) -> ManifestJob | None:
     if retry is None:
         raise UsageError(f"--retry failed: there is no run of {job.manifest.name} in {job.state}")
     if not retry.rows:
-        say(f"nothing to retry: no row of run {retry.run_id} ended failed")
+        insist(f"nothing to retry: no row of run {retry.run_id} ended failed")
         return None
     loaded = retry.narrowed(job.loaded)
     if not loaded.targets and not loaded.selectors:
-        say(f"nothing to retry: no row that failed in run {retry.run_id} is in the manifest any more")
+        insist(f"nothing to retry: no row that failed in run {retry.run_id} is in the manifest any more")
         return None
     return replace(job, loaded=loaded, retry=retry)

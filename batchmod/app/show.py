@@ -1,8 +1,8 @@
 """The commands that only read: `plan`, `runs`, `report`."""
 
 import shlex
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 
 from batchmod.app.ages import IsYoung, young_in
@@ -63,13 +63,13 @@ def _show(plan: Plan, manifest: Manifest) -> None:
     pace = pace_line(manifest, plan.rows)
     if pace is not None:
         say(pace)
-    insist(f"a run would change {instances_to_change(made.rows)} instances; digest {made.digest[:16]}")
-    return code
+    insist(f"a run would change {instances_to_change(plan.rows)} instances; digest {plan.digest[:16]}")
 
 
-async def _plan(loaded: Loaded, options: Options, state: Path, clock: Clock) -> Plan:
-    manifest, began = loaded.manifest, clock.wall()
-    change = password_change(manifest)
+async def _plan_file(loaded: Loaded, options: Options, state: Path, *, keep: bool) -> PlanFile:
+    """The plan of this moment with all that it takes to apply it; `keep`: it will be."""
+    manifest, clock = loaded.manifest, Clock()
+    began, change = clock.wall(), password_change(manifest)
     chosen = chosen_password(change, options.environ, loaded.directory, place=loaded.password_place)
     aged = change is not None and change.max_age is not None
     store = None
@@ -78,16 +78,31 @@ async def _plan(loaded: Loaded, options: Options, state: Path, clock: Clock) -> 
             store = EmbeddedStore.open(state, environ=options.environ, say=insist, create=False)
     try:
         regions, skip = regions_of(loaded), options.skip_failed_accounts
-        with ExitStack() as stack:
-            is_young: IsYoung = never_young
-            if aged:
-                journal = stack.enter_context(closing(SqliteJournal.read(state)))
-                is_young = young_in(manifest, store, journal, now=began)
-            async with open_fleet(manifest, regions, options, halt=Halt(), notify=lambda _: None, clock=clock) as fleet:
-                return await make_plan(loaded, fleet, store, chosen, clock, skip_failed=skip, is_young=is_young)
+        async with (
+            _ages(manifest, store, state, now=began) as is_young,
+            open_fleet(manifest, regions, options, halt=Halt(), notify=lambda _: None, clock=clock) as fleet,
+        ):
+            made = await make_plan(loaded, fleet, store, chosen, clock, skip_failed=skip, is_young=is_young)
+            return PlanFile(
+                plan=made,
+                manifest=loaded.normalised,
+                directory=loaded.directory,
+                accounts=dict(fleet.account_ids),
+                password_hmac=await fingerprint_of(chosen, store, state, options, may_make=keep),
+            )
     finally:
         if store is not None:
             await store.close()
+
+
+@asynccontextmanager
+async def _ages(manifest: Manifest, store: EmbeddedStore | None, state: Path, *, now: float) -> AsyncIterator[IsYoung]:
+    """How old the stored passwords are, for as long as the block."""
+    if store is None:
+        yield never_young
+        return
+    with closing(SqliteJournal.read(state)) as journal:
+        yield young_in(manifest, store, journal, now=now)
 
 
 @contextmanager

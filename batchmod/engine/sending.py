@@ -2,7 +2,6 @@
 
 from batchmod.engine.accounts import STOPS
 from batchmod.engine.context import Context
-from batchmod.engine.doubt import is_there
 from batchmod.engine.halt import HaltedError, PausedError
 from batchmod.engine.judging import ENDED, NORMAL_STATUS, NOT_FOUND
 from batchmod.engine.leftovers import held_by
@@ -28,17 +27,6 @@ async def send(context: Context, walk: Walk) -> Learnt | None:
         await _paused(context, walk)
         return None
     return await _hindered(context, walk) or await _go_out(context, walk)
-
-
-async def _hindered(context: Context, walk: Walk) -> Learnt | None:
-    """Why nothing may be sent for the row; None: send."""
-    stopped = context.accounts.stopped(walk.row.account_id)
-    if stopped is not None:
-        return Learnt.stopped(stopped)
-    held = None if walk.state.phase is Phase.IN_DOUBT else _held(context, walk)
-    if held is not None:
-        return Learnt(seen=Seen.INELIGIBLE, detail=held)
-    return await preflight(context, walk) or await _encrypted(context, walk)
 
 
 async def _go_out(context: Context, walk: Walk) -> Learnt | None:
@@ -148,6 +136,7 @@ async def _reserve(context: Context, walk: Walk) -> None:
 async def _arm(context: Context, walk: Walk) -> None:
     """The last moment before an attempt leaves: the journal says so, durably."""
     context.halt.check_now()
+    context.opening.check(walk.row.kind, in_doubt=walk.state.phase in IN_DOUBT)
     if context.accounts.stopped(walk.row.account_id) is not None:
         raise HaltedError
     await context.take(walk, Learnt(seen=ARMING.get(walk.state.phase, Seen.ARMED), generation=walk.state.generation))
