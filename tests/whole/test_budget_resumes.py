@@ -18,7 +18,7 @@ from schedule_tally import Record, book
 from soaking import FACTOR
 from whole_support import Bench, Result, bench
 
-SEEDS = 3 * FACTOR
+SEEDS = 2 * FACTOR
 RETRY = {"attempts": 2, "max_delay": "100ms", "settle_quiet": "200ms", "fence": "300ms", "settle_timeout": "2s"}
 REFUSED = {"fault": "refuse", "code": "IncorrectDBInstanceLockMode", "status": 403}
 
