@@ -1,5 +1,6 @@
 """A new run, once it is known that it may begin: planned or taken from a plan, confirmed, applied."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from batchmod.app.confirm import confirm
@@ -9,7 +10,7 @@ from batchmod.app.jobs import Job
 from batchmod.app.options import Options
 from batchmod.app.planned import pace_line
 from batchmod.app.retrying import worth_it
-from batchmod.app.session import Session, again, hold, unfinished_runs
+from batchmod.app.session import Session, again, hold, to_resume, unfinished_runs
 from batchmod.app.signals import on_signals
 from batchmod.app.watching import Watching, show_plan
 from batchmod.engine.clock import Clock
@@ -22,40 +23,30 @@ from batchmod.model.record import Run
 from batchmod.model.secret import Secret
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Beginning:
     """A new run, from the first call to the last."""
 
-    def __init__(
-        self,
-        job: Job,
-        options: Options,
-        *,
-        reports: Path,
-        run_id: str,
-        began: float,
-        clock: Clock,
-        chosen: Secret | None,
-    ) -> None:
-        self._job = job
-        self._options = options
-        self._reports = reports
-        self._run_id = run_id
-        self._began = began
-        self._clock = clock
-        self._chosen = chosen
+    job: Job
+    options: Options
+    reports: Path
+    run_id: str
+    began: float  # when this process did, in seconds since the epoch
+    clock: Clock
+    chosen: Secret | None
 
     async def apply(self, *, held: bool) -> int:
         """The exit code. `held`: the state directory is ours already."""
-        job, options, clock = self._job, self._options, self._clock
+        job, options, clock = self.job, self.options, self.clock
         halt, watching, manifest = Halt(), Watching(options), job.manifest
         with on_signals(halt, options.drain) as signals:
             async with (
                 # The service first: credentials or a clock that are wrong leave nothing behind on this disk.
                 open_fleet(manifest, job.regions, options, halt=halt, notify=watching.notify, clock=clock) as fleet,
-                hold(options, job.state, manifest, run_id=self._run_id, clock=clock, held=held) as session,
+                hold(options, job.state, manifest, run_id=self.run_id, clock=clock, held=held) as session,
             ):
                 refuse(session.journal, job, options)
-                plan, usable = await job.planned(fleet, session, self._chosen, clock, began=self._began)
+                plan, usable = await job.planned(fleet, session, self.chosen, clock, began=self.began)
                 if job.retry is not None and not worth_it(job.retry, plan):
                     return FAILED if plan.accounts_failed else DONE
                 show_plan(plan, options, pace_line(manifest, plan.rows))
@@ -67,12 +58,12 @@ class Beginning:
                     run=await self._opened(plan, session),
                     manifest=manifest,
                     options=options,
-                    reports=self._reports,
+                    reports=self.reports,
                     halt=halt,
                     signals=signals,
                     watching=watching,
                     clock=clock,
-                    chosen=self._chosen,
+                    chosen=self.chosen,
                     observed_at=plan.observed_at,
                 )
                 execution.announce(resumed=False)
@@ -80,14 +71,14 @@ class Beginning:
 
     async def _opened(self, plan: Plan, session: Session) -> Run:
         """The run, in the journal with all its rows."""
-        job, store, chosen = self._job, session.store, self._chosen
+        job, store, chosen = self.job, session.store, self.chosen
         opened = Run(
-            id=self._run_id,
+            id=self.run_id,
             name=plan.name,
             manifest_digest=job.manifest_digest,
             manifest=job.normalised,
             directory=str(job.directory),
-            started_at=self._began,
+            started_at=self.began,
             password_hmac=store.fingerprint(chosen) if store and chosen else None,
             accounts_failed=tuple((one.account, one.reason) for one in plan.accounts_failed),
             observed_at=plan.observed_at,
@@ -102,9 +93,9 @@ def refuse(journal: SqliteJournal, job: Job, options: Options) -> None:
     name = job.manifest.name
     unfinished = unfinished_runs(journal, name)
     if unfinished:
-        run_id = unfinished[-1].id
+        run_id, command = unfinished[-1].id, to_resume(unfinished[-1], job.state, options)
         raise UsageError(
-            f"run {run_id} of {name} is unfinished: `{again(f'resume {run_id}', job.state, options)}` continues it, "
+            f"run {run_id} of {name} is unfinished: `{command}` continues it, "
             f"`{again(f'abandon {run_id}', job.state, options)}` settles what is in doubt and closes it"
         )
     refuse_applied(journal, job)

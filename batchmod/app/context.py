@@ -93,14 +93,13 @@ def budget_of_wave(manifest: Manifest, run: Run, known: Known, halt: Halt, wave:
 
     `known` are all rows of the run, as they stand.
     """
-    limit = failure_limit(manifest, [row for row, _ in known])
-    if limit is not None:
-        of_wave = failure_limit(manifest, [row for row, _ in known if row.wave == wave])
-        limit = min(of_wave or 0, limit - sum(_spent(run, row, state) for row, state in known if row.wave != wave))
     mine = [(row, state) for row, state in known if row.wave == wave]
+    (whole, spent), (limit, spent_here) = _spending(manifest, run, known), _spending(manifest, run, mine)
+    if whole is not None and limit is not None:
+        limit = min(limit, whole - (spent - spent_here))
     budget = Budget(
         limit,
-        spent=sum(_spent(run, row, state) for row, state in mine),
+        spent=spent_here,
         held=sum(_held(state) for _, state in mine),
         exhausted=lambda: halt.stop(StoppedBy.MAX_FAILURES),
     )
@@ -110,17 +109,18 @@ def budget_of_wave(manifest: Manifest, run: Run, known: Known, halt: Halt, wave:
 
 def is_spent_before(manifest: Manifest, run: Run, known: Known, wave: int) -> bool:
     """Whether the budget of an earlier wave, or of the run, was spent: then this wave does not begin."""
-    ended = [(row, state) for row, state in known if row.wave is not None and row.wave < wave]
-    groups = {each: [one for one in ended if one[0].wave == each] for each in {row.wave for row, _ in ended}}
-    whole = [(list(known), ended), *((mine, mine) for mine in groups.values())]
-    limits = ((failure_limit(manifest, [row for row, _ in rows]), done) for rows, done in whole)
-    return any(limit is not None and sum(_spent(run, *one) for one in done) >= limit for limit, done in limits)
+    earlier = ([(row, state) for row, state in known if row.wave == each] for each in range(1, wave))
+    shares = (_spending(manifest, run, rows) for rows in (known, *earlier))
+    return any(limit is not None and spent >= limit for limit, spent in shares)
 
 
-def _spent(run: Run, row: PlannedRow, state: RowState) -> bool:
-    """The row cost a slot for good; the plan's own failures cost none, nor do those from before a reset."""
+def _spending(manifest: Manifest, run: Run, known: Known) -> tuple[int | None, int]:
+    """How many of these rows may end badly (None: any number), and how many have: the plan's own failures do not count,
+    nor do those from before a reset.
+    """
     since = run.budget_reset_at or 0.0
-    return row.will_send and state.phase in SPENDS and (state.finished_at or 0.0) > since
+    spent = sum(row.will_send and state.phase in SPENDS and (state.finished_at or 0.0) > since for row, state in known)
+    return failure_limit(manifest, [row for row, _ in known]), spent
 
 
 def _held(state: RowState) -> bool:

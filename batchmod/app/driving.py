@@ -22,6 +22,7 @@ from batchmod.engine.context import Context
 from batchmod.engine.driver import give_up, set_free
 from batchmod.engine.halt import Halt
 from batchmod.engine.opening import Opening, until_closed
+from batchmod.engine.rollout import wave_count
 from batchmod.engine.runner import run_all
 from batchmod.errors import JournalError
 from batchmod.model.events import NO_DOUBT, StoppedBy
@@ -87,7 +88,7 @@ class Driving:
         """The rows of the wave have ended, or were left open by a stop. `known`: all rows, as they stand before it."""
         budget = budget_of_wave(self.manifest, self.run, known, self.halt, wave)
         mine = {row.key for row, state in known if state.is_open and (row.wave or 1) == wave}
-        waves = _last_wave(known)
+        waves = wave_count(row for row, _ in known)
         if waves > 1:
             opened = WaveOpened(
                 wave=wave, waves=waves, instances=len(mine), max_failures=budget.limit, spent=budget.spent
@@ -123,7 +124,7 @@ class Driving:
             mark=self._told,
             notify=self.watching.notify,
             environ=self.options.environ,
-            waves=_last_wave(known),
+            waves=wave_count(row for row, _ in known),
         )
 
     async def _mark(self, mark: Mark) -> bool:
@@ -179,10 +180,6 @@ class Driving:
     def trouble(self, error: Exception) -> None:
         """Said at the end, once each."""
         self.troubles.append(str(error))
-
-
-def _last_wave(known: Known) -> int:
-    return max(row.wave or 1 for row, _ in known)
 
 
 @asynccontextmanager

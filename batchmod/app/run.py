@@ -11,11 +11,7 @@ from batchmod.app.jobs import Job, ManifestJob, job_of
 from batchmod.app.options import ClosedFirst, Options
 from batchmod.app.resume import abandon, resume, unfinished_run
 from batchmod.app.retrying import Retry
-from batchmod.app.session import (
-    again,
-    check_report_dir,
-    report_dir,
-)
+from batchmod.app.session import check_report_dir, report_dir, to_resume
 from batchmod.app.speech import insist, say
 from batchmod.engine.clock import Clock
 from batchmod.errors import UsageError
@@ -74,8 +70,7 @@ def _left_unresolved(closed: Run, job: Job) -> bool:
 def _waits(unfinished: Run, state: Path, options: Options) -> int:
     """The exit code of a run that goes on only when an operator has looked: nothing is done."""
     assert unfinished.stopped_by is not None
-    reset = " --reset-budget" if unfinished.stopped_by is StoppedBy.MAX_FAILURES else ""
-    command = again(f"resume {unfinished.id}{reset}", state, options)
+    command = to_resume(unfinished, state, options)
     insist(f"run {unfinished.id} {WHY[unfinished.stopped_by]}: only `{command}` continues it")
     return RESUMABLE
 
@@ -107,7 +102,9 @@ async def _begin(job: Job, options: Options, claim: Claim) -> int:
                 if narrowed is None:
                     return DONE
                 job = narrowed
-        beginning = Beginning(job, options, reports=reports, run_id=run_id, began=began, clock=clock, chosen=chosen)
+        beginning = Beginning(
+            job=job, options=options, reports=reports, run_id=run_id, began=began, clock=clock, chosen=chosen
+        )
         return await beginning.apply(held=held)
 
 

@@ -12,7 +12,7 @@ from batchmod.engine.clock import Clock
 from batchmod.errors import ReportError, UsageError
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.journal.state import StateDir, state_path
-from batchmod.model.events import Kind
+from batchmod.model.events import Kind, StoppedBy
 from batchmod.model.manifest import Manifest
 from batchmod.model.record import Run
 from batchmod.report.files import ensure_writable
@@ -118,3 +118,9 @@ def again(command: str, state: Path, options: Options) -> str:
     reached = state_of(replace(options, state=None), None)
     where = "" if reached.resolve() == state.resolve() else f" --state {shlex.quote(str(state))}"
     return f"batchmod {command}{where}"
+
+
+def to_resume(run: Run, state: Path, options: Options) -> str:
+    """The command line that continues an unfinished run."""
+    reset = " --reset-budget" if run.stopped_by is StoppedBy.MAX_FAILURES else ""
+    return again(f"resume {run.id}{reset}", state, options)

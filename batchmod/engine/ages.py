@@ -7,12 +7,12 @@ takes until it comes to an instance is no part of it: a job at a fixed time of t
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from batchmod.engine.clock import AHEAD
 from batchmod.model.secret import Generation, InstanceKey, Stage
 from batchmod.model.values import about, format_duration
 
 JITTER: Final = 60.0  # seconds that a scheduler may begin early, measured by when it began the last time
 JITTER_SHARE: Final = 0.01  # of max_age, where that is less: a short max_age is not a matter of nights
-AHEAD: Final = 120.0  # seconds: each of two runs may be 60 s off the service's clock, in opposite directions
 
 
 def youth(

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+AHEAD = 120.0  # seconds: two clocks may each be 60 s off the service's, in opposite directions
+
 
 def _since_boot() -> Callable[[], float]:
     """Seconds that go on evenly; those in which the machine sleeps count, where the platform can tell them."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from math import inf
 
 from batchmod.engine.asking import ask
+from batchmod.engine.clock import AHEAD
 from batchmod.engine.context import Context
 from batchmod.engine.doubt import is_there
 from batchmod.engine.judging import NOT_FOUND
@@ -13,7 +14,6 @@ from batchmod.errors import CallError
 from batchmod.model.events import Kind, Phase
 from batchmod.model.plan import Value, Values
 
-AHEAD = 120.0  # seconds: two clocks may each be 60 s off the service's, in opposite directions
 FRESH = 300.0  # seconds that an observation is taken for what is so
 SINCE = "somebody else has encrypted the instance since the plan was made"
 ALREADY = "somebody else has made it so since the plan was made"

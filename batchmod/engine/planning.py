@@ -37,7 +37,7 @@ def rows_of(
             instance_name=instance.name if instance else None,
             login=target.id,
             kind=change.kind,
-            wave=1 if verdict.phase is Phase.PLANNED else None,
+            wave=None,  # the rollout gives it
             before=verdict.before,
             after=verdict.after,
             verdict=verdict.phase,
