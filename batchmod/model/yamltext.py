@@ -117,7 +117,7 @@ def _compose(text: str, source: str) -> Node:
                 if isinstance(event, yaml.CollectionStartEvent):
                     open_.append(node)
                 if len(open_) > MAX_DEPTH:
-                    raise _refusal(event, source, f"more than {MAX_DEPTH} levels")
+                    raise _refusal(event, source, f"nested more than {MAX_DEPTH} levels deep")
     if not whole.items or (whole.items[0].form is Form.NULL and not whole.items[0].text):
         raise UsageError(f"{source}:1:1: there is nothing in it")
     return whole.items[0]

@@ -57,7 +57,9 @@ CASES = {  # text, place and path, a part of the message
     "not UTF-8": (b"version: 1\nname: \xff\n", "2:7: ", "is not UTF-8"),
     "UTF-16": ("version: 1".encode("utf-16"), "1:1: ", "is not UTF-8"),
     "NUL": ("version: 1\nname: a\0b\n", "2:8: ", "a character that cannot be printed"),
-    "deep": ("a: " + "[" * 100_000, "1:22: ", "more than 20 levels"),
+    "deep": ("a: " + "[" * 500, "1:22: ", "nested more than 20 levels deep"),
+    # Newer releases of libyaml have a limit of their own, which a look ahead of 1,024 characters meets first.
+    "bottomless": ("a: " + "[" * 100_000, "1:", "nest"),
     "key twice": (GOOD + "name: y\n", "5:1: name: ", "stands twice: first on line 2"),
     "key twice, nested": (GOOD + "retry: {attempts: 1, attempts: 2}\n", "5:22: retry.attempts: ", "stands twice"),
     "alias": (GOOD + "report: {dir: &a x, formats: *a}\n", "5:30: report.formats: ", "aliases are not read"),
