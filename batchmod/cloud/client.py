@@ -6,7 +6,6 @@ No retry, no waiting and no knowledge of what an API is for: the callers have it
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
 
 import aiohttp
@@ -36,11 +35,14 @@ Before = Callable[[], Awaitable[None]]
 class Pace(Protocol):
     """When a call may go out."""
 
-    def turn(self, api: str) -> AbstractAsyncContextManager[None]:
-        """Entered with a grant of the API's quota and a connection slot; left, the slot is free again."""
+    async def enter(self, api: str) -> float:
+        """Returns with a grant of the API's quota and a connection slot: when it was granted, in monotonic seconds."""
 
-    def answered(self, api: str, error: CallError | None) -> None:
-        """Told how each call ended, before its slot is free."""
+    def answered(self, api: str, granted: float, error: CallError | None) -> None:
+        """Told how the call that was granted then ended, before its slot is free."""
+
+    def leave(self, api: str) -> None:
+        """The slot is free again, whether or not anything was sent."""
 
 
 class Client:
@@ -102,7 +104,8 @@ class Client:
         self, api: str, params: Mapping[str, Param], before: Before | None
     ) -> tuple[AccessKey, Reply | CallError]:
         """One turn: what came back, and for which key."""
-        async with self._pace.turn(api):
+        granted = await self._pace.enter(api)
+        try:
             if before is not None:
                 await before()
             date = self._wall()  # before the key, which may take a while: the request is valid from when it was armed
@@ -111,7 +114,9 @@ class Client:
             answer = await self._exchange(api, params, key, date)
             seconds = self._monotonic() - began
             error = answer if isinstance(answer, CallError) else None
-            self._pace.answered(api, error)
+            self._pace.answered(api, granted, error)
+        finally:
+            self._pace.leave(api)
         if self.lane is not None:
             throttled = error is not None and error.verdict is Verdict.SLOW_DOWN
             code = error.code if error else None

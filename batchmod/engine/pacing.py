@@ -5,8 +5,7 @@ A quota belongs to an API x account x region, so nothing is shared between lanes
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from math import ceil
 
 from asyncio_throttle.throttler import Throttler
@@ -76,7 +75,7 @@ class Pacer:
         if self._past:  # batches of the two rates must not add up
             self._not_before = max(self._not_before, self._past[-1] + before + self._gate.period)
 
-    async def grant(self, slots: asyncio.Semaphore) -> None:
+    async def grant(self, slots: asyncio.Semaphore) -> float:
         """Returns with a grant and a connection slot; the slot first, so that a grant is used when it is given."""
         async with self._turn:
             await self._until_due()
@@ -88,8 +87,10 @@ class Pacer:
             finally:
                 if not granted:  # cancelled while polling
                     slots.release()
-            self._grants.append(self._clock.now())
-            self._past.append(self._grants[-1])
+            at = self._clock.now()
+            self._grants.append(at)
+            self._past.append(at)
+            return at
 
     async def _until_due(self) -> None:
         """Sleeps until shortly before a grant can be due: polling for longer would cost a core."""
@@ -158,16 +159,15 @@ class Pacing:
             if rate_for(api) != before(api):
                 pacer.set_quota(rate_for(api))
 
-    @asynccontextmanager
-    async def turn(self, api: str) -> AsyncIterator[None]:
-        """Inside, a connection slot and a grant are held."""
-        await self.pacer(api).grant(self._slots)
-        try:
-            yield
-        finally:
-            self._slots.release()
+    async def enter(self, api: str) -> float:
+        """Returns with a connection slot and a grant: when it was given, on the clock's `now`."""
+        return await self.pacer(api).grant(self._slots)
 
-    def answered(self, api: str, error: CallError | None) -> None:
-        """Tells the pacer how a call of its API was answered."""
+    def leave(self, api: str) -> None:  # noqa: ARG002  every API shares the slots
+        """The connection slot is free again."""
+        self._slots.release()
+
+    def answered(self, api: str, granted: float, error: CallError | None) -> None:  # noqa: ARG002  for the guard
+        """Tells the pacer how a call of its API that was granted then was answered."""
         if error is not None and error.verdict is Verdict.SLOW_DOWN:
             self.pacer(api).throttled(error.retry_after)

@@ -54,15 +54,15 @@ class OpenPace:
     log: list[tuple[str, str]] = field(default_factory=list)
     errors: list[CallError | None] = field(default_factory=list)
 
-    @asynccontextmanager
-    async def turn(self, api: str) -> AsyncIterator[None]:
+    async def enter(self, api: str) -> float:
         self.log.append(("enter", api))
-        try:
-            yield
-        finally:
-            self.log.append(("leave", api))
+        return 0.0
 
-    def answered(self, api: str, error: CallError | None) -> None:
+    def leave(self, api: str) -> None:
+        self.log.append(("leave", api))
+
+    def answered(self, api: str, granted: float, error: CallError | None) -> None:
+        assert granted == 0.0
         self.log.append(("answered", api))
         self.errors.append(error)
 

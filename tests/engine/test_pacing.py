@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from math import ceil
 
 import pytest
@@ -14,6 +16,16 @@ from batchmod.engine.pacing import FLOOR, NAP, SHARE, WINDOW, Pacer, Pacing, bat
 from batchmod.errors import CallError, Verdict
 from batchmod.model.events import StoppedBy
 from batchmod.model.values import Rate
+
+
+@asynccontextmanager
+async def turn(pace: Pacing, api: str) -> AsyncIterator[None]:
+    """A grant and a slot, as the client holds them."""
+    await pace.enter(api)
+    try:
+        yield
+    finally:
+        pace.leave(api)
 
 
 def pacing(rate: Rate, halt: Halt, slots: int = 64) -> Pacing:
@@ -32,7 +44,7 @@ async def test_no_window_holds_more_grants_than_the_rate() -> None:
     granted: list[tuple[float, int]] = []
 
     async def call(number: int) -> None:
-        async with pace.turn("Describe"):
+        async with turn(pace, "Describe"):
             granted.append((time.monotonic(), number))
 
     async with asyncio.TaskGroup() as group:
@@ -58,11 +70,11 @@ async def test_a_stop_ends_the_wait_of_writes_and_of_nothing_else() -> None:
     """Whoever would send is told at once, however long the queue; a read goes on."""
     halt = Halt()
     pace = pacing(Rate(calls=1, period=3600.0), halt)
-    async with pace.turn("Modify"):
+    async with turn(pace, "Modify"):
         pass
 
     async def write() -> None:
-        async with pace.turn("Modify"):
+        async with turn(pace, "Modify"):
             pytest.fail("sent")
 
     writes = [asyncio.ensure_future(write()) for _ in range(100)]
@@ -70,11 +82,11 @@ async def test_a_stop_ends_the_wait_of_writes_and_of_nothing_else() -> None:
     halt.stop(StoppedBy.SIGNAL)
     results = await asyncio.wait_for(asyncio.gather(*writes, return_exceptions=True), 5)
     assert all(isinstance(result, HaltedError) for result in results)
-    async with pace.turn("Describe"):
+    async with turn(pace, "Describe"):
         pass
     halt.leave()
     with pytest.raises(HaltedError):
-        async with pace.turn("Describe"):
+        async with turn(pace, "Describe"):
             pytest.fail("read")
 
 
@@ -83,7 +95,7 @@ async def test_a_connection_slot_is_held_inside_the_turn_only() -> None:
     slots = asyncio.Semaphore(1)
     pace = Pacing(lambda _: Rate(calls=1000, period=1.0), slots=slots, halt=Halt(), writes=frozenset(), clock=Clock())
     for _ in range(3):
-        async with pace.turn("Describe"):
+        async with turn(pace, "Describe"):
             assert slots.locked()
         assert not slots.locked()
 
@@ -123,10 +135,10 @@ async def test_only_a_refusal_by_quota_slows_down() -> None:
     pace = pacing(Rate(calls=100, period=1.0), Halt())
     for verdict in Verdict:
         if verdict is not Verdict.SLOW_DOWN:
-            pace.answered("Modify", CallError(verdict, code="x", message=""))
-    pace.answered("Modify", None)
+            pace.answered("Modify", 0.0, CallError(verdict, code="x", message=""))
+    pace.answered("Modify", 0.0, None)
     assert pace.pacer("Modify").per_second == pytest.approx(97)
-    pace.answered("Modify", CallError(Verdict.SLOW_DOWN, code="Throttling", message=""))
+    pace.answered("Modify", 0.0, CallError(Verdict.SLOW_DOWN, code="Throttling", message=""))
     assert pace.pacer("Modify").per_second < 97
 
 
@@ -136,11 +148,11 @@ async def test_a_pause_ends_the_wait_of_writes_and_holds_nothing() -> None:
     pace = Pacing(
         lambda _: Rate(calls=1, period=60.0), slots=slots, halt=halt, writes=frozenset({"Modify"}), clock=Clock()
     )
-    async with pace.turn("Modify"):
+    async with turn(pace, "Modify"):
         pass
 
     async def write() -> None:
-        async with pace.turn("Modify"):
+        async with turn(pace, "Modify"):
             pytest.fail("sent")
 
     writes = [asyncio.ensure_future(write()) for _ in range(20)]
@@ -149,7 +161,7 @@ async def test_a_pause_ends_the_wait_of_writes_and_holds_nothing() -> None:
     results = await asyncio.wait_for(asyncio.gather(*writes, return_exceptions=True), 5)
     assert all(isinstance(result, PausedError) for result in results)
     assert not slots.locked()
-    async with pace.turn("Describe"):
+    async with turn(pace, "Describe"):
         pass
     halt.go_on()
     again = asyncio.ensure_future(write())
@@ -214,13 +226,13 @@ async def test_a_raised_rate_is_felt_by_who_waits_already() -> None:
     halt = Halt()
     pace = Pacing(rates.__getitem__, slots=asyncio.Semaphore(9), halt=halt, writes=frozenset(), clock=Clock())
     for _ in range(2):
-        async with pace.turn("Own"):
+        async with turn(pace, "Own"):
             pass
-    async with pace.turn("Modify"):
+    async with turn(pace, "Modify"):
         pass
 
     async def call() -> None:
-        async with pace.turn("Modify"):
+        async with turn(pace, "Modify"):
             pass
 
     waiting = asyncio.ensure_future(call())
