@@ -24,7 +24,9 @@ LOOKED_AT: Final = 1 << 16  # characters of a text that is shown in part
 ESCAPES: Final = 3  # that stand around each other
 WITHHELD: Final = "(withheld)"
 SECRET_FIELDS: Final = frozenset({"AccessKeySecret", "SecurityToken"})  # of a reply, as AssumeRole has them
+_SECRET_NAMES = tuple(name.encode() for name in sorted(SECRET_FIELDS))
 RETRY_AFTER: Final = "x-acs-retry-after"  # milliseconds; a positive integer or nothing
+_PLAIN = re.compile(r"[A-Za-z0-9._-]{1,200}")  # an id or a code
 _JSON_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))")
 
 
@@ -37,8 +39,13 @@ class Reply:
 
     body: Mapping[str, Any] = field(repr=False)
     request_id: str
-    date: float | None  # the service's clock, to the second
-    received: float  # ours, at the same moment
+    date_header: str | None
+    received: float  # our clock, when it came
+
+    @property
+    def date(self) -> float | None:
+        """The service's clock at that moment, to the second."""
+        return _date(self.date_header)
 
 
 def read(
@@ -53,7 +60,7 @@ def read(
     if status == 200:  # noqa: PLR2004
         if request_id is None:
             return own_error("UnreadableReply", "success without a RequestId", status=status)
-        return Reply(body=body, request_id=request_id, date=_date(headers.get("date")), received=received)
+        return Reply(body=body, request_id=request_id, date_header=headers.get("date"), received=received)
     code = _shown(_first(body, "Code", "code"), CODE_LIMIT, secrets)
     if code is None or status < 400:  # noqa: PLR2004
         return CallError(Verdict.LOST, code=f"HTTP {status}", message="no error of the service", status=status)
@@ -75,10 +82,15 @@ def own_error(code: str, message: str, *, status: int | None = None) -> CallErro
 def _object(content: bytes | None) -> Mapping[str, Any]:
     """The JSON object that the reply is; empty when it is none, which no caller takes for an answer."""
     try:
-        body = json.loads(content or b"", object_hook=_guarded)
+        body = json.loads(content or b"", object_hook=_guarded if _may_hold_a_secret(content or b"") else None)
     except (ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}
+
+
+def _may_hold_a_secret(content: bytes) -> bool:
+    """Whether a name in it can be one of SECRET_FIELDS, escaped or in UTF-16 too. A long list need not be searched twice."""
+    return b"\\u" in content or b"\0" in content or any(name in content for name in _SECRET_NAMES)
 
 
 def _guarded(fields: dict[str, Any]) -> dict[str, Any]:
@@ -93,6 +105,8 @@ def _shown(text: str | None, limit: int, secrets: Iterable[Secret]) -> str | Non
     """The text on one line, cut to the limit; WITHHELD when it holds a secret; None when nothing is left."""
     if text is None:
         return None
+    if _PLAIN.fullmatch(text):  # no escape in it: the text is its only spelling
+        return WITHHELD if any(secret.reveal() in text for secret in secrets if secret) else text[:limit]
     text = text[:LOOKED_AT]
     line = " ".join("".join(mark if mark.isprintable() else " " for mark in text).split())
     hidden = [secret.reveal() for secret in secrets if secret]

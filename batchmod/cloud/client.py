@@ -144,15 +144,18 @@ class Client:
             *(v for v in params.values() if isinstance(v, Secret)),
         ]
         try:
-            async with self._session.post(
+            response = await self._session.post(
                 self._url,
                 data=body,
                 headers=headers | _PLAIN,
                 allow_redirects=False,  # a 307 would post the password again, elsewhere
                 proxy=self._proxy.reveal() if self._proxy else None,
-            ) as response:
-                received = self._wall()
+            )
+            received = self._wall()
+            try:
                 content = await _content(response)
+            finally:
+                response.release()
         except FOREIGN as error:
             return translated(error)
         return read(

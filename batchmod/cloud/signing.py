@@ -5,8 +5,10 @@ Source: the vendor's page "V3 request structure and signature"; held to the vend
 
 import hashlib
 import hmac
+import re
 import time
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from urllib.parse import quote
 
 from batchmod.cloud.credentials import AccessKey
@@ -14,6 +16,7 @@ from batchmod.cloud.credentials import AccessKey
 ALGORITHM = "ACS3-HMAC-SHA256"
 FORM = "application/x-www-form-urlencoded"
 
+_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]*")
 Pairs = Iterable[tuple[str, str]]
 
 
@@ -31,7 +34,7 @@ def signed_headers(
         "host": host,
         "x-acs-action": action,
         "x-acs-content-sha256": hashlib.sha256(body).hexdigest(),
-        "x-acs-date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(date)),
+        "x-acs-date": _dated(int(date)),
         "x-acs-signature-nonce": nonce,
         "x-acs-version": version,
     }
@@ -42,14 +45,19 @@ def signed_headers(
     return headers, body
 
 
+@lru_cache(maxsize=4)
+def _dated(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
+
+
 def authorization(*, method: str, query: Pairs, headers: Mapping[str, str], key: AccessKey) -> str:
     """The Authorization header of a request to `/` whose `headers`, all of them, are signed.
 
     Among them is `x-acs-content-sha256`, the hash of the body.
     """
-    lines = sorted((name.lower(), value.strip()) for name, value in headers.items())
-    names = ";".join(name for name, _ in lines)
-    block = "".join(f"{name}:{value}\n" for name, value in lines)
+    lines = sorted([(name.lower(), value.strip()) for name, value in headers.items()])
+    names = ";".join([name for name, _ in lines])
+    block = "".join([f"{name}:{value}\n" for name, value in lines])
     request = f"{method}\n/\n{encoded(sorted(query))}\n{block}\n{names}\n{headers['x-acs-content-sha256']}"
     text = f"{ALGORITHM}\n{hashlib.sha256(request.encode()).hexdigest()}"
     signature = hmac.digest(key.secret.reveal().encode(), text.encode(), "sha256").hex()
@@ -58,4 +66,8 @@ def authorization(*, method: str, query: Pairs, headers: Mapping[str, str], key:
 
 def encoded(pairs: Pairs) -> str:
     """`k=v&k=v` as RFC 3986 has it: all but letters, digits and `-_.~` is percent-encoded as UTF-8."""
-    return "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in pairs)
+    return "&".join([f"{_quoted(name)}={_quoted(value)}" for name, value in pairs])
+
+
+def _quoted(text: str) -> str:
+    return text if _UNRESERVED.fullmatch(text) else quote(text, safe="")

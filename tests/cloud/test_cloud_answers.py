@@ -33,12 +33,14 @@ def error(status: int, body: object, headers: dict[str, str] | None = None, secr
 def test_success_is_200_with_a_request_id() -> None:
     """The reply has its body, RequestId and both clocks."""
     body = {"RequestId": "R", "TDEStatus": "Enabled"}
-    assert answer(200, body, {"date": DATE}) == Reply(
-        body=body, request_id="R", date=1772600767.0, received=1772600767.5
-    )
-    assert answer(200, {"requestId": "R"}) == Reply(
-        body={"requestId": "R"}, request_id="R", date=None, received=1772600767.5
-    )
+    dated = answer(200, body, {"date": DATE})
+    assert dated == Reply(body=body, request_id="R", date_header=DATE, received=1772600767.5)
+    assert isinstance(dated, Reply)
+    assert dated.date == 1772600767.0
+    undated = answer(200, {"requestId": "R"})
+    assert undated == Reply(body={"requestId": "R"}, request_id="R", date_header=None, received=1772600767.5)
+    assert isinstance(undated, Reply)
+    assert undated.date is None
 
 
 @pytest.mark.parametrize("date", ["", "yesterday", "Wed, 99 Mar 2026 05:06:07 GMT", "Wed, 04 Mar 999999 05:06:07 GMT"])
@@ -172,3 +174,20 @@ def test_other_texts_are_shown_as_they_are() -> None:
     """A message without a secret is passed on, percent signs and all, and an empty secret withholds nothing."""
     message = "The Specified parameter &quot;InstanceName&quot; is 100%25 not valid."
     assert error(400, {"Code": "X", "Message": message}, secrets=("", "uW8+nsrp")).message == message
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"RequestId": "R", "Credentials": {"SecurityToken": "CAIS-hidden"}}',
+        b'{"RequestId": "R", "Credentials": {"Security\\u0054oken": "CAIS-hidden"}}',
+        '{"RequestId": "R", "Credentials": {"SecurityToken": "CAIS-hidden"}}'.encode("utf-16"),
+        '{"RequestId": "R", "Credentials": {"SecurityToken": "CAIS-hidden"}}'.encode("utf-32-be"),
+    ],
+    ids=["plain", "escaped", "utf-16", "utf-32"],
+)
+def test_a_secret_of_a_reply_is_one_however_its_name_is_written(content: bytes) -> None:
+    """Wherever it stands, it is a Secret from the first moment on."""
+    reply = answer(200, content)
+    assert isinstance(reply, Reply)
+    assert reply.body["Credentials"]["SecurityToken"] == Secret("CAIS-hidden")
