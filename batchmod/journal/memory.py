@@ -38,6 +38,9 @@ class MemoryJournal:
         self._states[run.id] = [first_state(row) for row in rows]
 
     async def step(self, run_id: str, step: Step) -> None:
+        self.note(run_id, step)
+
+    def note(self, run_id: str, step: Step) -> None:
         self._refuse_closed()
         refuse_unknown(self._known(), run_id, step.seq)
         states = self._states[run_id]

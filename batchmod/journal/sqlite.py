@@ -24,12 +24,17 @@ from batchmod.journal.store import (
     refuse_unknown,
     seconds_of,
 )
-from batchmod.journal.writer import Writer
+from batchmod.journal.writer import Inserts, Writer
 from batchmod.model.events import Kind, Outcome, Phase
 from batchmod.model.plan import PlannedRow
 from batchmod.model.record import Mark, RowState, Run, Step, first_state, fold
 
 FILE: Final = "journal.db"
+
+_RUN: Final = "INSERT INTO run (id, name, rows, body)"
+_ROW: Final = "INSERT INTO row (run, seq, verdict, body)"
+_STEP: Final = "INSERT INTO step (run, seq, phase, body)"
+_MARK: Final = "INSERT INTO mark (run, body)"
 
 _PHASES: Final = "SELECT phase, count(*) FROM last WHERE run = ? GROUP BY phase"
 _STATES: Final = """SELECT row.seq, row.body, step.body FROM row
@@ -86,24 +91,21 @@ class SqliteJournal:
         if run.id in self._known:
             raise JournalError(f"the journal already has a run {run.id}")
         await writer.write(
-            (
-                "INSERT INTO run (id, name, rows, body) VALUES (?, ?, ?, ?)",
-                [(run.id, run.name, len(rows), encode(run))],
-            ),
-            ("INSERT INTO row VALUES (?, ?, ?, ?)", ((run.id, row.seq, row.verdict, encode(row)) for row in rows)),
+            (_RUN, [(run.id, run.name, len(rows), encode(run))]),
+            (_ROW, ((run.id, row.seq, row.verdict, encode(row)) for row in rows)),
         )
         self._known[run.id] = len(rows)
 
     async def step(self, run_id: str, step: Step) -> None:
-        writer = self._writing()
-        refuse_unknown(self._known, run_id, step.seq)
-        values = (run_id, step.seq, step.phase, encode(step))
-        await writer.write(("INSERT INTO step (run, seq, phase, body) VALUES (?, ?, ?, ?)", [values]))
+        await self._writing().write(self._step(run_id, step))
+
+    def note(self, run_id: str, step: Step) -> None:
+        self._writing().note(self._step(run_id, step))
 
     async def mark(self, run_id: str, mark: Mark) -> None:
         writer = self._writing()
         refuse_unknown(self._known, run_id)
-        await writer.write(("INSERT INTO mark (run, body) VALUES (?, ?)", [(run_id, encode(mark))]))
+        await writer.write((_MARK, [(run_id, encode(mark))]))
 
     def runs(self) -> list[Run]:
         return self._runs("SELECT body FROM run ORDER BY n")
@@ -162,6 +164,10 @@ class SqliteJournal:
             return
         self._writer.close()
         schema.close(self._path, self._keeper)
+
+    def _step(self, run_id: str, step: Step) -> Inserts:
+        refuse_unknown(self._known, run_id, step.seq)
+        return _STEP, [(run_id, step.seq, step.phase, encode(step))]
 
     def _writing(self) -> Writer:
         if self._writer is None:

@@ -58,6 +58,11 @@ class Journal(Protocol):
 
     async def step(self, run_id: str, step: Step) -> None: ...
 
+    def note(self, run_id: str, step: Step) -> None:
+        """The step has its place in the order of all writes, and nobody waits for it: it is durable when a later
+        `step` or `mark` returns. When its write fails, each of those raises JournalError.
+        """
+
     async def mark(self, run_id: str, mark: Mark) -> None: ...
 
     def runs(self) -> list[Run]:

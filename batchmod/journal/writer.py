@@ -1,23 +1,26 @@
-"""One thread that writes for many waiters: whatever is queued goes into one transaction and one fsync."""
+"""One thread that writes for many: whatever is queued goes into one transaction, one fsync and few statements."""
 
 import asyncio
 import contextlib
 import queue
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from itertools import chain, islice
+from typing import Final, NamedTuple
 
 from batchmod.errors import JournalError
 
-Statement = tuple[str, Iterable[tuple[str | int | None, ...]]]  # SQL, and the parameters of each time it is executed
+CHUNK: Final = 64  # records of a statement at most: with each statement the interpreter's lock changes hands
+
+Record = tuple[str | int | None, ...]
+Inserts = tuple[str, Iterable[Record]]  # `INSERT INTO table (columns)`, and the values of each record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Write:
-    statements: Sequence[Statement]
-    loop: asyncio.AbstractEventLoop
-    done: asyncio.Future[None]
+class _Write(NamedTuple):
+    inserts: Sequence[Inserts]
+    done: asyncio.Future[None] | None  # of who waits for it
 
 
 class Writer:
@@ -40,15 +43,17 @@ class Writer:
         """Transactions made durable so far."""
         return self._commits
 
-    async def write(self, *statements: Statement) -> None:
-        """The statements are durable, all or none. Raises JournalError, as does every call after a failed one."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-        with self._lock:
-            if self._refusal is not None:
-                raise JournalError(self._refusal) from self._cause
-            self._queue.put(_Write(statements=statements, loop=loop, done=done))
+    async def write(self, *inserts: Inserts) -> None:
+        """The records are durable, all or none. Raises JournalError, as does every call after a failed one."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._put(_Write(inserts, done))
         await done
+
+    def note(self, *inserts: Inserts) -> None:
+        """The records are queued; when a later `write` returns, they are durable. Raises JournalError once a write is
+        known to have failed; what becomes of this one, the next call says.
+        """
+        self._put(_Write(inserts, None))
 
     def close(self) -> None:
         """What is queued is written, the thread has ended and the connection is closed."""
@@ -57,6 +62,12 @@ class Writer:
                 self._refusal = f"{self._name}: the journal is closed"
                 self._queue.put(None)
         self._thread.join()
+
+    def _put(self, write: _Write) -> None:
+        with self._lock:
+            if self._refusal is not None:
+                raise JournalError(self._refusal) from self._cause
+            self._queue.put(write)
 
     def _serve(self) -> None:
         batch: list[_Write] = []
@@ -97,18 +108,42 @@ class Writer:
         return [write for write in left if write is not None]
 
     def _commit(self, batch: Sequence[_Write]) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
-        for write in batch:
-            for sql, parameters in write.statements:
-                self._connection.executemany(sql, parameters)
-        self._connection.execute("COMMIT")
+        statements = _statements(batch)
+        first = next(statements)
+        second = next(statements, None)
+        if second is None:
+            self._connection.execute(*first)  # a transaction of its own
+        else:
+            self._connection.execute("BEGIN IMMEDIATE")
+            for statement in chain((first, second), statements):
+                self._connection.execute(*statement)
+            self._connection.execute("COMMIT")
         self._commits += 1
 
     def _answer(self, batch: Sequence[_Write], refusal: str | None) -> None:
-        for loop in {write.loop for write in batch}:
-            waiters = [write.done for write in batch if write.loop is loop]
+        waiters = [write.done for write in batch if write.done is not None]
+        for loop in {waiter.get_loop() for waiter in waiters}:
+            mine = [waiter for waiter in waiters if waiter.get_loop() is loop]
             with contextlib.suppress(RuntimeError):  # that loop has ended: nobody is left to be told
-                loop.call_soon_threadsafe(_resolve, waiters, refusal, self._cause)
+                loop.call_soon_threadsafe(_resolve, mine, refusal, self._cause)
+
+
+def _statements(batch: Sequence[_Write]) -> Iterator[tuple[str, Record]]:
+    """The batch table by table, each table's records in their order, many to a statement; never nothing."""
+    tables: dict[str, list[Iterable[Record]]] = {}
+    for write in batch:
+        for insert, records in write.inserts:
+            tables.setdefault(insert, []).append(records)
+    for insert, parts in tables.items():
+        records = chain.from_iterable(parts)
+        while chunk := list(islice(records, CHUNK)):
+            yield _sql(insert, len(chunk[0]), len(chunk)), tuple(chain.from_iterable(chunk))
+
+
+@cache
+def _sql(insert: str, values: int, records: int) -> str:
+    one = f"({', '.join('?' * values)})"
+    return f"{insert} VALUES {', '.join([one] * records)}"
 
 
 def _resolve(waiters: Sequence[asyncio.Future[None]], refusal: str | None, cause: sqlite3.Error | None) -> None:

@@ -242,6 +242,30 @@ async def test_many_writers_at_once_lose_nothing(journal: Journal) -> None:
     assert states == [one] * 64
 
 
+async def test_a_note_keeps_its_place_and_is_there_when_a_later_step_is(journal: Journal) -> None:
+    """Noted and awaited steps stay in the order in which they were said; so does a note before a mark."""
+    await journal.open_run(a_run(), rows(2))
+    phases = [Phase.ESCROWED, Phase.ARMED, Phase.IN_DOUBT, Phase.REARMED, Phase.SETTLING, Phase.CHANGED]
+    for number, phase in enumerate(phases[:-1]):
+        journal.note(RUN, a_step(phase, 0, START + number))
+        if phase is Phase.IN_DOUBT:
+            await journal.step(RUN, a_step(Phase.SKIPPED, 1))
+    await journal.step(RUN, a_step(Phase.CHANGED, 0, START + 5))
+    steps = [a_step(phase, at=START + n) for n, phase in enumerate(phases)]
+    assert next(journal.states(RUN)) == (a_row(0), fold(first_state(a_row(0)), steps))
+    journal.note(RUN, a_step(Phase.FAILED, 1))
+    await journal.mark(RUN, Mark(type=MarkType.CLOSED, at=START))
+    assert journal.counts(RUN) == {Outcome.CHANGED: 1, Outcome.FAILED: 1}
+
+
+async def test_a_note_is_written_before_the_journal_is_closed(journal: Journal) -> None:
+    """Nobody has to wait for it."""
+    await journal.open_run(a_run(), rows(1))
+    journal.note(RUN, a_step(Phase.CHANGED))
+    journal.close()
+    assert journal.open_rows(RUN) == 0
+
+
 async def test_a_cancelled_waiter_loses_no_record(journal: Journal) -> None:
     """What was asked to be written is, and the others of the batch are answered."""
     await journal.open_run(a_run(), rows(2))
@@ -275,6 +299,8 @@ async def test_what_names_nothing_is_refused_and_breaks_nothing(journal: Journal
     for seq in (-1, 2):
         with pytest.raises(JournalError, match=f"no row {seq}"):
             await journal.step(RUN, a_step(Phase.ARMED, seq))
+        with pytest.raises(JournalError, match=f"no row {seq}"):
+            journal.note(RUN, a_step(Phase.ARMED, seq))
     with pytest.raises(JournalError, match="already"):
         await journal.open_run(a_run(), rows(1))
     with pytest.raises(JournalError, match=r"row 1 .* place 0"):
@@ -290,6 +316,8 @@ async def test_a_closed_journal_takes_nothing_more(journal: Journal) -> None:
     journal.close()
     with pytest.raises(JournalError, match="closed"):
         await journal.step(RUN, a_step(Phase.ARMED))
+    with pytest.raises(JournalError, match="closed"):
+        journal.note(RUN, a_step(Phase.ARMED))
     with pytest.raises(JournalError, match="closed"):
         await journal.mark(RUN, Mark(type=MarkType.CLOSED, at=START))
     with pytest.raises(JournalError, match="closed"):

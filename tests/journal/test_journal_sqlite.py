@@ -12,12 +12,14 @@ from pathlib import Path
 from stat import S_IMODE
 
 import pytest
-from journal_records import a_row, a_run, a_step, rows, walk
+from journal_records import START, a_row, a_run, a_step, rows, walk
 
 from batchmod.errors import JournalError, UsageError
 from batchmod.journal.encoding import encode, mark_of, row_of, run_of, step_of
 from batchmod.journal.sqlite import SqliteJournal
+from batchmod.journal.writer import CHUNK
 from batchmod.model.events import Phase
+from batchmod.model.record import Mark, MarkType
 
 RUN = a_run().id
 HERE = Path(__file__).parents[1]  # where the child processes find this folder's records
@@ -133,6 +135,34 @@ def test_a_full_disk_fails_every_waiter_and_all_that_come_later(tmp_path: Path) 
     assert process.returncode == 0
     attempts = sum(state.attempts for _, state in SqliteJournal.read(tmp_path).states(RUN))
     assert attempts == written
+
+
+async def test_a_note_that_cannot_be_written_fails_all_that_come_later(tmp_path: Path) -> None:
+    """Nobody waits for it, so the next who waits is told, and every later one."""
+    journal = SqliteJournal.open(tmp_path)
+    await journal.open_run(a_run(), rows(1))
+    with closing(sqlite3.connect(tmp_path / "journal.db")) as db:
+        db.execute("CREATE TRIGGER full BEFORE INSERT ON step BEGIN SELECT RAISE(ABORT, 'no room'); END")
+    journal.note(RUN, a_step(Phase.ARMED))
+    for _ in range(2):
+        with pytest.raises(JournalError, match=f"{tmp_path}/journal.db: the journal cannot be written: no room"):
+            await journal.mark(RUN, Mark(type=MarkType.CLOSED, at=START))
+    with pytest.raises(JournalError, match="no room"):
+        journal.note(RUN, a_step(Phase.ARMED))
+    journal.close()
+    assert [state.attempts for _, state in journal.states(RUN)] == [0]
+
+
+async def test_more_than_a_statement_holds_is_one_transaction(tmp_path: Path) -> None:
+    """However many wait, and whatever for: all of it, each table's records in their order."""
+    journal = SqliteJournal.open(tmp_path)
+    await journal.open_run(a_run(), rows(2))
+    for number in range(2 * CHUNK + 1):
+        journal.note(RUN, a_step(Phase.ARMED, number % 2, START + number))
+    await journal.mark(RUN, Mark(type=MarkType.CLOSED, at=START))
+    assert journal.commits <= 3
+    assert [state.last_armed for _, state in journal.states(RUN)] == [START + 2 * CHUNK, START + 2 * CHUNK - 1]
+    journal.close()
 
 
 async def test_writers_share_their_commits(tmp_path: Path) -> None:
