@@ -41,8 +41,8 @@ class LaneHands:
     async def send(self, row: PlannedRow, secret: Secret | None, *, before: Callable[[], Awaitable[None]]) -> str:
         return await changes.send(self.client, row, secret, before=before)
 
-    async def look(self, instance_id: str) -> Instance | None:
-        return await self.watcher.look(instance_id)
+    async def look(self, instance_id: str, *, after: float = 0.0, sending: bool = False) -> Instance | None:
+        return await self.watcher.look(instance_id, after=after, sending=sending)
 
     async def address(self, instance_id: str) -> str | None:
         """Of the data plane, as DescribeInstances has it now, else as DescribeDBInstanceNetInfo has it."""
@@ -67,7 +67,7 @@ class StoppedHands:
     async def send(self, row: PlannedRow, secret: Secret | None, *, before: Callable[[], Awaitable[None]]) -> str:  # noqa: ARG002  as Hands has it
         raise self.error
 
-    async def look(self, instance_id: str) -> Instance | None:  # noqa: ARG002  as Hands has it
+    async def look(self, instance_id: str, *, after: float = 0.0, sending: bool = False) -> Instance | None:  # noqa: ARG002  as Hands has it
         raise self.error
 
     async def address(self, instance_id: str) -> str | None:  # noqa: ARG002  as LaneHands has it
@@ -190,5 +190,5 @@ async def open_fleet(
                 lane = Lane(account_id, region)
                 client = maker.kvstore(name, ring.keys(name), lane)
                 inventory = Inventory(client)
-                hands[lane] = LaneHands(client=client, inventory=inventory, watcher=Watcher(inventory.look))
+                hands[lane] = LaneHands(client=client, inventory=inventory, watcher=Watcher(inventory.look, halt))
         yield Fleet(account_ids=accounts.ids, failed=accounts.failed, hands=hands, paces=maker.paces)

@@ -14,7 +14,9 @@ from batchmod.engine.leftovers import Leftovers
 from batchmod.engine.machine import step
 from batchmod.engine.opening import Opening
 from batchmod.engine.ports import Hands, Ledger, Prover, Vault
+from batchmod.engine.usual import Usual
 from batchmod.engine.walk import Learnt, Walk
+from batchmod.engine.watcher import Sight
 from batchmod.errors import CallError
 from batchmod.model.events import NO_DOUBT, TERMINAL, Phase, Proof
 from batchmod.model.notices import AccountStopped, Notice, RowMoved
@@ -24,6 +26,7 @@ from batchmod.model.secret import InstanceKey, Secret
 
 SPENDS = frozenset({Phase.FAILED, Phase.UNRESOLVED})  # outcomes that cost a slot of the failure budget
 NO_SLOT = "stays open: no slot of rollout.max_failures was free"
+WAITED_FOR = frozenset({Phase.ARMED, Phase.REARMED})  # durable before anything else happens to the row
 UNHANDS = frozenset(TERMINAL | {Phase.WAITING})  # nothing of the row is in change or in doubt
 
 
@@ -62,6 +65,7 @@ class Context:
     trouble: Callable[[Exception], None]  # told of a journal or store that failed
     groups: Groups = field(default_factory=Groups)
     opening: Opening = field(default_factory=Opening)
+    usual: Usual = field(default_factory=Usual)
     observed_at: float = inf  # when the plan read what the rows say; inf: just now
     is_young: Callable[[InstanceKey], Awaitable[str | None]] = never_young  # why a password is not due yet
 
@@ -72,14 +76,16 @@ class Context:
         return self.vault
 
     async def take(self, walk: Walk, learnt: Learnt) -> None:
-        """The journal has the step that follows from what was learnt, and the walk stands in its phase.
+        """The journal knows the step that follows from what was learnt, and the walk stands in its phase.
 
-        Raises HaltedError, with the row left in its phase, when it would end badly without a slot of the budget left.
+        Only that an attempt goes out has to be durable first: a process that dies before the journal has the rest finds
+        the row in doubt, or before what it did not send. What is told later is kept later, so whatever follows from a
+        step, of this row or another, is never kept without it. Raises HaltedError, with the row left in its phase, when it would end badly without a slot of the budget left.
         """
         phase = step(walk.state.phase, learnt.seen)
         if phase in SPENDS and not walk.holds_slot:
             if not self.budget.take():
-                await self._stays_open(walk, learnt)
+                self._stays_open(walk, learnt)
                 raise HaltedError
             walk.holds_slot = True
         record = Step(
@@ -93,13 +99,16 @@ class Context:
             proof=learnt.proof,
             generation=learnt.generation,
         )
-        await self.ledger.step(self.run_id, record)
+        if phase in WAITED_FOR:
+            await self.ledger.step(self.run_id, record)
+        else:
+            self.ledger.note(self.run_id, record)
         walk.state = walk.state.after(record)
         self._release(walk, phase)
         self._remember(walk)
         self.notify(RowMoved(row=walk.row, state=walk.state))
 
-    async def _stays_open(self, walk: Walk, learnt: Learnt) -> None:
+    def _stays_open(self, walk: Walk, learnt: Learnt) -> None:
         """The journal knows why the row has no last word yet."""
         detail = "; ".join(text for text in (learnt.detail, NO_SLOT) if text)
         record = Step(
@@ -110,7 +119,7 @@ class Context:
             message=learnt.message,
             detail=detail,
         )
-        await self.ledger.step(self.run_id, record)
+        self.ledger.note(self.run_id, record)
         walk.state = walk.state.after(record)
 
     def put_down(self, walk: Walk) -> None:
@@ -154,6 +163,11 @@ class Context:
         """Waits, holding nothing: another instance may start. Raises HaltedError when the wait is pointless."""
         walk.parked()
         await self.halt.sleep(seconds, sending=sending)
+
+    async def look_later(self, walk: Walk, seconds: float, *, sending: bool) -> Sight | None:
+        """The same, and then the instance as it is; raises CallError too."""
+        walk.parked()
+        return await self.hands[walk.row.lane].look(walk.row.instance_id, after=seconds, sending=sending)
 
     def fenced(self, walk: Walk) -> bool:
         """An attempt of the row may still land: a signed request stays valid for 15 minutes."""

@@ -9,7 +9,7 @@ from batchmod.engine.escrow import escrowed, let_go, planned
 from batchmod.engine.halt import HaltedError
 from batchmod.engine.machine import Seen, resume_phase
 from batchmod.engine.sending import waiting
-from batchmod.engine.settling import in_doubt, proved, proving, settling, watching
+from batchmod.engine.settling import in_doubt, proved, settling, watching
 from batchmod.engine.walk import Learnt, Walk
 from batchmod.errors import JournalError, StoreError
 from batchmod.model.events import NO_DOUBT, Kind, Phase, StoppedBy
@@ -24,7 +24,6 @@ HANDLERS: Final[Mapping[Phase, Handler]] = {
     Phase.IN_DOUBT: in_doubt,
     Phase.WATCHING: watching,
     Phase.SETTLING: settling,
-    Phase.PROVING: proving,
     Phase.PROVED: proved,
 }
 

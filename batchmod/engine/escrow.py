@@ -42,21 +42,41 @@ async def _escrow(context: Context, walk: Walk) -> Learnt:
     unprovable = await preflight(context, walk) if walk.row.status is None else None
     if unprovable is not None:
         return unprovable
-    held = await _settle_leftover(context, walk)
-    young = await context.is_young(walk.row.key)  # the leftover may have become current just now
-    if young is not None:
-        return Learnt(seen=Seen.ALREADY, detail=young)
-    if held is not None:
-        return held
-    pending = await context.store.pending(walk.row.key)
-    if pending is None:
+    if (walk.row.key, Kind.PASSWORD) not in context.leftovers:
         try:
-            pending = await context.store.escrow(
-                walk.row.key, login=walk.row.login, secret=context.new_password(), run_id=context.run_id
-            )
-        except StoreConflict as conflict:
-            return Learnt(seen=Seen.INELIGIBLE, detail=f"held by run {conflict.holder}")
-    walk.secret = await context.store.reveal(walk.row.key, pending.generation)
+            return await _due(context, walk) or await _new(context, walk)
+        except StoreConflict:
+            pass  # another one is pending: it is settled first, if it can be
+    return await _after_leftover(context, walk)
+
+
+async def _after_leftover(context: Context, walk: Walk) -> Learnt:
+    held = await _settle_leftover(context, walk)
+    young = await _due(context, walk)  # the leftover may have become current just now
+    stays = young or held
+    if stays is not None:
+        return stays
+    pending = await context.store.pending(walk.row.key)
+    if pending is not None:  # of this run: the process ended between store and journal
+        walk.secret = await context.store.reveal(walk.row.key, pending.generation)
+        return Learnt(seen=Seen.ESCROWED, generation=pending.generation)
+    try:
+        return await _new(context, walk)
+    except StoreConflict as conflict:
+        return Learnt(seen=Seen.INELIGIBLE, detail=f"held by run {conflict.holder}")
+
+
+async def _due(context: Context, walk: Walk) -> Learnt | None:
+    """None when the password may be changed; else how young it is."""
+    young = await context.is_young(walk.row.key)
+    return None if young is None else Learnt(seen=Seen.ALREADY, detail=young)
+
+
+async def _new(context: Context, walk: Walk) -> Learnt:
+    """A new password is pending. Raises StoreConflict when one is already."""
+    secret = context.new_password()
+    pending = await context.store.escrow(walk.row.key, login=walk.row.login, secret=secret, run_id=context.run_id)
+    walk.secret = secret
     return Learnt(seen=Seen.ESCROWED, generation=pending.generation)
 
 
@@ -100,4 +120,5 @@ async def let_go(context: Context, walk: Walk) -> None:
     """A password that provably never took effect is no longer pending; nothing of it is deleted."""
     ended = walk.state.phase in TERMINAL - {Phase.CHANGED, Phase.UNRESOLVED}
     if ended and walk.row.kind is Kind.PASSWORD and walk.state.generation is not None:
+        await context.ledger.flush()  # who does not know that the row has ended would send the value again
         await context.store.demote(walk.row.key, walk.state.generation)

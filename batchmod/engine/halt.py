@@ -21,6 +21,7 @@ class Halt:
         self._going = asyncio.Event()
         self._going.set()
         self._listeners: list[Callable[[StoppedBy], None]] = []
+        self._leavers: list[Callable[[], None]] = []
         self._left = asyncio.Event()
         self._stopped = asyncio.Event()
         self.reason: StoppedBy | None = None
@@ -40,7 +41,18 @@ class Halt:
 
     def leave(self) -> None:
         """From here on nothing is waited for either."""
-        self._left.set()
+        if not self._left.is_set():
+            self._left.set()
+            for tell in self._leavers:
+                tell()
+
+    @property
+    def left(self) -> bool:
+        return self._left.is_set()
+
+    def on_leave(self, tell: Callable[[], None]) -> None:
+        """`tell` is called, once, when nothing is waited for any more."""
+        self._leavers.append(tell)
 
     def pause(self) -> None:
         """Nothing is sent until `go_on`; what is open settles on. A run that stops is not paused."""

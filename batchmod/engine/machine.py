@@ -30,9 +30,8 @@ class Seen(StrEnum):
     LOST = "lost"  # the attempt got no usable answer
     CLEARED = "may be sent again"  # a look says that the same value may go out again
     SPENT = "no attempt left"  # nothing more is sent; evidence or the deadline decides
-    NORMAL = "settled"  # the instance is Normal, and for as long as the proof asks
-    UNPROVED = "not proved yet"
-    PROVED = "proved"  # evidence of the level asked
+    PROVED = "proved"  # evidence of the level asked; of a password, which is to be promoted then
+    READ_BACK = "read back"  # the new value was read, status Normal: all that an attribute or TDE needs
     DENIED = "not applied"  # the old value was read, status Normal, when no attempt can land any more
     TIMED_OUT = "deadline passed"
     GONE = "gone"  # the instance is not there any more
@@ -46,6 +45,8 @@ _BEFORE: Final = {
     Seen.ACCOUNT_STOPPED: Phase.NOT_STARTED,
 }
 _AFTER: Final = {
+    Seen.PROVED: Phase.PROVED,
+    Seen.READ_BACK: Phase.CHANGED,
     Seen.DENIED: Phase.FAILED,
     Seen.TIMED_OUT: Phase.UNRESOLVED,
     Seen.GONE: Phase.UNRESOLVED,
@@ -78,7 +79,6 @@ TABLE: Final[Mapping[Phase, Mapping[Seen, Phase]]] = {
     },
     Phase.IN_DOUBT: {
         **_AFTER,
-        Seen.PROVED: Phase.PROVED,
         Seen.CLEARED: Phase.REARMED,
         Seen.SPENT: Phase.WATCHING,
     },
@@ -91,9 +91,8 @@ TABLE: Final[Mapping[Phase, Mapping[Seen, Phase]]] = {
         Seen.ACCOUNT_STOPPED: Phase.UNRESOLVED,
         Seen.LOST: Phase.IN_DOUBT,
     },
-    Phase.WATCHING: {**_AFTER, Seen.PROVED: Phase.PROVED},
-    Phase.SETTLING: {**_AFTER, Seen.NORMAL: Phase.PROVING},
-    Phase.PROVING: {**_AFTER, Seen.PROVED: Phase.PROVED, Seen.UNPROVED: Phase.SETTLING},
+    Phase.WATCHING: _AFTER,
+    Phase.SETTLING: _AFTER,
     Phase.PROVED: {Seen.PROMOTED: Phase.CHANGED, Seen.REFUSED: Phase.UNRESOLVED, Seen.TIMED_OUT: Phase.UNRESOLVED},
     Phase.CHANGED: {},
     Phase.UNCHANGED: {},
@@ -119,7 +118,8 @@ def step(phase: Phase, seen: Seen) -> Phase:
 def resume_phase(phase: Phase) -> Phase:
     """What a new process believes of a row that the old one left in this phase.
 
-    Armed without an outcome is in doubt, never "not sent"; a proof that was being made is made anew.
+    Armed without an outcome is in doubt, never "not sent"; a proof that was being made, as older versions wrote down, is
+    made anew.
     """
     if phase in {Phase.ARMED, Phase.REARMED}:
         return Phase.IN_DOUBT

@@ -28,7 +28,7 @@ async def observed_again(context: Context, walk: Walk) -> Learnt | None:
     if walk.state.phase is Phase.IN_DOUBT:
         return None
     match walk.row.kind:
-        case Kind.TDE:
+        case Kind.TDE if _may_be_on(context, walk) or _is_old(context, walk):
             return await _tde(context, walk)
         case Kind.ATTRIBUTES if _is_old(context, walk):
             return await _attributes(context, walk)
@@ -38,16 +38,23 @@ async def observed_again(context: Context, walk: Walk) -> Learnt | None:
             return None
 
 
+def _may_be_on(context: Context, walk: Walk) -> bool:
+    """Somebody's task was on the instance since it was read: another run's, or whatever refused an attempt."""
+    left = (walk.row.key, Kind.TDE) in context.leftovers
+    return left or bool(walk.state.attempts) or walk.row.status is not None
+
+
 def _is_old(context: Context, walk: Walk) -> bool:
     age = context.clock.wall() - max(context.observed_at, walk.observed_at)
     return age > FRESH or -inf < age < -AHEAD  # a moment that is still to come tells nothing
 
 
 async def _tde(context: Context, walk: Walk) -> Learnt | None:
-    """TDE cannot be undone: it is read before each attempt, however young the plan is."""
+    """TDE cannot be undone: it is read again wherever it can have been switched on since."""
     now = await _read(context, walk)
     if isinstance(now, Learnt):
         return now
+    walk.observed_at = context.clock.wall()
     if now is None or now.get("status") != walk.row.after.get("status"):
         return None
     if walk.state.attempts:  # each was refused: it was somebody else

@@ -16,15 +16,27 @@ class Hands(Protocol):
         """The RequestId of the accepted change. `before` is awaited with the grant in hand, before anything is sent."""
         ...
 
-    async def look(self, instance_id: str) -> Sight | None: ...
+    async def look(self, instance_id: str, *, after: float = 0.0, sending: bool = False) -> Sight | None:
+        """The instance as read in `after` seconds or a little later, None when it is gone. Raises HaltedError when the
+        wait becomes pointless: one before a send once nothing is sent any more, any other once nothing is waited for.
+        """
+        ...
+
     async def read_back(self, row: PlannedRow, sight: Sight) -> Values: ...
 
 
 class Ledger(Protocol):
-    """The journal: durable when it returns, else JournalError."""
+    """The journal, in the order in which it is told: durable when what is awaited returns, else JournalError."""
 
     async def step(self, run_id: str, step: Step) -> None: ...
+    def note(self, run_id: str, step: Step) -> None:
+        """Not waited for: durable when anything that is awaited later returns."""
+        ...
+
     async def mark(self, run_id: str, mark: Mark) -> None: ...
+    async def flush(self) -> None:
+        """What was noted is durable."""
+        ...
 
 
 class Vault(Protocol):

@@ -19,6 +19,7 @@ SEEN: Final[Mapping[Verdict, Seen]] = {
 }
 SPENDS_A_TRY: Final = frozenset({Verdict.NOT_SENT, Verdict.LOST})  # waiting and slowing down never count
 ASK_AGAIN: Final = frozenset({Verdict.SLOW_DOWN, Verdict.NOT_SENT, Verdict.LOST, Verdict.WAIT})  # of a call that reads
+SHORTEST_LOOK, LONGEST_LOOK = 0.5, 30.0  # seconds between two looks at a busy instance
 BASE: Final = 0.5  # seconds before the second attempt, before jitter
 
 
@@ -32,6 +33,8 @@ def pause_after(error: CallError, tries: int, *, cap: float, jitter: float) -> f
     return max(error.retry_after or 0.0, backoff(tries, cap=cap, jitter=jitter))
 
 
-def look_again(age: float, *, cap: float, jitter: float) -> float:
-    """Seconds until a row that has waited for `age` seconds is looked at again: soon while it is young, then seldom."""
-    return min(cap, max(0.3, age / 4)) * (1 + jitter / 4)
+def look_again(age: float) -> float:
+    """Seconds until an instance that has been busy for so long is looked at again: what is waited for is noticed when
+    two hundredths of its time more have passed.
+    """
+    return min(LONGEST_LOOK, max(SHORTEST_LOOK, age / 50))

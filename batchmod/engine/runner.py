@@ -9,7 +9,7 @@ from batchmod.engine.driver import drive
 from batchmod.engine.machine import Seen
 from batchmod.engine.walk import Learnt, Walk
 from batchmod.errors import JournalError
-from batchmod.model.events import NO_DOUBT, Phase
+from batchmod.model.events import NO_DOUBT, Phase, StoppedBy
 from batchmod.model.plan import Lane, PlannedRow
 from batchmod.model.record import RowState
 
@@ -24,7 +24,7 @@ async def run_all(
     ahead: int,
     watchers: Sequence[Callable[[], Coroutine[None, None, None]]],
 ) -> None:
-    """Returns when every row has ended or was left open by a stop. `ahead`: instances a lane that may be on the move
+    """Returns when every row has ended or was left open by a stop, and the journal has it all. `ahead`: instances a lane that may be on the move
     at once, those that wait left out. `watchers` run as long as the rows do.
     """
     lanes: dict[Lane, list[list[Known]]] = {}
@@ -39,6 +39,15 @@ async def run_all(
                 inner.create_task(_run_lane(context, sorted(instances, key=_holds_nothing), ahead=ahead))
         for task in background:
             task.cancel()
+    await _flush(context)
+
+
+async def _flush(context: Context) -> None:
+    try:
+        await context.ledger.flush()
+    except JournalError as error:
+        context.trouble(error)
+        context.halt.stop(StoppedBy.STORE)
 
 
 def _holds_nothing(instance: Sequence[Known]) -> bool:

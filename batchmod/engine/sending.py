@@ -16,7 +16,6 @@ ARMED = frozenset({Phase.ARMED, Phase.REARMED})
 ARMING = {Phase.IN_DOUBT: Seen.CLEARED, Phase.ARMED: Seen.SAID_AGAIN, Phase.REARMED: Seen.SAID_AGAIN}  # else: ARMED
 IN_DOUBT = frozenset({Phase.IN_DOUBT, Phase.REARMED})
 MOMENT = 1.0  # seconds of waiting that change nothing of what was seen
-LOOK_CAP = 30.0  # seconds between two looks at a row that has waited long
 
 
 async def send(context: Context, walk: Walk) -> Learnt | None:
@@ -48,7 +47,7 @@ async def _go_out(context: Context, walk: Walk) -> Learnt | None:
         raise
     context.accounts.succeeded(walk.row.account_id)
     walk.error, walk.waits, walk.busy_since = None, 0, None
-    walk.open_since, walk.quiet_since, walk.was_abnormal = context.clock.now(), None, False
+    walk.open_since, walk.quiet_since, walk.was_abnormal, walk.look_due = context.clock.now(), None, False, 0.0
     walk.parked()
     return Learnt(seen=Seen.ACCEPTED, request_id=request_id)
 
@@ -185,9 +184,8 @@ async def _busy(context: Context, walk: Walk, error: CallError) -> Learnt | None
             request_id=error.request_id,
             detail=f"busy for {context.limits.busy_timeout:.0f} s",
         )
-    await context.pause(walk, min(left, look_again(age, cap=LOOK_CAP, jitter=context.clock.dice())), sending=True)
     try:
-        sight = await context.hands[walk.row.lane].look(walk.row.instance_id)
+        sight = await context.look_later(walk, min(left, look_again(age)), sending=True)
     except CallError as refused:
         if refused.verdict in ASK_AGAIN:
             return None  # says nothing about the instance

@@ -7,12 +7,12 @@ from batchmod.engine.halt import HaltedError
 from batchmod.engine.judging import NORMAL_STATUS, NOT_FOUND
 from batchmod.engine.machine import Seen
 from batchmod.engine.old import NO_OLD, old_secret
-from batchmod.engine.retry import look_again
-from batchmod.engine.sending import LOOK_CAP, send
+from batchmod.engine.sending import send
+from batchmod.engine.usual import SOON, next_glance
 from batchmod.engine.walk import Learnt, Walk
 from batchmod.engine.watcher import Sight
 from batchmod.errors import CallError, StoreConflict, Verdict
-from batchmod.model.events import BY_LOGIN, Kind, Proof
+from batchmod.model.events import Kind, Phase, Proof
 
 BY_SIGHT = frozenset({Proof.ACCEPTED, Proof.SETTLED})  # no read or login tells that the change is over
 MAYBE = "it may or may not have been applied"
@@ -47,25 +47,32 @@ async def watching(context: Context, walk: Walk) -> Learnt | None:
 
 
 async def settling(context: Context, walk: Walk) -> Learnt | None:
-    """An attempt was accepted: wait until the instance has settled as the proof asks."""
+    """An attempt was accepted: wait until the instance has settled, and the proof asked for is there."""
     password = walk.row.kind is Kind.PASSWORD
     accepted = password and context.level is Proof.ACCEPTED
     if accepted and context.changing.limit is None and walk.row.group is None:
-        return Learnt(seen=Seen.NORMAL)
+        return _concluded(context, walk, Seen.PROVED)
     try:
         sight = await _look(context, walk)
     except HaltedError:
         if not accepted:
             raise
-        return Learnt(seen=Seen.NORMAL)
+        return _concluded(context, walk, Seen.PROVED)
     if accepted and isinstance(sight, Learnt):
-        return Learnt(seen=Seen.NORMAL)  # only its place was held for so long: the proof asked for was there at once
+        return _concluded(
+            context, walk, Seen.PROVED
+        )  # only its place was held for so long: the proof was there at once
     if sight is None or isinstance(sight, Learnt):
         return sight
-    if password and context.level in BY_SIGHT and not _is_quiet(context, walk):
-        return None
-    walk.sight = sight
-    return Learnt(seen=Seen.NORMAL)
+    if password and context.level in BY_SIGHT:
+        return _concluded(context, walk, Seen.PROVED) if _is_quiet(context, walk) else None
+    evidence = await _evidence(context, walk, sight)
+    if evidence is None or isinstance(evidence, Learnt):
+        return evidence
+    seen = watch(evidence, fenced=context.fenced(walk))
+    if seen is Seen.PROVED:
+        context.usual.settled(walk.row.kind, walk.look_due)
+    return _concluded(context, walk, seen)
 
 
 def _is_quiet(context: Context, walk: Walk) -> bool:
@@ -76,23 +83,9 @@ def _is_quiet(context: Context, walk: Walk) -> bool:
     return walk.was_abnormal or now - walk.quiet_since >= context.limits.settle_quiet
 
 
-async def proving(context: Context, walk: Walk) -> Learnt | None:
-    """The instance has settled: the proof of the level asked."""
-    if walk.row.kind is Kind.PASSWORD and context.level not in BY_LOGIN:
-        return Learnt(seen=Seen.PROVED, proof=context.level)
-    if walk.sight is None:  # a proof is made of a fresh look only
-        return Learnt(seen=Seen.UNPROVED)
-    evidence = await _evidence(context, walk, walk.sight)
-    walk.sight = None
-    if isinstance(evidence, Learnt):
-        return evidence
-    seen = None if evidence is None else watch(evidence, fenced=context.fenced(walk))
-    return _concluded(context, walk, seen or Seen.UNPROVED)
-
-
 async def proved(context: Context, walk: Walk) -> Learnt:
     """The store calls the new value current; only then is the row changed."""
-    if walk.row.kind is Kind.PASSWORD and walk.state.generation is not None:
+    if walk.state.generation is not None:
         try:
             await context.store.promote(walk.row.key, walk.state.generation)
         except StoreConflict as conflict:
@@ -104,9 +97,10 @@ def _concluded(context: Context, walk: Walk, seen: Seen | None) -> Learnt | None
     match seen:
         case None:
             return None
+        case Seen.PROVED if walk.row.kind is Kind.PASSWORD:
+            return Learnt(seen=seen, proof=context.level)
         case Seen.PROVED:
-            level = context.level if walk.row.kind is Kind.PASSWORD else Proof.READ_BACK
-            return Learnt(seen=seen, proof=level)
+            return Learnt(seen=Seen.READ_BACK, proof=Proof.READ_BACK)
         case Seen.DENIED:
             return Learnt(
                 seen=seen, code="NotApplied", message="the old value was read back, nothing can land any more"
@@ -124,9 +118,9 @@ async def _look(context: Context, walk: Walk) -> Sight | Learnt | None:
     left = context.limits.settle_timeout - age
     if left <= 0:
         return _timed_out(context, walk)
-    await context.pause(walk, min(left, look_again(age, cap=LOOK_CAP, jitter=context.clock.dice())), sending=False)
+    walk.look_due = max(age, min(age + left, _next_look(context, walk)))
     try:
-        sight = await context.hands[walk.row.lane].look(walk.row.instance_id)
+        sight = await context.look_later(walk, walk.look_due - age, sending=False)
     except CallError as error:
         return await _unreadable(context, walk, error)
     if sight is None:
@@ -135,6 +129,16 @@ async def _look(context: Context, walk: Walk) -> Sight | Learnt | None:
         walk.was_abnormal, walk.quiet_since = True, None
         return None
     return sight
+
+
+def _next_look(context: Context, walk: Walk) -> float:
+    """When the row is looked at next, in seconds after its last attempt."""
+    if walk.row.kind is Kind.PASSWORD and context.level in BY_SIGHT:
+        quiet = context.limits.settle_quiet
+        began = walk.quiet_since - (walk.open_since or 0.0) if walk.quiet_since is not None else SOON
+        return next_glance(walk.look_due, abnormal=walk.was_abnormal, quiet=began + quiet)
+    accepted = walk.state.phase is Phase.SETTLING
+    return context.usual.next_look(walk.row.kind, walk.look_due, accepted=accepted)
 
 
 def _timed_out(context: Context, walk: Walk) -> Learnt:

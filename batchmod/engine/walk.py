@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from batchmod.engine.machine import Seen
-from batchmod.engine.watcher import Sight
 from batchmod.errors import CallError
 from batchmod.model.events import Proof
 from batchmod.model.plan import PlannedRow
@@ -51,7 +50,7 @@ class Walk:
     open_since: float | None = None  # accepted or in doubt since
     quiet_since: float | None = None  # Normal at every look since
     was_abnormal: bool = False  # seen not Normal since it was accepted
-    sight: Sight | None = None  # the last look
+    look_due: float = 0.0  # when the last look was to be, in seconds after the acceptance or doubt
     note: str | None = None  # why the last proof failed
     is_live: bool = False  # the new password logged in once
     holds_slot: bool = False  # of the failure budget

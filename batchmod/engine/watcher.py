@@ -1,15 +1,22 @@
 """One look at many instances: what waits on a lane is asked for 30 ids at a time, never one instance per poll."""
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Generic, Protocol, TypeVar
+from heapq import heappop, heappush
+from itertools import count
+from math import inf
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from batchmod.engine.halt import HaltedError
+from batchmod.engine.halt import Halt, HaltedError
 from batchmod.errors import CallError
 
 BATCH = 30  # ids in one DescribeInstances
 LINGER = 0.25  # seconds in which looks that come one after the other become one call
+GAPS = 5  # as many usual gaps between two looks without one: no more is coming
+WAIT = 10.0  # seconds that a look waits for others at most: in these a lane with the vendor's usual quota sends 30
+SHARE, LONGEST = 0.1, 2.0  # of the newest gap in the usual one, and the longest gap that counts
+TICK = 0.01  # seconds between two counts of what has become due
+AT_ONCE = 8  # calls under way: what waits for a quota is better waited for together
 
 
 class Sight(Protocol):
@@ -23,48 +30,122 @@ S = TypeVar("S", bound=Sight)
 Look = Callable[[Sequence[str]], Awaitable[Mapping[str, S | CallError | None]]]  # a CallError is of that id alone
 
 
+class _Asked(NamedTuple, Generic[S]):
+    due: float  # on the loop's clock
+    order: int
+    instance_id: str
+    sending: bool
+    answer: asyncio.Future[S | None]
+
+
 class Watcher(Generic[S]):
-    """Looks on behalf of all rows of one lane. `run` must be running for `look` to return."""
+    """Looks on behalf of all rows of one lane. `run` must be running for `look` to return.
 
-    def __init__(self, look: Look[S]) -> None:
+    A call is made when 30 looks are due, or as soon as no more seem to come: a lane that sends three changes a second
+    asks for thirty of them at a time, one that has sent its last does not wait.
+    """
+
+    def __init__(self, look: Look[S], halt: Halt) -> None:
         self._look = look
-        self._asked: deque[tuple[str, asyncio.Future[S | None]]] = deque()
-        self._some = asyncio.Event()
+        self._halt = halt
+        self._later: list[_Asked[S]] = []  # a heap
+        self._due: list[_Asked[S]] = []
+        self._order = count()
+        self._gap = 0.0  # the usual one between two instances that become due
+        self._last: _Asked[S] | None = None  # that became due
+        self._wakes = -inf  # when `run` looks by itself; before that it is told
+        self._told = asyncio.Event()
+        halt.on_stop(lambda _: self._let_go(sending=True))
+        halt.on_leave(lambda: self._let_go(sending=False))
 
-    async def look(self, instance_id: str) -> S | None:
-        """The instance as read after this call, None when it is gone.
+    async def look(self, instance_id: str, *, after: float = 0.0, sending: bool = False) -> S | None:
+        """The instance as read in `after` seconds or a little later, None when it is gone.
 
-        Raises CallError for a read that was refused, throttled or lost: it is the asker's deadline that counts.
+        Raises CallError for a read that was refused, throttled or lost: it is the asker's deadline that counts; and
+        HaltedError when the wait is pointless: one before a send from a stop on, any other once nothing is waited for.
         """
-        answer: asyncio.Future[S | None] = asyncio.get_running_loop().create_future()
-        self._asked.append((instance_id, answer))
-        self._some.set()
+        if self._halt.left or (sending and self._halt.reason is not None):
+            raise HaltedError
+        loop = asyncio.get_running_loop()
+        due = loop.time() + after
+        answer: asyncio.Future[S | None] = loop.create_future()
+        heappush(self._later, _Asked(due, next(self._order), instance_id, sending, answer))
+        if due < self._wakes:
+            self._told.set()
         return await answer
 
     async def run(self) -> None:
         """Serves looks until it is cancelled."""
-        while True:
-            await self._some.wait()
-            if len(self._asked) < BATCH:
-                await asyncio.sleep(LINGER)
-            batch = [self._asked.popleft() for _ in range(min(BATCH, len(self._asked)))]
-            if not self._asked:
-                self._some.clear()
-            await self._serve([(name, answer) for name, answer in batch if not answer.done()])
+        slots = asyncio.Semaphore(AT_ONCE)
 
-    async def _serve(self, batch: list[tuple[str, asyncio.Future[S | None]]]) -> None:
-        try:
-            seen = await self._look(sorted({name for name, _ in batch}))
-        except (CallError, HaltedError) as error:
-            for _, answer in batch:
-                if not answer.done():
-                    answer.set_exception(error)
-            return
-        for name, answer in batch:
-            found = seen[name]
-            if answer.done():
-                continue
-            if isinstance(found, CallError):
-                answer.set_exception(found)
+        async def serve(batch: Sequence[_Asked[S]]) -> None:
+            try:
+                await self._serve(batch)
+            finally:
+                slots.release()
+
+        async with asyncio.TaskGroup() as calls:
+            while True:
+                await slots.acquire()
+                await self._until_worth_a_call()
+                batch, self._due = self._due[:BATCH], self._due[BATCH:]
+                calls.create_task(serve([asked for asked in batch if not asked.answer.done()]))
+
+    async def _until_worth_a_call(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            now = loop.time()
+            self._become_due(now)
+            if len(self._due) >= BATCH:
+                return
+            if self._due:
+                last = self._due[-1].due + max(LINGER, GAPS * self._gap)
+                last = min(last, self._due[0].due + WAIT)
+                if last <= now:
+                    return
+                self._wakes = min(last, max(self._later[0].due, now + TICK)) if self._later else last
             else:
-                answer.set_result(found)
+                self._wakes = self._later[0].due if self._later else inf
+            self._told.clear()
+            try:
+                async with asyncio.timeout_at(self._wakes if self._wakes < inf else None):
+                    await self._told.wait()
+            except TimeoutError:
+                pass
+            finally:
+                self._wakes = -inf
+
+    def _become_due(self, now: float) -> None:
+        while self._later and self._later[0].due <= now:
+            asked = heappop(self._later)
+            if asked.answer.done():
+                continue
+            if self._last is not None and self._last.instance_id != asked.instance_id:
+                self._gap += SHARE * (min(LONGEST, asked.due - self._last.due) - self._gap)
+            self._last = asked
+            self._due.append(asked)
+
+    async def _serve(self, batch: Sequence[_Asked[S]]) -> None:
+        if not batch:
+            return
+        try:
+            seen = await self._look(sorted({asked.instance_id for asked in batch}))
+        except (CallError, HaltedError) as error:
+            for asked in batch:
+                if not asked.answer.done():
+                    asked.answer.set_exception(error)
+            return
+        for asked in batch:
+            if asked.answer.done():
+                continue
+            found = seen[asked.instance_id]
+            if isinstance(found, CallError):
+                asked.answer.set_exception(found)
+            else:
+                asked.answer.set_result(found)
+
+    def _let_go(self, *, sending: bool) -> None:
+        """Waits that have become pointless end; what is being asked for is answered."""
+        for asked in (*self._later, *self._due):
+            if not asked.answer.done() and (asked.sending or not sending):
+                asked.answer.set_exception(HaltedError())

@@ -48,6 +48,9 @@ class MemoryJournal:
         if step.phase is Phase.CHANGED:
             self._changed.append((run_id, step.seq))
 
+    async def flush(self) -> None:
+        self._refuse_closed()
+
     async def mark(self, run_id: str, mark: Mark) -> None:
         self._refuse_closed()
         refuse_unknown(self._known(), run_id)

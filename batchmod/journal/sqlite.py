@@ -102,6 +102,9 @@ class SqliteJournal:
     def note(self, run_id: str, step: Step) -> None:
         self._writing().note(self._step(run_id, step))
 
+    async def flush(self) -> None:
+        await self._writing().write()
+
     async def mark(self, run_id: str, mark: Mark) -> None:
         writer = self._writing()
         refuse_unknown(self._known, run_id)

@@ -63,6 +63,9 @@ class Journal(Protocol):
         `step` or `mark` returns. When its write fails, each of those raises JournalError.
         """
 
+    async def flush(self) -> None:
+        """Every note is durable."""
+
     async def mark(self, run_id: str, mark: Mark) -> None: ...
 
     def runs(self) -> list[Run]:

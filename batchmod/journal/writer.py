@@ -109,8 +109,9 @@ class Writer:
 
     def _commit(self, batch: Sequence[_Write]) -> None:
         statements = _statements(batch)
-        first = next(statements)
-        second = next(statements, None)
+        first, second = next(statements, None), next(statements, None)
+        if first is None:
+            return  # somebody only wanted to know that it was written
         if second is None:
             self._connection.execute(*first)  # a transaction of its own
         else:
@@ -129,7 +130,7 @@ class Writer:
 
 
 def _statements(batch: Sequence[_Write]) -> Iterator[tuple[str, Record]]:
-    """The batch table by table, each table's records in their order, many to a statement; never nothing."""
+    """The batch table by table, each table's records in their order, many to a statement."""
     tables: dict[str, list[Iterable[Record]]] = {}
     for write in batch:
         for insert, records in write.inserts:

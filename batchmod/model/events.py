@@ -22,7 +22,7 @@ class Phase(StrEnum):
     REARMED = "rearmed"  # the same value goes out again while an earlier attempt is in doubt
     WATCHING = "watching"  # in doubt, and nothing more is sent: evidence or deadline decides
     SETTLING = "settling"  # an attempt was accepted; its task may still run
-    PROVING = "proving"  # the instance has settled; the proof asked for is being made
+    PROVING = "proving"  # of older versions only: the instance has settled; taken up as SETTLING
     PROVED = "proved"  # proved; the store does not say so yet
     CHANGED = "changed"
     UNCHANGED = "unchanged"

@@ -117,7 +117,7 @@ class World:
     async def _process(self, life: Life, *, last: bool) -> None:
         process = Process(life, the_loop().time)
         journal = cast("Journal", Journal.open(self.folder))  # `open` makes what it is called on
-        journal.process = process
+        journal.process, journal.noted = process, []
         store = None
         if self.with_password:
             store = Store.open(self.folder, environ=self.environ, say=lambda _: None, clock=process.wall)
@@ -132,7 +132,7 @@ class World:
                 await store.close()
         self.boundaries.append(process.boundaries)
         if process.armed_after_failure:
-            self.problems.append(f"armed after journal or store had failed: {process.armed_after_failure}")
+            self.problems.append(f"armed after the store had failed: {process.armed_after_failure}")
 
     async def _inspect(self, store: Store) -> None:
         """Generations are for ever, and so are their values."""
@@ -218,7 +218,7 @@ class World:
             monotonic=clock.now,
         )
         inventory = Inventory(client)
-        hands = LaneHands(client=client, inventory=inventory, watcher=Watcher(inventory.look))
+        hands = LaneHands(client=client, inventory=inventory, watcher=Watcher(inventory.look, halt))
         return Fleet(account_ids={"default": lane.account_id}, failed=(), hands={lane: hands})
 
     def _chosen(self) -> Secret | None:

@@ -1,7 +1,7 @@
 """A process that can be killed: its journal, its store, its network and its logins stop at a boundary, for good."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -30,6 +30,7 @@ from batchmod.sim.wire import Request
 T = TypeVar("T")
 EPOCH = 1_772_600_767.0  # what the cloud's clock shows when the loop's shows 0
 LATENCY = 0.02
+MOMENT = 0.001  # seconds until a note is on disk
 READ_TIMEOUT = 10.0
 WRITES = frozenset({"ModifyInstanceAttribute", "ModifyInstanceTDE"})
 CLEAR = frozenset({FaultKind.OK, FaultKind.SLOW, FaultKind.THROTTLE, FaultKind.REFUSE, FaultKind.TASK_EXISTS, FaultKind.FORBIDDEN})  # fmt: skip
@@ -49,7 +50,7 @@ class Process:
     boundaries: int = 0
     wall_ahead: float = 0.0
     on_signal: Callable[[], None] = lambda: None
-    failed_at: float | None = None  # when journal or store first failed
+    failed_at: float | None = None  # when the store first failed
     armed_after_failure: list[str] = field(default_factory=list)
     died: asyncio.Event = field(default_factory=asyncio.Event)
     writes: dict[Port, int] = field(default_factory=dict)
@@ -87,7 +88,8 @@ class Process:
             async with outside():
                 result = await work()
         if fails:
-            self.failed_at = self.time() if self.failed_at is None else self.failed_at
+            if port is not Port.JOURNAL:  # that one refuses by itself whatever would be armed
+                self.failed_at = self.time() if self.failed_at is None else self.failed_at
             raise error("the disk is full")
         self.boundary()
         return result  # type: ignore[return-value]  # the work was done
@@ -97,6 +99,9 @@ class Journal(SqliteJournal):
     """The real one, in the hands of a process."""
 
     process: Process
+    noted: list[tuple[str, Step]]  # what nobody waits for, until it is on disk; it dies with the process
+    writing: asyncio.Future[None]
+    full = False
 
     async def open_run(self, run: Run, rows: Sequence[PlannedRow]) -> None:
         await self.process.write(Port.JOURNAL, lambda: SqliteJournal.open_run(self, run, rows), JournalError)
@@ -105,10 +110,41 @@ class Journal(SqliteJournal):
         failed_at = self.process.failed_at
         if step.phase in {Phase.ARMED, Phase.REARMED} and failed_at is not None and failed_at < self.process.time():
             self.process.armed_after_failure.append(f"{run_id}:{step.seq}")
-        await self.process.write(Port.JOURNAL, lambda: SqliteJournal.step(self, run_id, step), JournalError)
+        await self._write(lambda: SqliteJournal.step(self, run_id, step))
+
+    def note(self, run_id: str, step: Step) -> None:
+        """Written a moment later, or together with whatever is written before."""
+        self.process.alive()
+        if self.full:
+            raise JournalError("the disk is full")
+        if not self.noted:
+            self.writing = asyncio.ensure_future(self._write_soon())
+        self.noted.append((run_id, step))
+
+    async def _write_soon(self) -> None:
+        await asyncio.sleep(MOMENT)
+        if self.noted:
+            with suppress(EndedError, JournalError):
+                await self.flush()
 
     async def mark(self, run_id: str, mark: Mark) -> None:
-        await self.process.write(Port.JOURNAL, lambda: SqliteJournal.mark(self, run_id, mark), JournalError)
+        await self._write(lambda: SqliteJournal.mark(self, run_id, mark))
+
+    async def flush(self) -> None:
+        await self._write(lambda: SqliteJournal.flush(self))
+
+    async def _write(self, work: Callable[[], Awaitable[None]]) -> None:
+        async def all_of_it() -> None:
+            noted, self.noted = self.noted, []
+            for run_id, step in noted:
+                SqliteJournal.note(self, run_id, step)
+            await work()
+
+        try:
+            await self.process.write(Port.JOURNAL, all_of_it, JournalError)
+        except JournalError:
+            self.full = True
+            raise
 
 
 class Store(EmbeddedStore):
@@ -175,6 +211,9 @@ class Response:
     headers: dict[str, str]
     content: Body
 
+    def release(self) -> None:
+        """Nothing is held."""
+
 
 @dataclass
 class Wire:
@@ -195,7 +234,7 @@ class Exchange:
     data: bytes
     headers: dict[str, str]
 
-    async def __aenter__(self) -> Response:
+    async def _answered(self) -> Response:
         process, api = self.wire.process, self.headers["x-acs-action"]
         process.boundary()
         if api in WRITES:
@@ -221,8 +260,8 @@ class Exchange:
             entry.answered = True
         return await self._come_back(answer)
 
-    async def __aexit__(self, *_: object) -> None:
-        return
+    def __await__(self) -> Generator[Any, None, Response]:
+        return self._answered().__await__()
 
     def _book(self, api: str, params: dict[str, str]) -> Sent | None:
         if api not in WRITES:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ class World:
     sent_at: list[float] = field(default_factory=list)
     before_send: Callable[[], None] = lambda: None
     before_look: Callable[[], None] = lambda: None
+    halt: Halt = field(default_factory=Halt)
 
     @staticmethod
     def _next(script: list[Any]) -> Any:
@@ -70,7 +72,8 @@ class World:
             raise reply
         return f"{row.instance_id}-{reply}"
 
-    async def look(self, instance_id: str) -> Seen | None:  # noqa: ARG002  all are alike
+    async def look(self, instance_id: str, *, after: float = 0.0, sending: bool = False) -> Seen | None:  # noqa: ARG002  all are alike
+        await self.halt.sleep(after, sending=sending)
         self.before_look()
         status: str | CallError | None = self._next(self.statuses)
         if isinstance(status, CallError):
@@ -147,12 +150,14 @@ class Desk:
         halt: Halt | None = None,
         troubles: list[Exception] | None = None,
         is_young: Callable[[InstanceKey], Awaitable[str | None]] = never_young,
+        observed_at: float = inf,
     ) -> Context:
         def ended(other: str, key: object) -> bool:
             states = self.journal.states(other) if self.journal.run(other) else ()
             return any(known.key == key and not state.is_open for known, state in states)
 
         unfinished = {run.id for run in self.journal.unfinished()}
+        world.halt = halt = halt or Halt()
         return Context(
             run_id=run_id,
             hands={Lane("1", "cn-hangzhou"): world},
@@ -168,12 +173,13 @@ class Desk:
             leftovers=leftovers_of(
                 self.journal.doubtful(self.clock.wall() - limits.fence), this_run=run_id, unfinished=unfinished
             ),
-            halt=halt or Halt(),
+            halt=halt,
             clock=self.clock,
             notify=lambda _: None,
             ended=ended,
             trouble=(troubles if troubles is not None else []).append,
             is_young=is_young,
+            observed_at=observed_at,
         )
 
     async def go(

@@ -208,8 +208,8 @@ async def test_somebody_elses_value_is_not_overwritten(desk: Desk) -> None:
 
 async def test_tde_in_doubt_waits_for_the_fence(desk: Desk) -> None:
     """Sent again only when the first copy cannot land any more and it reads off."""
-    world = World(replies=[LOST, OK], values=[OFF, OFF, OFF, {"status": "Enabled"}])
-    state = await desk.go(world, TDE, limits=replace(LIMITS, fence=0.5))
+    world = World(replies=[LOST, OK], values=[OFF, OFF, {"status": "Enabled"}])
+    state = await desk.go(world, TDE, limits=replace(LIMITS, fence=0.9))
     assert state.phase is Phase.CHANGED
     assert len(world.sent) == 2
     assert world.sent_at[1] - world.sent_at[0] > 0.4  # it is counted from when the first was armed
@@ -330,8 +330,14 @@ async def test_a_journal_that_fails_sends_nothing(desk: Desk) -> None:
         async def step(self, run_id: str, step: Step) -> None:
             raise JournalError(f"{run_id}: no space left for {step.phase}")
 
+        def note(self, run_id: str, step: Step) -> None:
+            raise JournalError(f"{run_id}: no space left for {step.phase}")
+
         async def mark(self, run_id: str, mark: Mark) -> None:
             raise JournalError(f"{run_id}: no space left for {mark.type}")
+
+        async def flush(self) -> None:
+            raise JournalError("no space left")
 
     halt, world = Halt(), World()
     await desk.begin("a", [row()])
@@ -588,15 +594,16 @@ async def test_a_stop_before_the_repeat_of_a_refused_call_leaves_no_doubt(desk: 
         assert (state.phase, phases(desk, one.kind.value)) == (phase, [phase])
 
 
-async def test_tde_is_looked_at_again_before_it_is_sent(desk: Desk) -> None:
-    """A plan may be old: what somebody has encrypted meanwhile is not sent; after a refusal it is failed, for it was."""
+async def test_tde_is_looked_at_again_where_it_can_have_been_switched_on(desk: Desk) -> None:
+    """By an old plan, and after a refusal: what somebody has encrypted meanwhile is not sent, or not again."""
     on: Values = {"status": "Enabled"}
-    state = await desk.go(world := World(values=[on]), TDE)
+    state = await desk.go(world := World(values=[on]), TDE, observed_at=0.0)
     assert (state.phase, state.attempts, world.sent) == (Phase.UNCHANGED, 0, [])
     other = replace(TDE, after={"status": "Enabled", "key_id": "k1"}, before={"status": "Disabled", "key_id": None})
-    state = await desk.go(world := World(values=[{"status": "Enabled", "key_id": "k2"}]), other, run_id="b")
+    world = World(values=[{"status": "Enabled", "key_id": "k2"}])
+    state = await desk.go(world, other, run_id="b", observed_at=0.0)
     assert (state.phase, state.attempts, world.sent) == (Phase.SKIPPED, 0, [])
-    state = await desk.go(World(replies=[BUSY], statuses=["Normal"], values=[OFF, on]), TDE, run_id="c")
+    state = await desk.go(World(replies=[BUSY], statuses=["Normal"], values=[on]), TDE, run_id="c")
     assert (state.phase, state.attempts, state.code) == (Phase.FAILED, 1, "TaskExists")
-    state = await desk.go(World(values=[OFF, on]), TDE, run_id="d")
+    state = await desk.go(World(values=[on]), TDE, run_id="d")
     assert (state.phase, state.attempts) == (Phase.CHANGED, 1)

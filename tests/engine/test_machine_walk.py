@@ -77,7 +77,7 @@ class Life(RuleBasedStateMachine):
             if self.row.kind is Kind.TDE and seen is not Seen.SAID_AGAIN:
                 assert self.instance.value != NEW, "TDE is sent to what it had taken effect on"
                 assert not self.instance.under_way, "TDE is sent while a copy of it could land"
-        if self.phase is Phase.PROVED and before is not Phase.PROVED:
+        if seen in {Seen.PROVED, Seen.READ_BACK}:
             self.value_when_proved = self.instance.value
 
     @rule(draw=st.data())
@@ -90,7 +90,7 @@ class Life(RuleBasedStateMachine):
                 self.unsent(draw.draw(USUALLY_ARMED))
             case Phase.ARMED | Phase.REARMED:
                 self.answered(*draw.draw(ANSWERS))
-            case Phase.IN_DOUBT | Phase.WATCHING | Phase.SETTLING | Phase.PROVING:
+            case Phase.IN_DOUBT | Phase.WATCHING | Phase.SETTLING:
                 self.looked(draw.draw(USUALLY_LOOKED), tries_left=draw.draw(st.booleans()))
             case Phase.PROVED:
                 self.learn(draw.draw(st.sampled_from([Seen.PROMOTED, Seen.REFUSED, Seen.TIMED_OUT])))
@@ -125,7 +125,8 @@ class Life(RuleBasedStateMachine):
             return
         seen = self.sight(tries_left=tries_left)
         if seen is not None:
-            self.learn(seen)
+            read_back = seen is Seen.PROVED and self.row.kind is not Kind.PASSWORD
+            self.learn(Seen.READ_BACK if read_back else seen)
 
     def sight(self, *, tries_left: bool) -> Seen | None:
         evidence = read(self.row, self.instance)
@@ -134,12 +135,10 @@ class Life(RuleBasedStateMachine):
                 return settle_doubt(self.row.kind, evidence, fenced=self.fenced, tries_left=tries_left)
             case Phase.WATCHING:
                 return watch(evidence, fenced=self.fenced)
-            case Phase.SETTLING:
-                return Seen.NORMAL
             case _ if self.row.kind is Kind.PASSWORD:
                 return Seen.PROVED  # by the answer
             case _:
-                return watch(evidence, fenced=self.fenced) or Seen.UNPROVED
+                return watch(evidence, fenced=self.fenced)
 
     @precondition(lambda self: self.phase not in SENDING)
     @rule()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from batchmod.engine.halt import Halt
 from batchmod.engine.watcher import BATCH, Look, Watcher
 from batchmod.errors import CallError, Verdict
 
@@ -16,8 +17,8 @@ class Seen:
     status: str
 
 
-def watcher(look: Look[Seen]) -> Watcher[Seen]:
-    return Watcher(look)
+def watcher(look: Look[Seen], halt: Halt | None = None) -> Watcher[Seen]:
+    return Watcher(look, halt or Halt())
 
 
 @contextmanager
@@ -95,6 +96,7 @@ async def test_a_bug_in_reading_is_loud() -> None:
     one = watcher(look)
     task = asyncio.ensure_future(one.run())
     asker = asyncio.ensure_future(one.look("r-1"))
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ExceptionGroup) as caught:
         await task
+    assert caught.group_contains(ZeroDivisionError)
     asker.cancel()
