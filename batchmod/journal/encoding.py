@@ -4,27 +4,53 @@ ASCII only, so that any text the service sends, lone surrogates too, is stored a
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from typing import Any
+from json.encoder import encode_basestring_ascii as quoted
+from operator import attrgetter
+from sys import intern
+from typing import Any, Final
 
 from batchmod.errors import JournalError
 from batchmod.model.events import Kind, Phase, Proof, StoppedBy
-from batchmod.model.plan import PlannedRow
+from batchmod.model.plan import NO_VALUES, PlannedRow
 from batchmod.model.record import Mark, MarkType, Run, Step
 
 Record = Run | PlannedRow | Step | Mark
 
-_FIELDS: Mapping[type[Record], tuple[str, ...]] = {
+_FIELDS: Final[Mapping[type[Record], tuple[str, ...]]] = {
     kind: tuple(field.name for field in fields(kind)) for kind in (Run, PlannedRow, Step, Mark)
 }
+_VALUES: Final = {kind: attrgetter(*names) for kind, names in _FIELDS.items()}
+_JSON: Final = json.JSONEncoder(default=dict, separators=(",", ":")).encode
+
+_TEXTS: Final = ("code", "message", "request_id", "detail", "proof")  # of a step, where there is one
+_TEXTS_OF: Final = attrgetter(*_TEXTS)
+_NAMED: Final = tuple(f',"{name}":' for name in _TEXTS)
+
+_PHASES: Final = {phase.value: phase for phase in Phase}  # a third of the time that an enum's own look-up takes
+_PROOFS: Final[Mapping[str | None, Proof | None]] = {None: None, **{proof.value: proof for proof in Proof}}
+_KINDS: Final = {kind.value: kind for kind in Kind}
+_FEW: Final = ("account", "account_id", "region", "engine_version", "status", "group", "reason", "error_code")
+"""Fields of a row that have the same few texts in all rows: each text is kept once."""
 
 
 def encode(record: Record) -> str:
     """Every field that says something; `run_of` and its kin give an equal record back."""
-    names = _FIELDS[type(record)]
-    known = {name: value for name in names if (value := getattr(record, name)) is not None}
-    return json.dumps(known, default=dict, separators=(",", ":"))
+    if isinstance(record, Step):
+        return _encoded(record)
+    kind = type(record)
+    known = zip(_FIELDS[kind], _VALUES[kind](record), strict=True)
+    return _JSON({name: value for name, value in known if value is not None})
+
+
+def _encoded(step: Step) -> str:
+    """What `_JSON` would give, in less than half of its time: steps are written while requests wait."""
+    texts = "".join(
+        [name + quoted(text) for name, text in zip(_NAMED, _TEXTS_OF(step), strict=True) if text is not None]
+    )
+    generation = "" if step.generation is None else f',"generation":{step.generation}'
+    return f'{{"seq":{step.seq},"phase":{quoted(step.phase)},"at":{step.at!r}{texts}{generation}}}'
 
 
 def run_of(text: str) -> Run:
@@ -41,22 +67,42 @@ def run_of(text: str) -> Run:
 
 def row_of(text: str) -> PlannedRow:
     """The planned row. Raises JournalError for what is none."""
-    data = {"instance_name": None, "wave": None} | _object(text)
+    return history_of(text, ())[0]
+
+
+def history_of(row: str, steps: Iterable[str]) -> tuple[PlannedRow, list[Step]]:
+    """A planned row and its steps. Raises JournalError when one of them is none."""
+    texts = [row, *steps]
+    data = _loaded(f"[{','.join(texts)}]")  # at once: half the time of one by one
+    if len(data) != len(texts):
+        raise JournalError("the journal holds records that cannot be read: they are not whole")
     try:
-        data |= {"kind": Kind(data["kind"]), "verdict": Phase(data["verdict"])}
-        return PlannedRow(**data)
-    except (KeyError, TypeError, ValueError) as error:
+        return _row(data[0]), [_step(one) for one in data[1:]]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _unreadable("row", error) from error
+
+
+def _row(data: dict[str, Any]) -> PlannedRow:
+    for name in _FEW:
+        if name in data:
+            data[name] = intern(data[name])
+    data["kind"], data["verdict"] = _KINDS[data["kind"]], _PHASES[data["verdict"]]
+    data["before"], data["after"] = data["before"] or NO_VALUES, data["after"] or NO_VALUES
+    data["login"] = data["instance_id"] if data["login"] == data["instance_id"] else data["login"]
+    return PlannedRow(**{"instance_name": None, "wave": None} | data)
+
+
+def _step(data: dict[str, Any]) -> Step:
+    data["phase"], data["proof"] = _PHASES[data["phase"]], _PROOFS[data.get("proof")]
+    return Step(**data)
 
 
 def step_of(text: str) -> Step:
     """The step. Raises JournalError for what is none."""
     data = _object(text)
     try:
-        data["phase"] = Phase(data["phase"])
-        data["proof"] = Proof(data["proof"]) if "proof" in data else None
-        return Step(**data)
-    except (KeyError, TypeError, ValueError) as error:
+        return _step(data)
+    except (KeyError, TypeError) as error:
         raise _unreadable("step", error) from error
 
 
@@ -72,13 +118,17 @@ def mark_of(text: str) -> Mark:
 
 
 def _object(text: str) -> dict[str, Any]:
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise _unreadable("record", error) from error
+    data = _loaded(text)
     if not isinstance(data, dict):
         raise JournalError("the journal holds a record that cannot be read: it is no JSON object")
     return data
+
+
+def _loaded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise _unreadable("record", error) from error
 
 
 def _unreadable(what: str, error: Exception) -> JournalError:

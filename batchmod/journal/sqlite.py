@@ -13,7 +13,7 @@ from typing import Final
 
 from batchmod.errors import JournalError
 from batchmod.journal import schema
-from batchmod.journal.encoding import encode, mark_of, row_of, run_of, step_of
+from batchmod.journal.encoding import encode, history_of, mark_of, run_of
 from batchmod.journal.store import (
     DOUBTFUL,
     LOOKED_AT,
@@ -209,6 +209,5 @@ def _fold_rows(found: sqlite3.Cursor) -> Iterator[tuple[PlannedRow, RowState]]:
     with closing(found):
         for _, lines in itertools.groupby(found, key=itemgetter(0)):
             (_, body, step), *more = lines
-            row = row_of(body)
-            steps = [] if step is None else [step, *(line[2] for line in more)]
-            yield row, fold(first_state(row), map(step_of, steps))
+            row, steps = history_of(body, () if step is None else (step, *map(itemgetter(2), more)))
+            yield row, fold(first_state(row), steps)

@@ -4,13 +4,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from batchmod.model.events import Kind, Phase
 from batchmod.model.secret import InstanceKey
 
 Value = str | bool | None  # what an attribute or a TDE parameter can be
 Values = Mapping[str, Value]
+NO_VALUES: Final[Values] = {}
 
 
 class Lane(NamedTuple):

@@ -1,6 +1,7 @@
 """What the journal on disk promises beyond the contract: durability, one file, and who may open it."""
 
 import asyncio
+import json
 import os
 import shutil
 import sqlite3
@@ -8,20 +9,24 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from stat import S_IMODE
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from journal_records import START, a_row, a_run, a_step, rows, walk
 
 from batchmod.errors import JournalError, UsageError
-from batchmod.journal.encoding import encode, mark_of, row_of, run_of, step_of
+from batchmod.journal.encoding import encode, history_of, mark_of, row_of, run_of, step_of
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.journal.writer import CHUNK
-from batchmod.model.events import Phase
+from batchmod.model.events import Phase, Proof
 from batchmod.model.record import Mark, MarkType
 
 RUN = a_run().id
+TEXT = st.text(st.characters(exclude_categories=[]), max_size=20)  # lone surrogates and controls too
 HERE = Path(__file__).parents[1]  # where the child processes find this folder's records
 
 KILLED = """
@@ -29,7 +34,7 @@ import asyncio, sys
 from pathlib import Path
 from journal_records import a_run, a_step, rows
 from batchmod.journal.sqlite import SqliteJournal
-from batchmod.model.events import Phase
+from batchmod.model.events import Phase, Proof
 
 async def writer(journal, seq):
     for number in range(1_000_000):
@@ -52,7 +57,7 @@ from pathlib import Path
 from journal_records import a_run, a_step, rows
 from batchmod.errors import JournalError
 from batchmod.journal.sqlite import SqliteJournal
-from batchmod.model.events import Phase
+from batchmod.model.events import Phase, Proof
 
 async def main():
     journal = SqliteJournal.open(Path(sys.argv[1]))
@@ -359,6 +364,32 @@ async def test_a_damaged_record_is_a_journal_error(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="cannot be read"):
         list(journal.states(RUN))
     journal.close()
+
+
+@given(TEXT, TEXT, st.none() | st.sampled_from(Proof), st.none() | st.integers(), st.floats(0, 1e10))
+def test_a_step_is_written_as_any_json_encoder_writes_it(
+    code: str, detail: str, proof: Proof | None, generation: int | None, at: float
+) -> None:
+    """Byte for byte, whatever the service said; and it comes back equal."""
+    step = a_step(Phase.IN_DOUBT, 3, at, code=code, detail=detail, proof=proof, generation=generation)
+    told = {name: value for name, value in asdict(step).items() if value is not None}
+    assert encode(step) == json.dumps(told, separators=(",", ":"))
+    assert step_of(encode(step)) == step
+    assert history_of(encode(a_row()), [encode(step)] * 2) == (a_row(), [step, step])
+
+
+def test_two_halves_are_no_record() -> None:
+    """Records that are read at once are still each whole."""
+    with pytest.raises(JournalError, match="cannot be read"):
+        history_of(encode(a_row()), ['{"seq":0,"phase":"armed"', '"at":1}'])
+
+
+def test_texts_that_many_rows_share_are_kept_once() -> None:
+    """What is kept of a hundred thousand rows is their names, and little else."""
+    one, other = (row_of(encode(a_row(seq, account="eu" * 9, login="x"))) for seq in range(2))
+    assert one.account is other.account
+    assert one.before is other.after
+    assert row_of(encode(a_row(login=a_row().instance_id))).login == a_row().instance_id
 
 
 def test_a_record_that_is_none_is_a_journal_error() -> None:
