@@ -128,6 +128,6 @@ def write_report_files(journal: SqliteJournal, run: Run, manifest: Manifest, dir
     return write_reports(
         directory,
         run,
-        lambda: (report_row(run, row, state) for row, state in journal.states(run.id)),
+        (report_row(run, row, state) for row, state in journal.states(run.id)),
         [Format(form) for form in manifest.report.formats],
     )

@@ -1,35 +1,21 @@
-"""Reports as CSV and JSON: streamed text, and files that are the old report or the new one, never half of one."""
+"""Reports as streamed text, and as files that are the old report or the new one, never half of one."""
 
-import csv
-import io
-import json
 import os
-import re
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
-from enum import StrEnum
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TextIO
 
 from batchmod.errors import ReportError
-from batchmod.model.events import Outcome
 from batchmod.model.record import Run
-from batchmod.report.layout import moment
-from batchmod.report.rows import COLUMNS, ReportRow
+from batchmod.report.rows import ReportRow
+from batchmod.report.sheets import SHEETS, Format, Sheet
 
-SCHEMA: Final = "batchmod.report/1"
-SPOOL: Final = 4 * 1024 * 1024  # bytes of rows kept in memory before a temporary file takes them
+AT_ONCE: Final = 100  # rows that go to one file before they go to the next
 
-_JSON = json.JSONEncoder(ensure_ascii=False).encode
-# What a spreadsheet takes for a formula, also behind blanks and quotes, which it drops; and its full-width forms.
-_RUNS = re.compile(r"[\s'\"]*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
-
-
-class Format(StrEnum):
-    CSV = "csv"
-    JSON = "json"
+__all__ = ["Format", "ensure_writable", "render_report", "replace_file", "write_reports"]
 
 
 def render_report(run: Run, rows: Iterable[ReportRow], form: Format) -> Iterator[str]:
@@ -38,25 +24,59 @@ def render_report(run: Run, rows: Iterable[ReportRow], form: Format) -> Iterator
     Raises ReportError when there is no room for the temporary file that JSON needs.
     """
     try:
-        for piece in WRITERS[form](run, rows):
-            yield piece.encode("utf-8", "backslashreplace").decode("utf-8")  # a lone surrogate: valid JSON, seen in CSV
+        with closing(SHEETS[form](run)) as sheet:
+            for piece in _pieces(sheet, rows):
+                yield piece.encode("utf-8", "backslashreplace").decode(
+                    "utf-8"
+                )  # a lone surrogate: valid JSON, seen in CSV
     except OSError as error:
         raise ReportError(f"the {form} report of run {run.id} cannot be made: {error.strerror}") from error
 
 
-def write_reports(
-    directory: Path, run: Run, rows: Callable[[], Iterable[ReportRow]], formats: Iterable[Format]
-) -> list[Path]:
-    """`<name>-<run id>.<format>` is complete and durable for each format; `rows` is called once for each.
+def _pieces(sheet: Sheet, rows: Iterable[ReportRow]) -> Iterator[str]:
+    yield sheet.begin()
+    yield from filter(None, map(sheet.add, rows))
+    yield from sheet.end()
+
+
+def write_reports(directory: Path, run: Run, rows: Iterable[ReportRow], formats: Iterable[Format]) -> list[Path]:
+    """`<name>-<run id>.<format>` is complete and durable for each format. Takes the rows once, in order.
 
     Raises ReportError, naming the path, when a file cannot be written; an older one is then still whole.
     """
-    paths = []
-    for form in formats:
-        path = directory / f"{run.name}-{run.id}.{form}"
-        replace_file(path, render_report(run, rows(), form), what="the report")
-        paths.append(path)
-    return paths
+    with ExitStack() as opened:
+        made = [_Report(directory / f"{run.name}-{run.id}.{form}", run, form, opened) for form in formats]
+        for report in made:
+            report.begin()
+        left = iter(rows)
+        while some := list(islice(left, AT_ONCE)):
+            for report in made:
+                report.add(some)
+        for report in made:
+            report.end()
+    return [report.path for report in made]
+
+
+class _Report:
+    """One file in the making. Every method raises ReportError that names it."""
+
+    def __init__(self, path: Path, run: Run, form: Format, opened: ExitStack) -> None:
+        self.path = path
+        with _named(path, "the report"):
+            self._sheet = opened.enter_context(closing(SHEETS[form](run)))
+        self._file = opened.enter_context(_replaced(path, "the report"))
+
+    def begin(self) -> None:
+        with _named(self.path, "the report"):
+            self._file.write(self._sheet.begin())
+
+    def add(self, rows: Iterable[ReportRow]) -> None:
+        with _named(self.path, "the report"):
+            self._file.writelines(map(self._sheet.add, rows))
+
+    def end(self) -> None:
+        with _named(self.path, "the report"):
+            self._file.writelines(self._sheet.end())
 
 
 def ensure_writable(directory: Path) -> None:
@@ -69,66 +89,21 @@ def ensure_writable(directory: Path) -> None:
         raise ReportError(f"{directory}: reports cannot be written there: {error.strerror}") from error
 
 
-def as_csv(_: Run, rows: Iterable[ReportRow]) -> Iterator[str]:
-    """RFC 4180, lines end with CR LF, header first; no text cell is a formula."""
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer)
-    writer.writerow(COLUMNS)
-    for row in rows:
-        writer.writerow([_cell(name, getattr(row, name)) for name in COLUMNS])
-        yield buffer.getvalue()
-        buffer.seek(0)
-        buffer.truncate()
-    yield buffer.getvalue()
-
-
-def as_json(run: Run, rows: Iterable[ReportRow]) -> Iterator[str]:
-    """One object with the run, its counts, and one row a line. Counts and rows are of the same pass."""
-    counts: Counter[Outcome] = Counter()
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogatepass", newline="", buffering=SPOOL) as spool:
-        for row in rows:
-            spool.write((",\n" if counts else "\n") + _JSON({name: getattr(row, name) for name in COLUMNS}))
-            counts[row.outcome] += 1
-        spool.seek(0)
-        yield f'{{"schema": {json.dumps(SCHEMA)}, "run": {_JSON(_run(run, counts))}, "rows": ['
-        while piece := spool.read(65536):
-            yield piece
-    yield "\n]}\n"
-
-
-WRITERS: Final[Mapping[Format, Callable[[Run, Iterable[ReportRow]], Iterator[str]]]] = {
-    Format.CSV: as_csv,
-    Format.JSON: as_json,
-}
-
-
-def _run(run: Run, counts: Mapping[Outcome, int]) -> dict[str, Any]:
-    return {
-        "id": run.id,
-        "name": run.name,
-        "manifest_digest": run.manifest_digest,
-        "started_at": moment(run.started_at),
-        "finished_at": None if run.finished_at is None else moment(run.finished_at),
-        "stopped_by": run.stopped_by,
-        "exit_code": run.exit_code,
-        "accounts_failed": [{"account": account, "reason": reason} for account, reason in run.accounts_failed],
-        "counts": {outcome: counts.get(outcome, 0) for outcome in Outcome},
-    }
-
-
-def _cell(name: str, value: str | float | None) -> str | float | None:
-    if isinstance(value, str):
-        return f"'{value}" if _RUNS.match(value) else value
-    return f"{value:.3f}" if name == "seconds" and value is not None else value
-
-
 def replace_file(path: Path, pieces: Iterable[str], *, what: str) -> None:
     """The file holds the pieces, durably, or is as it was. Raises ReportError, naming `what` it is, when not."""
+    with _replaced(path, what) as file:
+        file.writelines(pieces)
+
+
+@contextmanager
+def _replaced(path: Path, what: str) -> Iterator[TextIO]:
+    """After the block the file holds what was written to this one, durably; after an error it is as it was."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")  # two processes may write the same report
-    try:
+    with _named(path, what):
         try:
-            with part.open("w", encoding="utf-8", newline="") as file:
-                file.writelines(pieces)
+            # A lone surrogate is an escape: valid JSON, and seen in CSV.
+            with part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)
@@ -136,6 +111,12 @@ def replace_file(path: Path, pieces: Iterable[str], *, what: str) -> None:
         finally:
             with suppress(OSError):  # what cannot be removed is named by the error that led here
                 part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _named(path: Path, what: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise ReportError(f"{path}: {what} cannot be written: {error.strerror}") from error
 

@@ -1,7 +1,6 @@
 """One row of a report: what the contract shows of a planned row and its state. Pure."""
 
-from dataclasses import dataclass, fields
-from typing import Final
+from typing import Final, NamedTuple
 
 from batchmod.model.events import Kind, Outcome
 from batchmod.model.plan import PlannedRow, Value
@@ -9,8 +8,7 @@ from batchmod.model.record import RowState, Run
 from batchmod.report.layout import moment
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportRow:
+class ReportRow(NamedTuple):
     """The columns in the contract's order; None is an empty cell. Never holds a password."""
 
     run_id: str
@@ -35,7 +33,7 @@ class ReportRow:
     seconds: float | None  # between the two, to 3 decimals
 
 
-COLUMNS: Final = tuple(field.name for field in fields(ReportRow))
+COLUMNS: Final = ReportRow._fields
 
 
 def report_row(run: Run, planned: PlannedRow, state: RowState, *, store: str = "embedded") -> ReportRow:
