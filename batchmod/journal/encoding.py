@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from json.encoder import encode_basestring_ascii as quoted
 from operator import attrgetter
-from sys import intern
 from typing import Any, Final
 
 from batchmod.errors import JournalError
 from batchmod.model.events import Kind, Phase, Proof, StoppedBy
-from batchmod.model.plan import NO_VALUES, PlannedRow
+from batchmod.model.plan import PlannedRow
+from batchmod.model.planrow import share
 from batchmod.model.record import Mark, MarkType, Run, Step
 
 Record = Run | PlannedRow | Step | Mark
@@ -31,8 +31,6 @@ _NAMED: Final = tuple(f',"{name}":' for name in _TEXTS)
 _PHASES: Final = {phase.value: phase for phase in Phase}  # a third of the time that an enum's own look-up takes
 _PROOFS: Final[Mapping[str | None, Proof | None]] = {None: None, **{proof.value: proof for proof in Proof}}
 _KINDS: Final = {kind.value: kind for kind in Kind}
-_FEW: Final = ("account", "account_id", "region", "engine_version", "status", "group", "reason", "error_code")
-"""Fields of a row that have the same few texts in all rows: each text is kept once."""
 
 
 def encode(record: Record) -> str:
@@ -83,12 +81,8 @@ def history_of(row: str, steps: Iterable[str]) -> tuple[PlannedRow, list[Step]]:
 
 
 def _row(data: dict[str, Any]) -> PlannedRow:
-    for name in _FEW:
-        if name in data:
-            data[name] = intern(data[name])
+    share(data)
     data["kind"], data["verdict"] = _KINDS[data["kind"]], _PHASES[data["verdict"]]
-    data["before"], data["after"] = data["before"] or NO_VALUES, data["after"] or NO_VALUES
-    data["login"] = data["instance_id"] if data["login"] == data["instance_id"] else data["login"]
     return PlannedRow(**{"instance_name": None, "wave": None} | data)
 
 

@@ -3,7 +3,8 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from batchmod.model.events import Kind, Phase
@@ -62,6 +63,11 @@ class PlannedRow:
         return self.verdict is Phase.PLANNED
 
 
+_FIELDS: Final = tuple(field.name for field in fields(PlannedRow))
+_VALUES_OF: Final = attrgetter(*_FIELDS)
+_JSON: Final = json.JSONEncoder(sort_keys=True, default=dict, separators=(",", ":")).encode
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedAccount:
     """An account that could not be used, by its name in the manifest, and why."""
@@ -92,5 +98,5 @@ class Plan:
         """SHA-256 (hex) of the manifest's digest and every row: the same fleet and manifest give the same."""
         sha = hashlib.sha256(self.manifest_digest.encode())
         for row in self.rows:
-            sha.update(json.dumps(asdict(row), sort_keys=True, separators=(",", ":")).encode())
+            sha.update(_JSON(dict(zip(_FIELDS, _VALUES_OF(row), strict=True))).encode())
         return sha.hexdigest()

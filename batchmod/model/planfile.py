@@ -7,13 +7,13 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from io import BytesIO
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from batchmod.errors import UsageError
 from batchmod.model.events import Kind, Phase
@@ -54,6 +54,7 @@ _HEAD: Final = frozenset(
 )
 _ROWS: Final = b'"rows": [\n'  # no text in JSON has a line end in it: this stands once
 _END: Final = b"]}\n"
+_JSON: Final = json.JSONEncoder(default=dict).encode
 _FIRST: Final = re.compile(rb'\{"schema": "' + re.escape(SCHEMA.encode()) + rb'", "sha256": "([0-9a-f]{64})",')
 _OTHER: Final = re.compile(rb'\{"schema": "(batchmod\.plan/[0-9]{1,9})"')
 
@@ -90,10 +91,10 @@ class PlanFile:
 
     def _body(self, head: Mapping[str, Any]) -> Iterator[str]:
         for name, value in head.items():
-            yield f'"{name}": {json.dumps(value, default=dict)},\n'
+            yield f'"{name}": {_JSON(value)},\n'
         yield _ROWS.decode()
         for place, row in enumerate(self.plan.rows):
-            yield (",\n" if place else "") + json.dumps(row_data(row), default=dict)
+            yield (",\n" if place else "") + _JSON(row_data(row))
         yield "\n" * bool(self.plan.rows) + _END.decode()
 
     def _head(self) -> dict[str, Any]:
@@ -125,27 +126,34 @@ def read_plan_file(path: Path) -> tuple[PlanFile, str]:
     """
     try:
         with path.open("rb") as file:
-            first, body = file.readline().removesuffix(b"\n"), file.read()
+            return _read(path, file)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _read(path: Path, file: BinaryIO) -> tuple[PlanFile, str]:
+    first = file.readline().removesuffix(b"\n")
+    start = file.tell()
     found, other = _FIRST.fullmatch(first), _OTHER.match(first)
     if found is None and other is not None and other[1].decode() != SCHEMA:
         raise UsageError(f"{path}: written by another version of batchmod ({other[1].decode()}): make a new plan")
-    if found is None or hashlib.sha256(body).hexdigest() != found[1].decode():
+    if found is None or hashlib.file_digest(file, "sha256").hexdigest() != found[1].decode():
         raise UsageError(f"{path}: not as it was written: edited, or not whole: make a new plan")
+    file.seek(start)
     try:
-        return _parsed(body), found[1].decode()
+        return _parsed(file, found[1].decode()), found[1].decode()
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:  # sealed by somebody else
         raise UsageError(f"{path}: not a plan that batchmod wrote: make a new plan") from error
 
 
-def _parsed(body: bytes) -> PlanFile:
+def _parsed(body: BinaryIO, seal: str) -> PlanFile:
     """Row by row, for there may be many. Raises ValueError, or what comes of using a value of another type, for what is no plan or does not agree."""
-    lines = BytesIO(body)
+    sha = hashlib.sha256()
+    lines = _hashed(body, sha)
     data = json.loads(b"{" + b"".join(takewhile(lambda line: line != _ROWS, lines)).removesuffix(b",\n") + b"}")
     _require(data.keys() == _HEAD)
-    rows = tuple(row_of(json.loads(line.rstrip(b",\n"))) for line in takewhile(lambda line: line != _END, lines))
-    _require(body.endswith(b"\n" + _END) and not lines.read())
+    rows = tuple(row_of(json.loads(line.rstrip(b",\n"))) for line in iter(partial(next, lines, b""), _END))
+    _require(next(lines, None) is None and sha.hexdigest() == seal)  # else it was changed since it was looked at
     plan = Plan(
         name=data["name"],
         manifest_digest=data["manifest_digest"],
@@ -166,6 +174,12 @@ def _parsed(body: bytes) -> PlanFile:
     _require([row.seq for row in rows] == list(range(len(rows))))
     _require(all(file.accounts[row.account] == row.account_id and row.wave for row in rows if row.will_send))
     return file
+
+
+def _hashed(lines: Iterable[bytes], sha: "hashlib._Hash") -> Iterator[bytes]:
+    for line in lines:
+        sha.update(line)
+        yield line
 
 
 def _require(holds: object) -> None:

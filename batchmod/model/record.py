@@ -6,6 +6,7 @@ All times are seconds since the epoch, UTC.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from batchmod.model.events import TERMINAL, Outcome, Phase, Proof, StoppedBy, outcome_of
@@ -82,7 +83,18 @@ class RowState:
 
 def first_state(row: PlannedRow) -> RowState:
     """What is known of a row before its first step: what the plan said."""
-    return RowState(phase=row.verdict, detail=row.reason, code=row.error_code)
+    return _first(row.verdict, row.reason, row.error_code)
+
+
+@lru_cache
+def _first(verdict: Phase, reason: str | None, code: str | None) -> RowState:
+    """One for all the rows of which the same is known."""
+    return RowState(phase=verdict, detail=reason, code=code)
+
+
+def first_states(rows: Iterable[PlannedRow]) -> list[tuple[PlannedRow, RowState]]:
+    """What the journal tells of a run that was opened with these rows, before its first step."""
+    return [(row, first_state(row)) for row in rows]
 
 
 def fold(first: RowState, steps: Iterable[Step]) -> RowState:
