@@ -19,7 +19,7 @@ from batchmod.errors import UsageError
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.model.exits import DONE, FAILED
 from batchmod.model.plan import Plan
-from batchmod.model.record import Run
+from batchmod.model.record import Run, first_states
 from batchmod.model.secret import Secret
 
 
@@ -66,7 +66,7 @@ class Beginning:
                     chosen=self.chosen,
                     observed_at=plan.observed_at,
                 )
-                execution.announce(resumed=False)
+                execution.announce(resumed=False, known=first_states(plan.rows))
                 return await execution.apply()
 
     async def _opened(self, plan: Plan, session: Session) -> Run:

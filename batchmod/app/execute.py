@@ -29,9 +29,9 @@ class Execution(Driving):
 
     reports: Path
 
-    def announce(self, *, resumed: bool) -> None:
-        """From here on the run is shown."""
-        known = list(self.session.journal.states(self.run.id))
+    def announce(self, *, resumed: bool, known: Known | None = None) -> None:
+        """From here on the run is shown. `known`: its rows as they stand, when they need not be read."""
+        known = list(self.session.journal.states(self.run.id)) if known is None else known
         opened = RunOpened(
             run_id=self.run.id,
             name=self.run.name,

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
+from io import BufferedReader
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from batchmod.errors import UsageError
 from batchmod.model.events import Kind, Phase
@@ -131,7 +132,7 @@ def read_plan_file(path: Path) -> tuple[PlanFile, str]:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _read(path: Path, file: BinaryIO) -> tuple[PlanFile, str]:
+def _read(path: Path, file: BufferedReader) -> tuple[PlanFile, str]:
     first = file.readline().removesuffix(b"\n")
     start = file.tell()
     found, other = _FIRST.fullmatch(first), _OTHER.match(first)
@@ -146,7 +147,7 @@ def _read(path: Path, file: BinaryIO) -> tuple[PlanFile, str]:
         raise UsageError(f"{path}: not a plan that batchmod wrote: make a new plan") from error
 
 
-def _parsed(body: BinaryIO, seal: str) -> PlanFile:
+def _parsed(body: BufferedReader, seal: str) -> PlanFile:
     """Row by row, for there may be many. Raises ValueError, or what comes of using a value of another type, for what is no plan or does not agree."""
     sha = hashlib.sha256()
     lines = _hashed(body, sha)

@@ -84,12 +84,12 @@ def _by_lane(plan: Plan, width: int) -> list[str]:
 
 def _waves(plan: Plan, width: int) -> list[str]:
     """How many instances are changed in each, and which are the canaries."""
+    if len({row.wave for row in plan.rows} - {None}) <= 1:
+        return []
     waves: dict[int, dict[InstanceKey, PlannedRow]] = {}
     for row in plan.rows:
         if row.wave is not None:
             waves.setdefault(row.wave, {}).setdefault(row.key, row)
-    if len(waves) <= 1:
-        return []
     told = ", ".join(f"{len(waves[wave])} in wave {wave}" for wave in sorted(waves))
     first = [f"{row.instance_id} ({printable(row.account)}, {row.region})" for row in waves[min(waves)].values()]
     more = f" and {len(first) - CANARIES} more" if len(first) > CANARIES else ""
