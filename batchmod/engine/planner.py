@@ -174,4 +174,4 @@ async def _select(reader: Reader, work: Work, place: int, wanted: Wanted, taken:
 
 def _target(selector: Selector, work: Work, one: Instance) -> Target:
     region = work.lane.region
-    return Target(id=one.id, region=region, account=work.account, vars=vars_of(one.tags), where=selector.where)
+    return Target(id=one.id, region=region, account=work.account, vars=vars_of(one.tags), source=selector.where)

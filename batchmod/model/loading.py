@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -13,14 +14,16 @@ from pydantic import ValidationError
 from batchmod.errors import UsageError
 from batchmod.model.accounts import chain_problems, unknown_accounts
 from batchmod.model.changes import PasswordChange
+from batchmod.model.entries import TARGETS, Entries, Named, Placed
 from batchmod.model.fitting import NOT_WITH, lacking, templates_of, unfit
-from batchmod.model.manifest import FileEntry, Manifest, SelectEntry, TargetEntry
-from batchmod.model.problems import at_most, locate, problems_of, show, show_path
+from batchmod.model.manifest import FileEntry, Manifest, SelectEntry
+from batchmod.model.problems import First, at_most, locate, problems_of, show, show_path
 from batchmod.model.salvage import Sound, salvage, whole
 from batchmod.model.selectors import Selector
 from batchmod.model.settings import Defaults
 from batchmod.model.targets import Exclusion, Gathering, Target
-from batchmod.model.yamltext import Document, Problem, place_of, read_yaml
+from batchmod.model.yamlstream import read_yaml
+from batchmod.model.yamltext import Document, Problem
 from batchmod.model.yamltext import Path as Place
 
 
@@ -33,7 +36,7 @@ class Loaded:
     selectors: tuple[Selector, ...]  # in the order written; what they select is not known yet
     exclusion: Exclusion
     digest: str  # hex SHA-256 of what the manifest says beyond the defaults, and of the targets
-    normalised: str  # JSON; two manifests that mean the same are equal in it
+    normalised: str  # JSON of the manifest; what means the same is equal in it
     directory: Path  # absolute; what relative paths in the manifest start from
     path: Path
     password_place: str | None  # file:line:column: path.to.field of a chosen password, for what is wrong with it
@@ -47,35 +50,43 @@ class Loaded:
 def load(path: Path) -> Loaded:
     """Everything that the manifest says. UsageError with every problem, one a line, when anything is wrong."""
     with _no_collection():
-        document = read_yaml(_read(path), str(path))
-        problems = list(document.problems)
+        entries = Entries()
+        document = _read(path, entries)
+        problems = [*document.problems, *entries.problems.kept]
+        data = dict(document.data)
+        if isinstance(data.get(TARGETS), list):
+            data[TARGETS] = entries.unnamed
+            if not entries.found:
+                problems.append(Problem(*_place(document, (TARGETS,)), (TARGETS,), "must not be empty"))
         manifest = None
         try:
-            manifest = Manifest.model_validate(document.data)
-            sound = whole(manifest, document.data)
+            manifest = Manifest.model_validate(data)
+            sound = whole(manifest, data)
         except ValidationError as error:
-            problems += problems_of(error, document)
-            sound = salvage(document.data, error)
-        problems += _account_problems(sound, document)
-        gathering = _gather(sound, document, path)
+            problems += [make() for make in problems_of(error, document.root, document.problems)]
+            sound = salvage(data, error)
+        unknown = entries.unknown_accounts(sound.known)
+        problems += [*_account_problems(sound, document), *unknown.kept]
+        count = sum(first.count - len(first.kept) for first in (entries.problems, unknown))
+        more = any(isinstance(entry, SelectEntry) for entry in entries.unnamed)
+        gathering = _gather(sound, entries, path)
         exclusion = Exclusion.of(sound.exclude)
         targets = tuple(target for target in gathering.targets if not exclusion.covers(target.id))
-        lines = [*show(problems, str(path)), *gathering.problems, *_unfit(sound, targets, document, path)]
+        unfit = _unfit(sound, targets, document, path, more=more)
+        lines = [*show(problems, str(path)), *gathering.problems.kept, *unfit.kept]
+        count += len(problems) + gathering.problems.count + unfit.count
         if not lines and not targets and not gathering.selectors:
-            (line, column), _, _ = locate(document.root, ("targets",))
+            line, column = _place(document, (TARGETS,))
             lines = [f"{path}:{line}:{column}: targets: nothing is left to change"]
         if lines or manifest is None:
-            raise UsageError(*at_most(lines))
-        normalised = json.dumps(manifest.model_dump(mode="json", by_alias=True), sort_keys=True)
-        # A key that a later version knows does not make an old manifest another one; what is kept says all of them.
-        said = json.dumps(manifest.model_dump(mode="json", by_alias=True, exclude_defaults=True), sort_keys=True)
+            raise UsageError(*at_most(lines, count))
         return Loaded(
             manifest=manifest,
             targets=targets,
             selectors=tuple(gathering.selectors),
             exclusion=exclusion,
-            digest=_digest(said, targets),
-            normalised=normalised,
+            digest=_digest(manifest, targets),
+            normalised=json.dumps(manifest.model_dump(mode="json", by_alias=True), sort_keys=True),
             directory=path.absolute().parent,
             path=path,
             password_place=_password_place(manifest, document, path),
@@ -87,13 +98,13 @@ def _password_place(manifest: Manifest, document: Document, path: Path) -> str |
     for number, change in enumerate(manifest.changes):
         if isinstance(change, PasswordChange) and change.generate is None:
             key = "env" if change.env is not None else "file"
-            (line, column), _, _ = locate(document.root, ("changes", number, "password", key))
+            line, column = _place(document, ("changes", number, "password", key))
             return f"{path}:{line}:{column}: changes[{number}].password.{key}"
     return None
 
 
 def restore(normalised: str) -> Manifest:
-    """The manifest that was normalised to this text."""
+    """The manifest that was normalised to this text: without its explicit targets, unless an earlier release kept it."""
     return Manifest.model_validate(json.loads(normalised))
 
 
@@ -109,68 +120,62 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, entries: Entries) -> Document:
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            return read_yaml(file, str(path), TARGETS, entries.take)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = content[: error.start].decode("utf-8-sig")
-        line, column = place_of(before, len(before))
-        raise UsageError(f"{path}:{line}:{column}: is not UTF-8: {error.reason}") from error
+
+
+def _place(document: Document, path: Place) -> tuple[int, int]:
+    place, _, _ = locate(document.root, path)
+    return place
 
 
 def _account_problems(sound: Sound, document: Document) -> Iterator[Problem]:
-    """Every account that the manifest itself names must be one; those in files are checked row by row."""
-    wrong = [*chain_problems(sound.accounts, sound.known), *unknown_accounts(_named(sound), sound.known)]
-    for path, problem in wrong:
+    """What is wrong with the accounts, and with the default one; those of targets are checked entry by entry."""
+    named = [(("defaults", "account"), sound.defaults.account)] if sound.defaults is not None else []
+    for path, problem in (*chain_problems(sound.accounts, sound.known), *unknown_accounts(named, sound.known)):
         place, _, shown = locate(document.root, path)
         yield Problem(*place, shown, problem)
 
 
-def _named(sound: Sound) -> Iterator[tuple[Place, str]]:
-    if sound.defaults is not None:
-        yield ("defaults", "account"), sound.defaults.account
-    for place, entry in sound.targets:
-        if isinstance(entry, TargetEntry) and entry.account is not None:
-            yield ("targets", place, "account"), entry.account
-        elif isinstance(entry, SelectEntry) and entry.select.account is not None:
-            yield ("targets", place, "select", "account"), entry.select.account
-
-
-def _gather(sound: Sound, document: Document, path: Path) -> Gathering:
-    gathering = Gathering(sound.defaults or Defaults(), sound.known, regions=sound.defaults is not None)
-    for place, entry in sound.targets:
-        (line, column), _, shown = locate(document.root, ("targets", place))
-        where = f"{path}:{line}:{column}"
-        if isinstance(entry, FileEntry):
-            gathering.add_file(entry, path.parent, where, show_path(shown))
-        elif isinstance(entry, SelectEntry):
-            gathering.add_selection(entry, where, show_path(shown))
-        else:
-            gathering.add(entry, where, show_path(shown))
+def _gather(sound: Sound, entries: Entries, path: Path) -> Gathering:
+    """Leaves nothing of the entries: they would be there twice."""
+    gathering = Gathering(str(path), sound.defaults or Defaults(), sound.known, regions=sound.defaults is not None)
+    for place, entry in enumerate(entries.found):
+        entries.found[place] = None
+        match entry:
+            case Named():
+                gathering.add(entry, place)
+            case Placed(FileEntry() as file, line, column):
+                gathering.add_file(file, path.parent, f"{path}:{line}:{column}", f"{TARGETS}[{place}]")
+            case Placed(SelectEntry() as selection, line, column):
+                gathering.add_selection(selection, f"{path}:{line}:{column}", f"{TARGETS}[{place}]")
     return gathering
 
 
-def _unfit(sound: Sound, targets: Sequence[Target], document: Document, path: Path) -> Iterator[str]:
-    more = any(isinstance(entry, SelectEntry) for _, entry in sound.targets)
+def _unfit(sound: Sound, targets: Sequence[Target], document: Document, path: Path, *, more: bool) -> First[str]:
     wrong = [
-        (place, one)
-        for place, template, rule in templates_of(sound.changes)
-        for one in unfit(template, rule, targets, more=more)
+        (place, unfit(template, rule, targets, more=more)) for place, template, rule in templates_of(sound.changes)
     ]
     if sound.not_with is not None:
-        wrong += [(NOT_WITH, one) for one in lacking(sound.not_with, targets, more=more)]
-    for place, (target, problem) in wrong:
-        (line, column), _, _ = locate(document.root, place)
-        where = f"{path}:{line}:{column}" if target is None else target.where
-        yield f"{where}: {show_path(place)}: {problem}"
+        wrong.append((NOT_WITH, lacking(sound.not_with, targets, more=more)))
+    problems: First[str] = First()
+    for place, ones in wrong:
+        line, column = _place(document, place)
+        for target, problem in ones:
+            where = f"{path}:{line}:{column}" if target is None else target.where
+            problems.add("{}: {}: {}".format, where, show_path(place), problem)
+    return problems
 
 
-def _digest(said: str, targets: Iterable[Target]) -> str:
-    sha = hashlib.sha256(said.encode())
+def _digest(manifest: Manifest, targets: Iterable[Target]) -> str:
+    """Of what the manifest says beyond the defaults: a key that a later version knows does not make an old one another."""
+    said = manifest.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    sha = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
     for target in targets:
-        sha.update(json.dumps([target.id, target.region, target.account, sorted(target.vars.items())]).encode())
+        words = (target.id, target.region, target.account, *chain.from_iterable(sorted(target.vars.items())))
+        sha.update(("\0".join(words) + "\n").encode())  # neither can be in one of the words
     return sha.hexdigest()

@@ -138,7 +138,12 @@ Entry = Annotated[
 
 
 class Manifest(Section):
-    """All of it. Equal manifests do the same."""
+    """All of it, but for its explicit targets.
+
+    `load` takes those out one by one as it reads them: of `targets` only files and selections stay, and none may be left.
+    So a manifest that is kept (by the journal, by a plan file) does not grow with them: who the targets are stands in the
+    rows of the plan. One that an earlier release kept has them all, and is as good.
+    """
 
     version: Annotated[
         int,
@@ -158,7 +163,9 @@ class Manifest(Section):
         Endpoints, Field(description="For a region, or for sts: a URL; or, for a region, vpc: its host inside a VPC.")
     ] = Field(default_factory=dict)
     defaults: Annotated[Defaults, Field(description="What a target has that says nothing else.")] = Defaults()
-    targets: Annotated[tuple[Entry, ...], Listed, Field(min_length=1, description="The instances.")]
+    targets: Annotated[
+        tuple[Entry, ...], Listed, Field(description="The instances.", json_schema_extra={"minItems": 1})
+    ]  # that there is one is for `load` to see
     exclude: Annotated[
         tuple[Annotated[str, *matches(_GLOB, "must be an instance id; * stands for any text", "r-bp1test*")], ...],
         Listed,

@@ -5,8 +5,10 @@ none is shown. Nor is a URL, which may have a password in it.
 """
 
 import re
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -16,8 +18,9 @@ from batchmod.model.fields import NO_ACCESS_KEY
 from batchmod.model.rules import is_access_key, password_problem, region_problem
 from batchmod.model.schema import keys_at
 from batchmod.model.suggest import did_you_mean
-from batchmod.model.yamltext import Document, Form, Node, Path, Problem
+from batchmod.model.yamltext import Form, Node, Path, Problem
 
+T = TypeVar("T")
 MOST = 200  # problems that are shown
 
 _SECRETIVE = re.compile("pass|pwd|secret|token|credential", re.IGNORECASE)
@@ -44,17 +47,42 @@ _WANTED = {
 }
 
 
-def problems_of(error: ValidationError, document: Document) -> Iterator[Problem]:
-    """Every problem once, but those of a place where the text itself was wrong already."""
-    told = {(problem.line, problem.column) for problem in document.problems}
-    for details in error.errors(include_url=False):
+@dataclass(slots=True)
+class First(Generic[T]):
+    """The first of many, as many as are shown, and how many there are. The words of the others are never made."""
+
+    kept: list[T] = field(default_factory=list)
+    count: int = 0
+
+    def add(self, make: Callable[..., T], *of: Any) -> None:
+        """One more: what is made of these."""
+        self.count += 1
+        if not self.full:
+            self.kept.append(make(*of))
+
+    @property
+    def full(self) -> bool:
+        return len(self.kept) == MOST
+
+
+def problems_of(
+    error: ValidationError, root: Node, known: Sequence[Problem], above: Path = ()
+) -> Iterator[Callable[[], Problem]]:
+    """Makers of every problem once, but those of a place where the text itself was wrong already.
+
+    What was validated is what stands in the root, which itself stands in the manifest below the path `above`.
+    """
+    told = {(problem.line, problem.column) for problem in known}
+    for details in error.errors(include_url=False, include_input=False):
         loc = tuple(part for part in details["loc"] if not str(part).startswith("\0") and part != "[key]")
-        place, node, path = locate(
-            document.root, loc, key=details["type"] == "extra_forbidden" or "[key]" in details["loc"]
-        )
+        place, node, path = locate(root, loc, key=details["type"] == "extra_forbidden" or "[key]" in details["loc"])
         if place in told or (details["type"] == "too_short" and node.items):
             continue  # too short only because its elements are wrong
-        yield Problem(*place, path, _text(details, node, path))
+        yield partial(_problem, place, details, node, (*above, *path))
+
+
+def _problem(place: tuple[int, int], details: ErrorDetails, node: Node, path: Path) -> Problem:
+    return Problem(*place, path, _text(details, node, path))
 
 
 def locate(root: Node, loc: Path, *, key: bool = False) -> tuple[tuple[int, int], Node, Path]:
@@ -105,9 +133,9 @@ def show(problems: Iterable[Problem], source: str) -> list[str]:
     ]
 
 
-def at_most(lines: list[str]) -> list[str]:
-    """The first of them, and how many more there are; nothing that would steer a terminal."""
-    more = len(lines) - MOST
+def at_most(lines: Sequence[str], count: int = 0) -> list[str]:
+    """The first of them, and how many more there are of this count, or of them; nothing that would steer a terminal."""
+    more = max(count, len(lines)) - MOST
     shown = [line if line.isprintable() else line.encode("unicode_escape").decode() for line in lines[:MOST]]
     return shown if more <= 0 else [*shown, f"and {more} more"]
 

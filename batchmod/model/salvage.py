@@ -1,4 +1,6 @@
-"""What of a manifest can be read further when something in it is wrong, so that all problems are told at once. Pure."""
+"""What of a manifest, but for its targets, can be read further when something in it is wrong, so that all problems are
+told at once. Pure.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from batchmod.model.accounts import AccountEntry, ProfileAccount, RoleAccount, known_accounts
 from batchmod.model.changelist import Change
-from batchmod.model.manifest import Entry, Manifest
+from batchmod.model.manifest import Manifest
 from batchmod.model.settings import Defaults
 
 
@@ -19,7 +21,6 @@ class Sound:
     accounts: Mapping[str, ProfileAccount | RoleAccount]
     known: frozenset[str] | None  # names of accounts, right or wrong; None when nobody can tell
     defaults: Defaults | None
-    targets: Sequence[tuple[int, Entry]]
     exclude: Sequence[str]
     changes: Sequence[tuple[int, Change]]
     not_with: str | None
@@ -30,7 +31,6 @@ def whole(manifest: Manifest, data: Mapping[str, Any]) -> Sound:
         accounts=manifest.accounts,
         known=known_accounts(data),
         defaults=manifest.defaults,
-        targets=tuple(enumerate(manifest.targets)),
         exclude=manifest.exclude,
         changes=tuple(enumerate(manifest.changes)),
         not_with=manifest.rollout.not_with,
@@ -41,11 +41,8 @@ def salvage(data: Mapping[str, Any], error: ValidationError) -> Sound:
     wrong = {details["loc"][:2] for details in error.errors(include_url=False, include_input=False)}
     sections = {loc[0] for loc in wrong}
 
-    def elements(section: str, adapter: TypeAdapter[Any]) -> list[tuple[int, Any]]:
-        raw = data.get(section)
-        listed = enumerate(raw if isinstance(raw, list) else ())
-        return [(place, adapter.validate_python(value)) for place, value in listed if (section, place) not in wrong]
-
+    changes = data.get("changes")
+    change = TypeAdapter[Change](Change)
     account = TypeAdapter[ProfileAccount | RoleAccount](AccountEntry)
     accounts = data.get("accounts", {}) if ("accounts",) not in wrong else {}
     return Sound(
@@ -54,8 +51,11 @@ def salvage(data: Mapping[str, Any], error: ValidationError) -> Sound:
         },
         known=known_accounts(data),
         defaults=None if "defaults" in sections else Defaults.model_validate(data.get("defaults", {})),
-        targets=elements("targets", TypeAdapter(Entry)),
         exclude=() if "exclude" in sections else data.get("exclude", ()),
-        changes=elements("changes", TypeAdapter(Change)),
+        changes=[
+            (place, change.validate_python(value))
+            for place, value in enumerate(changes if isinstance(changes, list) else ())
+            if ("changes", place) not in wrong
+        ],
         not_with=None if wrong & {("rollout",), ("rollout", "not_with")} else data.get("rollout", {}).get("not_with"),
     )

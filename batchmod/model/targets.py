@@ -1,14 +1,17 @@
 """Which instances a manifest means: its entries and files become targets, each with everything it needs."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+from sys import intern
 
 from batchmod.errors import UsageError
 from batchmod.model.accounts import account_problem
+from batchmod.model.entries import NO_VARS, TARGETS, Named
 from batchmod.model.fleetfile import COLUMNS, SUFFIXES, Row, read_rows
-from batchmod.model.manifest import FileEntry, TargetEntry
+from batchmod.model.manifest import FileEntry
+from batchmod.model.problems import First
 from batchmod.model.rules import instance_id_problem, region_problem
 from batchmod.model.selectors import SelectEntry, Selector, selector_of
 from batchmod.model.settings import Defaults
@@ -19,13 +22,20 @@ NO_REGION = "is missing, and there is no defaults.region"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One instance to be changed."""
+    """One instance to be changed. Of many there are many: what they share is shared, and `where` is made when asked for."""
 
     id: str
     region: str
     account: str
     vars: Mapping[str, str]
-    where: str  # file:line, or file:line:column
+    source: str  # the file; or, without a line, all of where
+    line: int | None = None
+    column: int | None = None
+
+    @property
+    def where(self) -> str:
+        """`file:line`, or `file:line:column`."""
+        return ":".join(str(part) for part in (self.source, self.line, self.column) if part is not None)
 
     @property
     def facts(self) -> dict[str, str]:
@@ -40,20 +50,30 @@ class Gathering:
     `accounts` are those that a file may name; None: any. `regions` is off when a wrong default makes any region missing.
     """
 
+    source: str  # the manifest
     defaults: Defaults
     accounts: frozenset[str] | None
     regions: bool = True
     targets: list[Target] = field(default_factory=list)
     selectors: list[Selector] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    _seen: dict[str, str] = field(default_factory=dict)
+    problems: First[str] = field(default_factory=First)
+    _seen: dict[str, Target] = field(default_factory=dict)
 
-    def add(self, entry: TargetEntry, where: str, path: str) -> None:
-        """Of an entry that is written in the manifest."""
-        region = entry.region or self.defaults.region
+    def add(self, named: Named, place: int) -> None:
+        """The explicit target that stands at this place of the list."""
+        region = named.region or self.defaults.region
+        target = Target(
+            id=named.id,
+            region=region or "",
+            account=named.account or self.defaults.account,
+            vars=named.vars,
+            source=self.source,
+            line=named.line,
+            column=named.column,
+        )
         if region is None:
-            self._no_region(f"{where}: {path}.region")
-        self._take(entry.id, region, entry.account, entry.vars, f"{where}", f"{where}: {path}")
+            self._no_region(f"{target.where}: {TARGETS}[{place}].region")
+        self._take(target, lambda: f"{target.where}: {TARGETS}[{place}]")
 
     def add_selection(self, entry: SelectEntry, where: str, path: str) -> None:
         """Of an entry that says what its targets are."""
@@ -68,43 +88,48 @@ class Gathering:
         file = directory / entry.from_
         if file.suffix.lower() not in SUFFIXES:
             near = did_you_mean(file.suffix.lower(), SUFFIXES)
-            self.problems.append(f"{where}: {path}.from: must be a file that ends in .csv or .jsonl{near}")
+            self.problems.add("{}: {}.from: must be a file that ends in .csv or .jsonl{}".format, where, path, near)
             return
+        source = str(file)
         try:
             for row in read_rows(file):
                 if isinstance(row, str):
-                    self.problems.append(f"{file}:{row}")
+                    self.problems.add("{}:{}".format, source, row)
                 else:
-                    self._row(row, file)
+                    self._row(row, source)
         except UsageError as error:
-            self.problems.append(f"{where}: {path}.from: {error}")
+            self.problems.add("{}: {}.from: {}".format, where, path, error)
 
-    def _row(self, row: Row, file: Path) -> None:
+    def _row(self, row: Row, source: str) -> None:
         cells = row.cells
-        problems = [f"{file}:{row.where(key)}: {key}: {problem}" for key, problem in self._wrong(cells)]
-        self.problems += problems
+        problems = [*self._wrong(cells)]
+        for key, problem in problems:
+            self.problems.add("{}:{}: {}: {}".format, source, row.where(key), key, problem)
         region = cells.get("region", self.defaults.region)
         if region is None:
-            self._no_region(f"{file}:{row.where('region')}: region")
+            self._no_region(f"{source}:{row.where('region')}: region")
         if not problems:
-            variables = {key: value for key, value in cells.items() if key not in COLUMNS}
-            where = f"{file}:{row.line}"
-            self._take(cells["id"], region, cells.get("account"), variables, where, f"{file}:{row.where('id')}: id")
+            target = Target(
+                id=cells["id"],
+                region=intern(region or ""),
+                account=intern(cells.get("account", self.defaults.account)),
+                vars={intern(key): value for key, value in cells.items() if key not in COLUMNS} or NO_VARS,
+                source=source,
+                line=row.line,
+            )
+            self._take(target, lambda: f"{source}:{row.where('id')}: id")
 
     def _no_region(self, place: str) -> None:
         if self.regions:
-            self.problems.append(f"{place}: {NO_REGION}")
+            self.problems.add("{}: {}".format, place, NO_REGION)
 
-    def _take(
-        self, name: str, region: str | None, account: str | None, variables: Mapping[str, str], where: str, place: str
-    ) -> None:
-        if first := self._seen.get(name):
-            self.problems.append(f"{place}: {name} stands twice: first in {first}")
-            return
-        self._seen[name] = where
-        if region is not None:
-            account = account or self.defaults.account
-            self.targets.append(Target(id=name, region=region, account=account, vars=variables, where=where))
+    def _take(self, target: Target, place: Callable[[], str]) -> None:
+        """Unless its id stands twice, or it has no region."""
+        first = self._seen.setdefault(target.id, target)
+        if first is not target:
+            self.problems.add(lambda: f"{place()}: {target.id} stands twice: first in {first.where}")
+        elif target.region:
+            self.targets.append(target)
 
     def _wrong(self, cells: Mapping[str, str]) -> Iterable[tuple[str, str]]:
         if (name := cells.get("id")) is None:

@@ -57,6 +57,7 @@ def template_problem(template: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=256)  # every target may have the same ones
 def var_problem(name: str) -> str | None:
     """Why no var may be called so."""
     if name in PLACEHOLDERS:

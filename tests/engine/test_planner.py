@@ -97,7 +97,7 @@ def region(*instances: One | str, **more: Any) -> Region:
 
 
 def target(name: str, account: str = "prod", place: str = "cn-hangzhou") -> Target:
-    return Target(id=name, region=place, account=account, vars={}, where="job.yaml:9:5")
+    return Target(id=name, region=place, account=account, vars={}, source="job.yaml:9:5")
 
 
 async def not_current(_: InstanceKey) -> bool:

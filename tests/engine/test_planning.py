@@ -23,7 +23,7 @@ class Seen:
     address: str | None = "10.0.0.1:6379"
 
 
-TARGET = Target(id="r-1", region="cn-hangzhou", account="default", vars={"team": "pay"}, where="job.yaml:3:5")
+TARGET = Target(id="r-1", region="cn-hangzhou", account="default", vars={"team": "pay"}, source="job.yaml:3:5")
 OBSERVED = Observed(target=TARGET, account_id="1234567890123456", instance=Seen(), release_protection=False)
 
 

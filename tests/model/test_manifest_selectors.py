@@ -150,7 +150,7 @@ def test_a_template_that_is_broken_for_all_needs_no_target(tmp_path: Path) -> No
 
 
 def target(name: str, **variables: str) -> Target:
-    return Target(id=name, region="cn-x", account="default", vars=variables, where="m.yaml:6:3")
+    return Target(id=name, region="cn-x", account="default", vars=variables, source="m.yaml:6:3")
 
 
 def test_a_selected_target_that_does_not_fit_is_named() -> None:
