@@ -179,7 +179,7 @@ def test_a_normalised_manifest_is_restored(tmp_path: Path, text: str) -> None:
     assert restore(first.normalised) == first.manifest
     assert not any(target.id in first.normalised for target in first.targets)
     kept = json.loads(first.normalised)
-    kept["targets"] += [{"id": target.id, "region": target.region} for target in first.targets]
+    kept["targets"] += [{"id": one.id, "region": one.region, "vars": {**one.vars}} for one in first.targets]
     assert loaded(tmp_path, json.dumps(kept)).normalised == first.normalised
     assert restore(json.dumps(kept)).changes == first.manifest.changes  # as an earlier release kept it
 
