@@ -3,7 +3,7 @@
 Defaults and accounts may stand behind them: regions and accounts are what they are when the whole manifest is known.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from sys import intern
 from types import MappingProxyType
@@ -92,18 +92,20 @@ class Entries:
         path = (TARGETS, len(self.found))
         data, problems = plain(node, path)
         try:
-            entry: Entry | None = _ENTRY.validate_python(data)
-            wrong = []
-        except ValidationError as error:
-            entry = None
-            wrong = [*problems_of(error, node, problems, path)]
-        if self.problems.full:
-            self.problems.count += len(problems) + len(wrong)
-        else:
-            found = [*problems, *(make() for make in wrong)]
-            for problem in sorted(found, key=lambda one: (one.line, one.column)):
-                self.problems.add(Problem, problem.line, problem.column, problem.path, problem.text)
+            entry: Entry = _ENTRY.validate_python(data)
+        except ValidationError as error:  # in no variable that stays: it knows this frame, which would keep it for good
+            self._tell(problems, problems_of(error, node, problems, path))
+            return None
+        self._tell(problems)
         return entry
+
+    def _tell(self, problems: list[Problem], more: Iterable[Callable[[], Problem]] = ()) -> None:
+        """Of one entry."""
+        if self.problems.full:
+            self.problems.count += len(problems) + sum(1 for _ in more)
+            return
+        for problem in sorted([*problems, *(make() for make in more)], key=lambda one: (one.line, one.column)):
+            self.problems.add(lambda: problem)  # noqa: B023  called before the next one
 
     def _use(self, account: str, events: Events, path: Path) -> None:
         uses = self._uses.get(account)
