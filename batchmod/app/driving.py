@@ -53,11 +53,13 @@ class Driving:
     clock: Clock
     chosen: Secret | None = None
     observed_at: float = inf
+    known: Known | None = None  # all rows as they stand before anything is driven; None: as the journal has them
     troubles: list[str] = field(default_factory=list)
 
     async def drive(self) -> None:
         """Wave after wave, until all rows have ended or something stops the run."""
-        known = list(self.session.journal.states(self.run.id))
+        known = list(self.session.journal.states(self.run.id)) if self.known is None else self.known
+        self.known = None
         waves = sorted({row.wave or 1 for row, state in known if state.is_open})
         if not waves:
             return

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from batchmod.app.driving import Driving
+from batchmod.app.driving import Driving, Known
 from batchmod.app.planned import failure_limit
 from batchmod.app.session import again
 from batchmod.app.speech import insist
@@ -14,13 +14,10 @@ from batchmod.model.events import StoppedBy
 from batchmod.model.exits import REPORT, RESUMABLE, exit_code
 from batchmod.model.manifest import Manifest
 from batchmod.model.notices import RunOpened
-from batchmod.model.plan import PlannedRow
-from batchmod.model.record import Mark, MarkType, RowState, Run
+from batchmod.model.record import Mark, MarkType, Run
 from batchmod.report.files import Format, ensure_writable, write_reports
 from batchmod.report.jsonlog import Level
 from batchmod.report.rows import report_row
-
-Known = list[tuple[PlannedRow, RowState]]
 
 
 @dataclass(kw_only=True)
@@ -31,7 +28,7 @@ class Execution(Driving):
 
     def announce(self, *, resumed: bool, known: Known | None = None) -> None:
         """From here on the run is shown. `known`: its rows as they stand, when they need not be read."""
-        known = list(self.session.journal.states(self.run.id)) if known is None else known
+        self.known = known = list(self.session.journal.states(self.run.id)) if known is None else known
         opened = RunOpened(
             run_id=self.run.id,
             name=self.run.name,

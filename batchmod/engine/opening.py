@@ -56,6 +56,8 @@ class Opening:
 
         The same value of a row in doubt may go out as long as the window is open: the change has started already.
         """
+        if self._span is _always:
+            return
         if self.left <= (0.0 if in_doubt else self.estimate(kind)):
             self.refused = True
             raise HaltedError

@@ -81,6 +81,7 @@ class Reader:
         self._inventory = inventory
         self._lane = lane
         self._changes = changes
+        self._asks = any(not isinstance(c, AttributesChange) or c.release_protection is not None for c in changes)
         self._is_young = is_young
         self._is_current = is_current
         self._lacks_old = lacks_old
@@ -124,6 +125,8 @@ class Reader:
 
     async def observe_all(self, batch: Iterable[tuple[Target, Instance | CallError | None]]) -> list[Observed]:
         """Each target as `observe` has it, read side by side; raises the first error that says it of the lane."""
+        if not self._asks:
+            return [await self.observe(target, instance) for target, instance in batch]
 
         async def one(target: Target, instance: Instance | CallError | None) -> Observed | CallError | StoreError:
             try:
