@@ -5,7 +5,7 @@ from dataclasses import fields
 from journal_records import a_row
 
 from batchmod.model.events import Phase, Proof
-from batchmod.model.record import RowState, Step, first_state
+from batchmod.model.record import RowState, Step, first_state, first_states
 
 KNOWN = RowState(
     phase=Phase.ARMED,
@@ -36,3 +36,5 @@ def test_before_its_first_step_a_row_is_what_the_plan_said() -> None:
     row = a_row(verdict=Phase.FAILED, reason="not found", error_code="InvalidInstanceId.NotFound")
     known = RowState(phase=Phase.FAILED, detail="not found", code="InvalidInstanceId.NotFound")
     assert first_state(row) == known
+    assert first_states([a_row(0), row]) == [(a_row(0), RowState(phase=Phase.PLANNED)), (row, known)]
+    assert first_state(a_row(0)) is first_state(a_row(1))  # what is the same of a hundred thousand rows is kept once
