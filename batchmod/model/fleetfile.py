@@ -95,12 +95,12 @@ def _header(header: list[str]) -> Iterator[str]:
 
 
 def _jsonl(lines: Iterator[str]) -> Iterator[Row | str]:
+    decoder = json.JSONDecoder(object_pairs_hook=_object, parse_int=str, parse_float=str)
     for line, text in enumerate(lines, start=1):
         if not text.strip():
             continue
         try:
-            found = json.loads(text, object_pairs_hook=_object, parse_int=str, parse_float=str)
-            yield Row(line, dict(_scalars(found)))
+            yield Row(line, dict(_scalars(decoder.decode(text))))
         except BadRow as error:
             yield f"{line}: {error}"
         except json.JSONDecodeError as error:

@@ -102,7 +102,7 @@ def test_many_wrong_targets_are_counted_and_not_kept(tmp_path: Path, wrong: Any,
     lines = [int(line.split(":")[1]) for line in found[:-1]]
     assert lines == list(range(lines[0], lines[0] + 200))
     assert peak < 2 * 580
-    assert left < 100
+    assert left * MANY < 500_000
 
 
 def test_the_first_unknown_accounts_are_told_whichever_they_are(tmp_path: Path) -> None:
