@@ -9,6 +9,7 @@ from batchmod.sim.errors import Refusal
 
 JSON_TYPE = "application/json;charset=utf-8"
 XML_TYPE = "text/xml;charset=utf-8"
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def error_fields(refusal: Refusal, *, request_id: str, host: str) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def error_fields(refusal: Refusal, *, request_id: str, host: str) -> dict[str, A
 def written(fields: Mapping[str, Any], *, root: str, xml: bool) -> tuple[bytes, str]:
     """The body and its content type; `root` is the name of the outermost XML element."""
     if not xml:
-        return json.dumps(fields, ensure_ascii=False).encode(), JSON_TYPE
+        return _encode(fields).encode(), JSON_TYPE
     top = ET.Element(root)
     _fill(top, fields)
     return ET.tostring(top, encoding="utf-8", xml_declaration=True), XML_TYPE

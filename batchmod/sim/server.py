@@ -5,6 +5,7 @@ import contextlib
 import json
 import secrets
 import signal
+import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -20,7 +21,7 @@ from batchmod.sim.fleet import fleet_ids, make_fleet
 from batchmod.sim.keyring import Keyring
 from batchmod.sim.scenario import Scenario
 from batchmod.sim.service import Service
-from batchmod.sim.web import Ticker, listening, make_app
+from batchmod.sim.web import Door, Ticker, listening
 from batchmod.sim.wire import Keys
 
 MAX_INSTANCES = 1_000_000
@@ -31,6 +32,7 @@ class SimOptions:
     """`port` 0 is a free one. `speed` divides what the cloud takes: durations, lag, quota periods; not the network.
 
     `clock` is what Date, signatures and tokens go by, in seconds since the epoch; it may be moved ahead meanwhile.
+    With `tls` there is one more port, of all regions, that speaks TLS with it.
     """
 
     port: int = 0
@@ -39,6 +41,7 @@ class SimOptions:
     faults: Path | None = None
     speed: float = 1.0
     clock: Callable[[], float] = time.time
+    tls: ssl.SSLContext | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,7 @@ class Running:
     data_plane: str  # 127.0.0.1:PORT
     accounts: Mapping[str, Keys]  # every account's own key, by account id; the first is the main one
     endpoints: Mapping[str, str]  # http://127.0.0.1:PORT by region, where regions have ports of their own
+    tls_endpoint: str | None  # https://127.0.0.1:PORT, of all regions, where SimOptions has a context for it
     cloud: FakeCloud = field(repr=False)
 
     def revoke(self, account_id: str) -> None:
@@ -125,10 +129,12 @@ async def running(options: SimOptions) -> AsyncIterator[Running]:
         cloud = _cloud(options, scenario, keys, plane)
         service = Service(cloud, ids=fleet_ids(options.instances), speed=options.speed, seed=options.seed)
         ticker = Ticker(cloud)
-        address = await stack.enter_async_context(listening(make_app(service, ticker), options.port))
+        every = Door(service, ticker)
+        address = await stack.enter_async_context(listening(every, options.port))
+        secure = await stack.enter_async_context(listening(every, 0, options.tls)) if options.tls else None
         for region in cloud.regions if scenario.regional_endpoints else ():
-            app = make_app(service, ticker, region)
-            cloud.endpoints[region] = await stack.enter_async_context(listening(app, 0))
+            door = Door(service, ticker, region)
+            cloud.endpoints[region] = await stack.enter_async_context(listening(door, 0))
         stack.callback(ticker.stop)
         ticker.wind()
         yield Running(
@@ -138,6 +144,7 @@ async def running(options: SimOptions) -> AsyncIterator[Running]:
             data_plane=plane.address,
             accounts=keys,
             endpoints={region: f"http://{each}" for region, each in cloud.endpoints.items()},
+            tls_endpoint=secure and f"https://{secure}",
             cloud=cloud,
         )
 

@@ -1,7 +1,6 @@
 """From a request to an answer: signature, faults, quota, operation, book-keeping. No HTTP server, no waiting."""
 
 import random
-import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -91,10 +90,12 @@ class Service:
         if refusal is not None:
             self._record(call, code=refusal.code, fault=fault)
             return self._refused(refusal, call.host)
+        if fault.landed and fault.kind is not FaultKind.HTTP_500:
+            return self._carry_out(call, fault)
         broken = self._refused(refused("InternalError"), call.host, fault)
         if fault.landed:
-            answer = self._carry_out(call, fault)
-            return broken if fault.kind is FaultKind.HTTP_500 else answer
+            self._carry_out(call, fault)
+            return broken
         if fault.kind is FaultKind.LATE:
             self.cloud.schedule(self.cloud.now() + fault.seconds, lambda: self._land(call, signed, fault))
         else:
@@ -138,4 +139,7 @@ class Service:
         return Answer(status=refusal.status, fields=fields, root="Error", retry_after=refusal.retry_after, fault=fault)
 
     def _request_id(self) -> str:
-        return str(uuid.UUID(int=self._request_ids.getrandbits(128), version=4)).upper()
+        """A random UUID, version 4, in capitals."""
+        digits = f"{self._request_ids.getrandbits(128):032X}"
+        variant = "89AB"[int(digits[16], 16) & 3]
+        return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"

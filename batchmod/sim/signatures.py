@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from urllib.parse import quote
 
 from batchmod.sim.codes import CODES
@@ -61,7 +61,7 @@ def v3_signature(request: Request, names: str, secret: str) -> str:
     content = request.header("x-acs-content-sha256")
     text = "\n".join((request.method, "/", canonical(request.query), headers, names, content))
     digest = hashlib.sha256(text.encode()).hexdigest()
-    return hmac.new(secret.encode(), f"ACS3-HMAC-SHA256\n{digest}".encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(secret.encode(), f"ACS3-HMAC-SHA256\n{digest}".encode(), "sha256").hex()
 
 
 def v1_string(request: Request) -> str:
@@ -70,7 +70,7 @@ def v1_string(request: Request) -> str:
 
 
 def v1_signature(text: str, secret: str) -> str:
-    return base64.b64encode(hmac.new(f"{secret}&".encode(), text.encode(), hashlib.sha1).digest()).decode()
+    return base64.b64encode(hmac.digest(f"{secret}&".encode(), text.encode(), "sha1")).decode()
 
 
 def v3_claim(request: Request) -> Claim:
@@ -79,10 +79,10 @@ def v3_claim(request: Request) -> Claim:
         raise refused("InvalidSignatureMethod")
     parts = dict(part.strip().partition("=")[::2] for part in rest.split(","))
     names = parts.get("SignedHeaders", "")
-    signed = set(names.split(";"))
     present = {name for name, _ in request.headers if name.startswith("x-acs-")} | {"host", "x-acs-content-sha256"}
-    if present - signed:
-        raise _mismatch(f"Not among the signed headers: {', '.join(sorted(present - signed))}.")
+    unsigned = present.difference(names.split(";"))
+    if unsigned:
+        raise _mismatch(f"Not among the signed headers: {', '.join(sorted(unsigned))}.")
     if hashlib.sha256(request.body).hexdigest() != request.header("x-acs-content-sha256"):
         raise _mismatch("The header x-acs-content-sha256 is not the digest of the body.")
     return Claim(
@@ -119,6 +119,15 @@ def v1_claim(request: Request) -> Claim:
     )
 
 
+@lru_cache(maxsize=128)  # all requests of a second say the same
+def signed_at(timestamp: str) -> float:
+    """Seconds since the epoch; raises InvalidTimeStamp.Format."""
+    try:
+        return datetime.strptime(timestamp, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
+    except ValueError as error:
+        raise refused("InvalidTimeStamp.Format") from error
+
+
 def _mismatch(message: str) -> Refusal:
     return refused("SignatureDoesNotMatch", message)
 
@@ -134,7 +143,7 @@ class Verifier:
     def verify(self, request: Request) -> Signed:
         """The operation asked for; raises a Refusal unless key, token, signature, time and nonce are all right."""
         claim = v3_claim(request) if request.header("authorization") else v1_claim(request)
-        at = self._signed_at(claim.timestamp)
+        at = signed_at(claim.timestamp)
         self.check_age(at)
         credential = self._keyring.find(claim.key_id)
         if credential is None:
@@ -150,12 +159,6 @@ class Verifier:
         """Raises unless a request signed then is still valid now."""
         if abs(self._clock() - signed_at) > MAX_SKEW:
             raise refused("InvalidTimeStamp.Expired")
-
-    def _signed_at(self, timestamp: str) -> float:
-        try:
-            return datetime.strptime(timestamp, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
-        except ValueError as error:
-            raise refused("InvalidTimeStamp.Format") from error
 
     def _use_nonce(self, nonce: str) -> None:
         if not nonce:

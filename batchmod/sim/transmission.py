@@ -4,6 +4,7 @@ import asyncio
 import socket
 import struct
 from email.utils import formatdate
+from functools import lru_cache
 
 from aiohttp import web
 
@@ -15,10 +16,10 @@ BAD_GATEWAY = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Ba
 ABORT = struct.pack("ii", 1, 0)  # SO_LINGER: the peer sees a reset, not an orderly end
 
 
-async def transmit(request: web.Request, answer: Answer, *, xml: bool, now: float) -> web.StreamResponse:
+async def transmit(request: web.BaseRequest, answer: Answer, *, xml: bool, now: float) -> web.StreamResponse:
     """Sends what the fault lets through; `now` (seconds since the epoch) is what the Date header says."""
     body, content_type = written(answer.fields, root=answer.root, xml=xml)
-    headers = {"Content-Type": content_type, "Date": formatdate(now, usegmt=True)}
+    headers = {"Content-Type": content_type, "Date": _date(int(now))}
     if answer.retry_after is not None:
         headers["x-acs-retry-after"] = str(answer.retry_after)
     match answer.fault.kind:
@@ -40,7 +41,12 @@ async def transmit(request: web.Request, answer: Answer, *, xml: bool, now: floa
     return web.Response(status=answer.status, body=body, headers=headers)
 
 
-def _reset(request: web.Request) -> web.Response:
+@lru_cache(maxsize=2)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
+
+
+def _reset(request: web.BaseRequest) -> web.Response:
     """The connection is gone; the response that is returned goes nowhere."""
     if request.transport is not None:
         peer = request.transport.get_extra_info("socket")
@@ -50,7 +56,7 @@ def _reset(request: web.Request) -> web.Response:
     return web.Response()
 
 
-async def _cut(request: web.Request, body: bytes, headers: dict[str, str]) -> web.StreamResponse:
+async def _cut(request: web.BaseRequest, body: bytes, headers: dict[str, str]) -> web.StreamResponse:
     """Half of the promised body, then the end of the connection."""
     response = web.StreamResponse(headers=headers | {"Content-Length": str(len(body))})
     await response.prepare(request)

@@ -1,5 +1,6 @@
 """What comes in, decoded once, and with which keys it is signed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 Pairs = tuple[tuple[str, str], ...]
@@ -14,14 +15,25 @@ class Request:
     query: Pairs = field(repr=False, default=())
     form: Pairs = field(repr=False, default=())
     body: bytes = field(repr=False, default=b"")
+    params: Mapping[str, str] = field(init=False, repr=False)  # query and form; of the same name the last
+    _joined: Mapping[str, str] = field(init=False, repr=False)
 
-    @property
-    def params(self) -> dict[str, str]:
-        return dict(self.query + self.form)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "params", dict(self.query + self.form))
+        object.__setattr__(self, "_joined", _joined(self.headers))
 
     def header(self, name: str) -> str:
         """The value as V3 signs it: trimmed; of several, sorted and joined; empty when there is none."""
-        return ",".join(sorted(value.strip() for key, value in self.headers if key == name))
+        return self._joined.get(name, "")
+
+
+def _joined(headers: Pairs) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in headers:
+        found[name] = value.strip()
+    if len(found) == len(headers):
+        return found
+    return {name: ",".join(sorted(value.strip() for key, value in headers if key == name)) for name in found}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
