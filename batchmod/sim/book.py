@@ -22,8 +22,8 @@ class CallRecord:
 class Book:
     """The last calls one by one, and all of them counted."""
 
-    def __init__(self) -> None:
-        self.calls: deque[CallRecord] = deque(maxlen=REMEMBERED_CALLS)
+    def __init__(self, remembered: int = REMEMBERED_CALLS) -> None:
+        self.calls: deque[CallRecord] = deque(maxlen=remembered)
         self._counts: Counter[tuple[str | None, str, str]] = Counter()
 
     def write(self, record: CallRecord) -> None:

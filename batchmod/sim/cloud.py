@@ -7,7 +7,7 @@ from functools import partial
 from itertools import count
 from typing import Any, Protocol
 
-from batchmod.sim.book import Book, CallRecord
+from batchmod.sim.book import REMEMBERED_CALLS, Book, CallRecord
 from batchmod.sim.errors import refused
 from batchmod.sim.faults import chosen
 from batchmod.sim.fleet import Lanes
@@ -40,6 +40,7 @@ class FakeCloud:
         speed: float = 1.0,
         seed: int = 0,
         plane: Plane | None = None,
+        remembered: int = REMEMBERED_CALLS,
     ) -> None:
         self.instances = dict(instances)
         self.lanes = Lanes(instances.values())
@@ -47,7 +48,7 @@ class FakeCloud:
         self.keyring = keyring
         self.ram = Ram(scenario.roles, scenario.policies)
         self.endpoints: dict[str, str] = {}  # host:port by region, where a region has one of its own
-        self._book = Book()
+        self._book = Book(remembered)
         self._clock = clock
         self._speed = speed
         self._plane = plane

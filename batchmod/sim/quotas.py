@@ -14,11 +14,15 @@ class Quotas:
     def __init__(
         self, quotas: Mapping[str, Quota], *, clock: Callable[[], float], speed: float, tell_retry_after: bool
     ) -> None:
-        self._quotas = quotas
+        self._quotas = dict(quotas)
         self._clock = clock
         self._speed = speed
         self._tell = tell_retry_after
         self._taken: dict[tuple[str, str, str], deque[float]] = {}
+
+    def change(self, api: str, quota: Quota) -> None:
+        """From now on the API has this quota, in every account and region; what was taken before still counts."""
+        self._quotas[api] = quota
 
     def charge(self, api: str, account_id: str, region: str) -> None:
         """One call is counted; raises Throttling.User when the window is full."""

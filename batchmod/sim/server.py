@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from batchmod.sim.book import REMEMBERED_CALLS
 from batchmod.sim.cloud import FakeCloud
 from batchmod.sim.dataplane import DataPlane, data_plane
 from batchmod.sim.errors import SimError
 from batchmod.sim.faultfile import load_scenario
 from batchmod.sim.fleet import fleet_ids, make_fleet
 from batchmod.sim.keyring import Keyring
+from batchmod.sim.quotas import Quotas
 from batchmod.sim.scenario import Scenario
 from batchmod.sim.service import Service
 from batchmod.sim.web import Door, Ticker, listening
@@ -42,11 +44,14 @@ class SimOptions:
     speed: float = 1.0
     clock: Callable[[], float] = time.time
     tls: ssl.SSLContext | None = None
+    remembered: int = REMEMBERED_CALLS  # calls that are kept one by one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """A simulator that serves. The key is the main account's; `cloud` is the truth behind it all."""
+    """A simulator that serves. The key is the main account's; `cloud` is the truth behind it all; `quotas` may be
+    changed while it serves.
+    """
 
     endpoint: str  # http://127.0.0.1:PORT, of all regions
     access_key_id: str
@@ -56,6 +61,7 @@ class Running:
     endpoints: Mapping[str, str]  # http://127.0.0.1:PORT by region, where regions have ports of their own
     tls_endpoint: str | None  # https://127.0.0.1:PORT, of all regions, where SimOptions has a context for it
     cloud: FakeCloud = field(repr=False)
+    quotas: Quotas = field(repr=False)
 
     def revoke(self, account_id: str) -> None:
         """From now on the account's key is answered InvalidAccessKeyId.Inactive. Raises SimError for no account."""
@@ -105,6 +111,7 @@ def _cloud(options: SimOptions, scenario: Scenario, keys: Mapping[str, Keys], pl
         speed=options.speed,
         seed=options.seed,
         plane=plane,
+        remembered=options.remembered,
     )
 
 
@@ -146,6 +153,7 @@ async def running(options: SimOptions) -> AsyncIterator[Running]:
             endpoints={region: f"http://{each}" for region, each in cloud.endpoints.items()},
             tls_endpoint=secure and f"https://{secure}",
             cloud=cloud,
+            quotas=service.quotas,
         )
 
 

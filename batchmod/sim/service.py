@@ -40,7 +40,7 @@ class Service:
         self.cloud = cloud
         self._verifier = Verifier(cloud.keyring, cloud.now)
         self._faults = Faults(scenario, ids, seed)
-        self._quotas = Quotas(scenario.quotas, clock=cloud.now, speed=speed, tell_retry_after=scenario.retry_after)
+        self.quotas = Quotas(scenario.quotas, clock=cloud.now, speed=speed, tell_retry_after=scenario.retry_after)
         self._request_ids = random.Random(f"{seed}/requests")
 
     def handle(self, request: Request, region: str | None = None) -> Answer:
@@ -115,7 +115,7 @@ class Service:
         """The operation is done, or refused, and counted."""
         try:
             authorize(self.cloud, call)
-            self._quotas.charge(call.api, call.account_id, self._region(call))
+            self.quotas.charge(call.api, call.account_id, self._region(call))
             fields = run(self.cloud, call)
         except Refusal as refusal:
             self._record(call, code=refusal.code, fault=fault)

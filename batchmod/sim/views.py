@@ -21,37 +21,35 @@ NONE_IN_LIST = frozenset(  # what DescribeInstanceAttribute does not say of an i
 
 def listed(each: Instance, status: str) -> dict[str, Any]:
     """One element of DescribeInstances: no release protection, TDE support or password-free switch here."""
-    return (
-        _placement(each, status)
-        | {
-            "InstanceId": each.id,
-            "InstanceName": each.name,
-            "InstanceStatus": status,
-            "InstanceType": each.instance_type,
-            "EditionType": each.edition,
-            "EngineVersion": each.engine_version,
-            "InstanceClass": each.instance_class,
-            "ArchitectureType": each.architecture,
-            "NodeType": each.node_type,
-            "ChargeType": each.charge_type,
-            "CreateTime": each.create_time,
-            "EndTime": each.end_time,
-            "DestroyTime": "",
-            "HasRenewChangeOrder": False,
-            "PackageType": "standard",
-            "ComputingType": "",
-            "CloudType": "",
-            "IsRds": False,
-            "Config": "{}",
-            "UserName": each.id,
-            "GlobalInstanceId": "gr-sim" if each.in_global else "",
-            "ReplacateId": "",
-            "ResourceGroupId": each.resource_group,
-            "WorkspaceId": "",
-            "Tags": {"Tag": [{"Key": key, "Value": value} for key, value in sorted(each.tags.items())]},
-        }
-        | _size(each)
-    )
+    return {
+        **_placement(each, status),
+        "InstanceId": each.id,
+        "InstanceName": each.name,
+        "InstanceStatus": status,
+        "InstanceType": each.instance_type,
+        "EditionType": each.edition,
+        "EngineVersion": each.engine_version,
+        "InstanceClass": each.instance_class,
+        "ArchitectureType": each.architecture,
+        "NodeType": each.node_type,
+        "ChargeType": each.charge_type,
+        "CreateTime": each.create_time,
+        "EndTime": each.end_time,
+        "DestroyTime": "",
+        "HasRenewChangeOrder": False,
+        "PackageType": "standard",
+        "ComputingType": "",
+        "CloudType": "",
+        "IsRds": False,
+        "Config": "{}",
+        "UserName": each.id,
+        "GlobalInstanceId": "gr-sim" if each.in_global else "",
+        "ReplacateId": "",
+        "ResourceGroupId": each.resource_group,
+        "WorkspaceId": "",
+        "Tags": {"Tag": [{"Key": key, "Value": value} for key, value in sorted(each.tags.items())]},
+        **_size(each),
+    }
 
 
 def _placement(each: Instance, status: str) -> dict[str, Any]:
