@@ -6,7 +6,14 @@ PYTEST_ARGS ?=
 
 SOAK ?= 14
 
-.PHONY: demo test soak lint types clean
+# What `make bench` measures: BENCH="throughput quota" for parts of it, ROUNDS and SIZE to shorten it, KEEP=--keep to
+# write even the figures of fewer than five rounds into docs/.
+BENCH ?=
+ROUNDS ?= 5
+SIZE ?= 10000
+KEEP ?=
+
+.PHONY: demo test soak bench lint types clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +35,9 @@ SOAKING := tests/breaking tests/whole/test_killed.py tests/whole/test_files_fuzz
 
 soak: $(VENV)/.installed
 	SOAK=$(SOAK) $(BIN)/python -m pytest $(SOAKING) --timeout=3600 $(PYTEST_ARGS)
+
+bench: $(VENV)/.installed
+	$(BIN)/python tests/bench/bench.py $(BENCH) --rounds $(ROUNDS) --size $(SIZE) $(KEEP)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check batchmod tests
