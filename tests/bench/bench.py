@@ -10,7 +10,11 @@ import tempfile
 from pathlib import Path
 from typing import Any, Protocol
 
+import bench_calls
 import bench_page
+import bench_parking
+import bench_quota
+import bench_scale
 import bench_throughput
 from bench_part import Part
 
@@ -23,7 +27,13 @@ class Measure(Protocol):
     def __call__(self, folder: Path, *, rounds: int, size: int) -> Part: ...
 
 
-PARTS: dict[str, Measure] = {"throughput": bench_throughput.measure}
+PARTS: dict[str, Measure] = {
+    "throughput": bench_throughput.measure,
+    "calls": bench_calls.measure,
+    "quota": bench_quota.measure,
+    "parking": bench_parking.measure,
+    "scale": bench_scale.measure,
+}
 
 
 def main() -> int:

@@ -51,7 +51,7 @@ async def main(folder: Path, instances: int, speed: float) -> None:
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
     async with running(options) as sim:
-        say(sim.announcement() | {"tls_endpoint": sim.tls_endpoint, "ca": str(trusted)})
+        say(sim.announcement() | {"began": sim.cloud.now(), "tls_endpoint": sim.tls_endpoint, "ca": str(trusted)})
         while line := await orders.readline():
             say(await obeyed(sim, json.loads(line)))
 
