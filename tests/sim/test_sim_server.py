@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -12,6 +13,7 @@ from xml.etree import ElementTree as ET
 
 import aiohttp
 import pytest
+from login_support import Authority
 from sim_support import logs_in, old_style
 
 from batchmod.sim.cloud import FakeCloud
@@ -353,3 +355,40 @@ async def test_a_taken_port_is_a_clear_complaint(start: Start) -> None:
         with pytest.raises(SimError, match=f"port {port}: "):
             async with running(SimOptions(port=port)):
                 pass
+
+
+async def test_one_cloud_behind_a_plain_and_a_tls_port(tmp_path: Path) -> None:
+    """The port speaks TLS with the given certificate and nothing else; without one there is no such port."""
+    authority = Authority(tmp_path)
+    trusting = ssl.create_default_context(cafile=str(authority.file))
+    async with (
+        running(SimOptions(instances=1, tls=authority.door("127.0.0.1"))) as sim,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusting)) as session,
+    ):
+        assert sim.tls_endpoint is not None
+        async with await Sim(sim, session).send("DescribeRegions", url=sim.tls_endpoint) as response:
+            assert response.status == 200
+        assert sim.cloud.state()["calls"] == {"DescribeRegions": {"OK": 1}}
+        with pytest.raises(aiohttp.ClientError):
+            await session.get(sim.tls_endpoint.replace("https", "http"))
+    async with running(SimOptions(instances=1)) as sim:
+        assert sim.tls_endpoint is None
+
+
+async def test_what_is_due_happens_in_its_order(start: Start) -> None:
+    """However late the timer was set before: what is due sooner is not kept waiting by what is due later."""
+    async with start("durations: {attributes: 4}") as sim:
+        cloud = sim.running.cloud
+        cloud.schedule(cloud.now() + 3600, lambda: None)
+        await sim.ask("DescribeRegions")  # the timer is set
+        await sim.ask("ModifyInstanceAttribute", InstanceId=ONE, InstanceName="sooner")
+        await next_thing(cloud)
+        assert cloud.instances[ONE].name == "sooner"
+
+
+async def test_there_are_three_paths(start: Start) -> None:
+    """Anything else is not found, and the truth cannot be written."""
+    async with start("{}") as sim:
+        for method, path in (("GET", "/other"), ("POST", "/_sim/state"), ("POST", "/_sim/calls")):
+            async with sim.session.request(method, sim.running.endpoint + path) as response:
+                assert response.status == 404

@@ -1,10 +1,13 @@
 """From a signed request to an answer: order of judgement, faults, quotas, the book. Without HTTP."""
 
+from uuid import UUID
+
 import pytest
 from sim_support import KEYS, ONE, TWO, Caller, Clock, make_service, old_style, request
 
+from batchmod.sim.book import Book, CallRecord
 from batchmod.sim.errors import SimError
-from batchmod.sim.scenario import FaultKind, Scenario
+from batchmod.sim.scenario import FaultKind, Quota, Scenario
 from batchmod.sim.wire import Request
 
 
@@ -213,3 +216,31 @@ def test_the_same_seed_gives_the_same_answers() -> None:
     """Two clouds of one seed answer the same calls alike, request ids included."""
     ask = Request(method="GET", headers=(("host", "h"),))
     assert make_service(Clock()).handle(ask) == make_service(Clock(), Scenario()).handle(ask)
+
+
+def test_a_quota_changes_while_it_is_used() -> None:
+    """What was taken before still counts, other APIs keep theirs, and another cloud keeps the default."""
+    call = Caller("quotas: {default: 3/60s}")
+    assert [call.code("DescribeRegions") for _ in range(2)] == ["OK", "OK"]
+    call.service.quotas.change("DescribeRegions", Quota(calls=2, seconds=60.0))
+    assert (call.code("DescribeRegions"), call.code("DescribeInstanceAttribute", ONE)) == ("Throttling.User", "OK")
+    assert [Caller().code("DescribeRegions") for _ in range(3)] == ["OK"] * 3
+
+
+def test_every_answer_has_an_id_of_its_own() -> None:
+    """A random UUID in capitals, the same for the same seed."""
+    first, second = (
+        [str(call("DescribeRegions").fields["RequestId"]) for _ in range(50)] for call in (Caller(), Caller())
+    )
+    assert first == second
+    assert len({*first}) == 50
+    assert {(str(UUID(each)).upper() == each, UUID(each).version) for each in first} == {(True, 4)}
+
+
+def test_the_book_forgets_the_oldest_calls() -> None:
+    """It is as long as it was told to be."""
+    book = Book(remembered=2)
+    for api in ("A", "B", "C"):
+        book.write(CallRecord(at=0.0, api=api, account=None, instance=None, code="OK", fault=None))
+    assert [each.api for each in book.calls] == ["B", "C"]
+    assert book.counted() == {each: {"OK": 1} for each in ("A", "B", "C")}
