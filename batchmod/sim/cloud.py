@@ -89,7 +89,7 @@ class FakeCloud:
         return self._agenda[0][0] if self._agenda else None
 
     def advance(self) -> None:
-        while self._agenda and self._agenda[0][0] <= self.now():
+        while self._agenda and self._agenda[0][0] <= self._clock():
             heapq.heappop(self._agenda)[2]()
 
     def find(self, instance_id: str) -> Instance:

@@ -100,9 +100,7 @@ def _new_keys(scenario: Scenario) -> dict[str, Keys]:
 
 
 def _cloud(options: SimOptions, scenario: Scenario, keys: Mapping[str, Keys], plane: DataPlane) -> FakeCloud:
-    def clock() -> float:
-        return options.clock() + scenario.clock_offset
-
+    clock = _ahead(options.clock, scenario.clock_offset)
     return FakeCloud(
         make_fleet(options.instances, scenario, address=plane.address, new_password=first_password),
         scenario=scenario,
@@ -113,6 +111,10 @@ def _cloud(options: SimOptions, scenario: Scenario, keys: Mapping[str, Keys], pl
         plane=plane,
         remembered=options.remembered,
     )
+
+
+def _ahead(clock: Callable[[], float], seconds: float) -> Callable[[], float]:
+    return (lambda: clock() + seconds) if seconds else clock
 
 
 def _checked(options: SimOptions) -> Scenario:

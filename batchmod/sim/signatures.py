@@ -52,12 +52,12 @@ def encode(text: str) -> str:
 
 
 def canonical(pairs: Iterable[tuple[str, str]]) -> str:
-    return "&".join(f"{encode(key)}={encode(value)}" for key, value in sorted(pairs))
+    return "&".join([f"{encode(key)}={encode(value)}" for key, value in sorted(pairs)])
 
 
 def v3_signature(request: Request, names: str, secret: str) -> str:
     """Hex HMAC-SHA256 over exactly the headers that `names` lists (a;b;c)."""
-    headers = "".join(f"{name}:{request.header(name)}\n" for name in names.split(";"))
+    headers = "".join([f"{name}:{request.header(name)}\n" for name in names.split(";")])
     content = request.header("x-acs-content-sha256")
     text = "\n".join((request.method, "/", canonical(request.query), headers, names, content))
     digest = hashlib.sha256(text.encode()).hexdigest()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator
+from functools import lru_cache
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -80,11 +81,16 @@ async def decode(request: web.BaseRequest) -> Request:
     form = body if request.content_type == FORM else b""
     return Request(
         method=request.method,
-        headers=tuple([(name.decode().lower(), value.decode(errors="replace")) for name, value in request.raw_headers]),
+        headers=tuple([(_name(name), value.decode(errors="replace")) for name, value in request.raw_headers]),
         query=_pairs(request.raw_path.partition("?")[2]),
         form=_pairs(form.decode(errors="replace")),
         body=body,
     )
+
+
+@lru_cache(maxsize=256)  # every request has the same ones
+def _name(given: bytes) -> str:
+    return given.decode().lower()
 
 
 def _pairs(text: str) -> Pairs:
