@@ -88,7 +88,10 @@ def simulator(folder: Path, *, instances: int, faults: str = NO_QUOTA, speed: fl
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         if process.stdin is None or process.stdout is None:
             raise TypeError("the simulator has no pipes")
-        said = json.loads(process.stdout.readline())
+        first = process.stdout.readline()
+        if not first:
+            raise RuntimeError("the simulator did not start: it has said why")
+        said = json.loads(first)
         sim = Sim(process=process, said=said, folder=folder)
         with (folder / "fleet.csv").open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([("id", "region"), *sim.order("fleet")])

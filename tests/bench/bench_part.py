@@ -33,10 +33,6 @@ class Check:
     at_most: bool
     bound: str = ""
 
-    @property
-    def met(self) -> bool:
-        return self.value <= self.limit if self.at_most else self.value >= self.limit
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bars:
