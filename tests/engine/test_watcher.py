@@ -6,10 +6,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
+from breaking_time import run_skipping
 
-from batchmod.engine.halt import Halt
-from batchmod.engine.watcher import BATCH, Look, Watcher
+from batchmod.engine.halt import Halt, HaltedError
+from batchmod.engine.watcher import BATCH, GAPS, LINGER, WAIT, Look, Watcher
 from batchmod.errors import CallError, Verdict
+from batchmod.model.events import StoppedBy
 
 
 @dataclass(frozen=True)
@@ -100,3 +102,96 @@ async def test_a_bug_in_reading_is_loud() -> None:
         await task
     assert caught.group_contains(ZeroDivisionError)
     asker.cancel()
+
+
+def counted(asked: list[int]) -> Look[Seen]:
+    async def look(ids: Sequence[str]) -> Mapping[str, Seen | None]:
+        asked.append(len(ids))
+        await asyncio.sleep(0.05)
+        return {name: Seen("Normal") for name in ids}
+
+    return look
+
+
+def looks(rate: float, changes: int, after: float, waits: list[float]) -> list[int]:
+    """How many ids each call had while a lane sends at a steady rate; `waits`: of each look, beyond `after`."""
+    asked: list[int] = []
+
+    async def one_change(one: Watcher[Seen], number: int) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await one.look(f"r-{number}", after=after)
+        waits.append(loop.time() - began - after)
+
+    async def lane() -> None:
+        one = watcher(counted(asked))
+        with running(one):
+            async with asyncio.TaskGroup() as group:
+                for number in range(changes):
+                    group.create_task(one_change(one, number))
+                    await asyncio.sleep(1 / rate)
+
+    run_skipping(lane())
+    return asked
+
+
+@pytest.mark.parametrize("rate", [3.23, 38.8, 970.0])
+def test_a_steady_lane_asks_for_thirty_at_a_time(rate: float) -> None:
+    """Whatever its quota; no look waits for more than ten seconds for others, and the last ones for a moment only."""
+    waits: list[float] = []
+    asked = looks(rate, 600, 0.5, waits)
+    assert sum(asked) == 600
+    assert len(asked) <= 600 / BATCH * 1.5
+    assert max(waits) <= WAIT + 0.5
+    assert waits[-1] <= max(LINGER, GAPS / rate) + 0.5
+
+
+def test_a_few_rows_are_looked_at_soon() -> None:
+    """Nobody waits for more that do not come."""
+    waits: list[float] = []
+    assert looks(20.0, 3, 0.5, waits) in ([3], [1, 2], [2, 1])
+    assert max(waits) <= 2 * LINGER + 0.1
+
+
+def test_what_is_due_first_is_asked_for_first() -> None:
+    """However late it was asked; what is not due is left."""
+    order: list[str] = []
+
+    async def look(ids: Sequence[str]) -> Mapping[str, Seen | None]:
+        order.extend(ids)
+        return {name: Seen("Normal") for name in ids}
+
+    async def lane() -> None:
+        one = watcher(look)
+        with running(one):
+            far = asyncio.ensure_future(one.look("r-far", after=100.0))
+            near = asyncio.ensure_future(one.look("r-near", after=10.0))
+            await one.look("r-now")
+            assert order == ["r-now"]
+            await near
+            assert not far.done()
+            await far
+        assert order == ["r-now", "r-near", "r-far"]
+
+    run_skipping(lane())
+
+
+async def test_a_wait_that_has_become_pointless_ends() -> None:
+    """Before a send: when nothing is sent any more; any other: when nothing is waited for."""
+    halt = Halt()
+    one = watcher(counted([]), halt)
+    with running(one):
+        to_send = asyncio.ensure_future(one.look("r-1", after=3600.0, sending=True))
+        to_know = asyncio.ensure_future(one.look("r-2", after=3600.0))
+        await asyncio.sleep(0)
+        halt.stop(StoppedBy.SIGNAL)
+        with pytest.raises(HaltedError):
+            await to_send
+        with pytest.raises(HaltedError):
+            await one.look("r-1", sending=True)
+        assert not to_know.done()
+        halt.leave()
+        with pytest.raises(HaltedError):
+            await to_know
+        with pytest.raises(HaltedError):
+            await one.look("r-2")
