@@ -20,12 +20,12 @@ def looks(usual: Usual, takes: float) -> list[float]:
 
 
 @given(st.floats(0.1, 1800.0))
-def test_a_change_that_takes_as_long_as_the_others_needs_hardly_more_than_one_look(takes: float) -> None:
+def test_a_change_that_takes_as_long_as_the_others_needs_less_than_two_looks(takes: float) -> None:
     """Once some have settled; and none is noticed much later than it could be."""
     usual = Usual()
     rows = [looks(usual, takes) for _ in range(2000)]
     later = rows[1000:]
-    assert sum(map(len, later)) <= 1.6 * len(later)
+    assert sum(map(len, later)) <= 1.75 * len(later)
     assert all(row[-1] <= max(takes * 1.35, takes + SOON) + SOON for row in later)
 
 

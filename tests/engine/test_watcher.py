@@ -146,6 +146,14 @@ def test_a_steady_lane_asks_for_thirty_at_a_time(rate: float) -> None:
     assert waits[-1] <= max(LINGER, GAPS / rate) + 0.5
 
 
+def test_a_slow_lane_waits_for_others_for_ten_seconds_at_most() -> None:
+    """Thirty would take half a minute."""
+    waits: list[float] = []
+    asked = looks(1.0, 60, 0.5, waits)
+    assert max(waits) <= WAIT + 0.5
+    assert len(asked) <= 12
+
+
 def test_a_few_rows_are_looked_at_soon() -> None:
     """Nobody waits for more that do not come."""
     waits: list[float] = []
