@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from batchmod.errors import UsageError
-from batchmod.model.values import Rate, parse_rate
+from batchmod.model.values import Limit, parse_limit
 
 
 class Verb(StrEnum):
@@ -21,7 +21,7 @@ class Action:
     """`rate` belongs to its verb, and so does `changing`, which is None for no limit."""
 
     verb: Verb
-    rate: Rate | None = None
+    rate: Limit | None = None
     changing: int | None = None
 
     def __str__(self) -> str:
@@ -38,13 +38,13 @@ NO_LIMIT = "none"
 
 
 def parse_action(text: str) -> Action:
-    """`pause`, `continue`, `stop`, `rate=200/60s`, `changing=20` or `changing=none`. UsageError for anything else."""
+    """`pause`, `continue`, `stop`, `rate=200/60s`, `rate=auto`, `changing=20` or `changing=none`. UsageError for anything else."""
     name, equals, value = text.partition("=")
     if not equals and name in {Verb.PAUSE, Verb.CONTINUE, Verb.STOP}:
         return Action(verb=Verb(name))
     if equals and name == Verb.RATE:
         try:
-            return Action(verb=Verb.RATE, rate=parse_rate(value))
+            return Action(verb=Verb.RATE, rate=parse_limit(value))
         except ValueError as error:
             raise UsageError(f"rate: {error}") from error
     if equals and name == Verb.CHANGING:

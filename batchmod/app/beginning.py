@@ -1,5 +1,6 @@
 """A new run, once it is known that it may begin: planned or taken from a plan, confirmed, applied."""
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from batchmod.app.jobs import Job
 from batchmod.app.options import Options
 from batchmod.app.planned import pace_line
 from batchmod.app.retrying import worth_it
-from batchmod.app.session import Session, again, hold, to_resume, unfinished_runs
+from batchmod.app.session import Session, again, found_quotas, hold, to_resume, unfinished_runs
 from batchmod.app.signals import on_signals
 from batchmod.app.watching import Watching, show_plan
 from batchmod.engine.clock import Clock
@@ -39,10 +40,13 @@ class Beginning:
         """The exit code. `held`: the state directory is ours already."""
         job, options, clock = self.job, self.options, self.clock
         halt, watching, manifest = Halt(), Watching(options), job.manifest
+        with closing(SqliteJournal.read(job.state)) as journal:
+            found = found_quotas(journal, clock)
+        notify = watching.notify
         with on_signals(halt, options.drain) as signals:
             async with (
                 # The service first: credentials or a clock that are wrong leave nothing behind on this disk.
-                open_fleet(manifest, job.regions, options, halt=halt, notify=watching.notify, clock=clock) as fleet,
+                open_fleet(manifest, job.regions, options, halt=halt, notify=notify, clock=clock, found=found) as fleet,
                 hold(options, job.state, manifest, run_id=self.run_id, clock=clock, held=held) as session,
             ):
                 refuse(session.journal, job, options)

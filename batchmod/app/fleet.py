@@ -20,7 +20,8 @@ from batchmod.engine.watcher import Sight, Watcher
 from batchmod.errors import CallError, UsageError, Verdict
 from batchmod.model.loading import Loaded
 from batchmod.model.manifest import FENCE, Manifest
-from batchmod.model.notices import Notice
+from batchmod.model.notices import Notice, Paced
+from batchmod.model.pace import Found, Pace
 from batchmod.model.plan import FailedAccount, Lane, PlannedRow, Values
 from batchmod.model.secret import Secret
 
@@ -90,6 +91,10 @@ class Fleet:
     paces: Collection[Pacing] = ()
     stopped: Mapping[Lane, StoppedHands] = field(default_factory=dict)
 
+    def paced(self) -> list[Pace]:
+        """What was made of the quotas of all lanes."""
+        return [pace for each in self.paces if each.lane for pace in each.paces()]
+
 
 def regions_of(loaded: Loaded) -> Regions:
     """The regions in which a manifest means instances, by account."""
@@ -126,6 +131,7 @@ class _Maker:
         halt: Halt,
         notify: Callable[[Notice], None],
         clock: Clock,
+        found: Found,
     ) -> None:
         self._manifest = manifest
         self._options = options
@@ -134,6 +140,7 @@ class _Maker:
         self._halt = halt
         self._notify = notify
         self._clock = clock
+        self._found = found
         self.paces: list[Pacing] = []
 
     def sts(self, account: str, keys: Keys) -> Client:
@@ -149,7 +156,7 @@ class _Maker:
         limits, timeouts = self._manifest.limits, self._manifest.timeouts
         session = open_session(connect=timeouts.connect, read=timeouts.read, connections=limits.connections)
         self._stack.push_async_exit(session)
-        self.paces.append(Pacing(limits.rate_for, slots=slots, halt=self._halt, writes=WRITES, clock=self._clock))
+        self.paces.append(self._pacing(lane, slots))
         return Client(
             lane=lane,
             account=account,
@@ -164,6 +171,19 @@ class _Maker:
             monotonic=self._clock.now,
         )
 
+    def _pacing(self, lane: Lane | None, slots: asyncio.Semaphore) -> Pacing:
+        """It starts where the last run left off, and tells how a lane fares."""
+        return Pacing(
+            self._manifest.limits.rate_for,
+            slots=slots,
+            halt=self._halt,
+            writes=WRITES,
+            clock=self._clock,
+            lane=lane,
+            found={api: rate for (*where, api), rate in self._found.items() if lane and tuple(where) == lane},
+            tell=(lambda pace: self._notify(Paced(pace=pace))) if lane else None,
+        )
+
 
 @asynccontextmanager
 async def open_fleet(
@@ -174,14 +194,15 @@ async def open_fleet(
     halt: Halt,
     notify: Callable[[Notice], None],
     clock: Clock,
+    found: Found,
 ) -> AsyncIterator[Fleet]:
-    """Every region of every account, ready to be called.
+    """Every region of every account, ready to be called. `found` are quotas that earlier runs found.
 
     Raises UsageError when an account has no usable credentials and may not be skipped, for an endpoint that cannot be
     reached, and for a clock that is wrong.
     """
     async with AsyncExitStack() as stack:
-        maker = _Maker(manifest, options, stack, halt=halt, notify=notify, clock=clock)
+        maker = _Maker(manifest, options, stack, halt=halt, notify=notify, clock=clock, found=found)
         ring = KeyRing(manifest, options.environ, maker.sts)
         accounts = await identify(regions, ring, skip_failed=options.skip_failed_accounts, clock=clock)
         hands: dict[Lane, LaneHands] = {}

@@ -27,10 +27,11 @@ def logins_of(settings: ProofSettings, pacer: Pacer) -> Logins:
 
     @asynccontextmanager
     async def turn() -> AsyncIterator[None]:
-        await pacer.grant(slots)
+        granted = await pacer.grant(slots)
         try:
             yield
         finally:
+            pacer.answered(granted, throttled=False)
             slots.release()
 
     tls = settings.tls if isinstance(settings.tls, bool) else None

@@ -12,6 +12,7 @@ from batchmod.app.session import (
     Session,
     check_report_dir,
     find_run,
+    found_quotas,
     hold,
     report_dir,
     state_of,
@@ -112,7 +113,10 @@ async def _taken_up(
                 return
             regions = _open_regions(session, run)
             check_fence(manifest, set().union(*regions.values()), options.endpoint)
-            async with open_fleet(manifest, regions, options, halt=halt, notify=watching.notify, clock=clock) as fleet:
+            found, notify = found_quotas(session.journal, clock), watching.notify
+            async with open_fleet(
+                manifest, regions, options, halt=halt, notify=notify, clock=clock, found=found
+            ) as fleet:
                 left = [row for row, state in session.journal.states(run.id) if state.is_open]
                 same_accounts(f"run {run.id}", left, fleet.account_ids)
                 yield Execution(

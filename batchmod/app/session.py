@@ -4,6 +4,7 @@ import shlex
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 
 from batchmod.app.options import Options
@@ -14,6 +15,7 @@ from batchmod.journal.sqlite import SqliteJournal
 from batchmod.journal.state import StateDir, state_path
 from batchmod.model.events import Kind, StoppedBy
 from batchmod.model.manifest import Manifest
+from batchmod.model.pace import Found, found_in
 from batchmod.model.record import Run
 from batchmod.report.files import ensure_writable
 from batchmod.secrets.embedded import EmbeddedStore
@@ -78,6 +80,12 @@ def _journal(state: Path) -> Iterator[SqliteJournal]:
         yield journal
     finally:
         journal.close()
+
+
+def found_quotas(journal: SqliteJournal, clock: Clock) -> Found:
+    """What the runs of this state directory found of quotas that nobody told them, or that were told wrongly."""
+    runs = sorted(((run.paced_at, run.paces) for run in journal.runs() if run.paces), key=itemgetter(0))
+    return found_in(runs, now=clock.wall())
 
 
 def unfinished_runs(journal: SqliteJournal, name: str | None = None) -> list[Run]:

@@ -80,7 +80,7 @@ async def _plan_file(loaded: Loaded, options: Options, state: Path, *, keep: boo
         regions, skip = regions_of(loaded), options.skip_failed_accounts
         async with (
             _ages(manifest, store, state, now=began) as is_young,
-            open_fleet(manifest, regions, options, halt=Halt(), notify=lambda _: None, clock=clock) as fleet,
+            open_fleet(manifest, regions, options, halt=Halt(), notify=lambda _: None, clock=clock, found={}) as fleet,
         ):
             made = await make_plan(loaded, fleet, store, chosen, clock, skip_failed=skip, is_young=is_young)
             return PlanFile(

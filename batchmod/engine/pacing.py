@@ -4,117 +4,206 @@ A quota belongs to an API x account x region, so nothing is shared between lanes
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable
-from math import ceil
+from collections.abc import Awaitable, Callable, Mapping
+from math import inf
+from types import MappingProxyType
 
 from asyncio_throttle.throttler import Throttler
 
+from batchmod.engine.adaptive import Found
+from batchmod.engine.arrivals import Arrivals
 from batchmod.engine.clock import Clock
 from batchmod.engine.halt import Halt
+from batchmod.engine.tally import Tally
 from batchmod.errors import CallError, Verdict
+from batchmod.model.pace import Pace
+from batchmod.model.plan import Lane
 from batchmod.model.values import Rate
 
 SHARE = 0.97  # of the quota: measured to use 95.9 % of it and never more than 97.5 % in any window
 WINDOW = 0.1  # seconds that one batch of grants spans: grants come evenly instead of all at once
 POLL = 0.002  # seconds between two looks of the one waiter that polls
-CUT, GROW = 0.7, 1.05  # of the rate at a throttled answer, and per second without one
-FLOOR = 0.05  # of the ceiling: a pacer never becomes slower than that
-PAST = 10_000  # grants that are remembered at most: larger quotas are kept by the pace alone
+ASK = 0.02  # seconds between two looks whether the one call that asks for room was answered
 NAP = 1.0  # seconds at most until a waiter notices that its rate was changed, or that nothing may be sent
+LATE = 0.25  # of a batch's time is made up for when the machine woke us late
+MEMORY = 1.2  # periods for which answers are remembered
 
 
-def batch_of(per_second: float, quota: Rate) -> int:
-    """How many grants may come at once: about WINDOW's worth, and never so many that a window of the quota's own
-    length could hold more than the quota.
+def batch_of(per_second: float, calls: int) -> int:
+    """How many grants may come at once: at most WINDOW's worth, and a divisor of the quota, so that the pace alone
+    keeps any window of its period to the quota.
     """
-    for batch in range(min(quota.calls, int(per_second * WINDOW)), 1, -1):
-        if batch * ceil(per_second * quota.period / batch - 1e-9) <= quota.calls:
+    for batch in range(min(calls, int(per_second * WINDOW * 1.05)), 1, -1):
+        if calls % batch <= calls // 200:  # near enough: the rest is less than what SHARE leaves
             return batch
     return 1
 
 
-class Pacer:
-    """Grants calls of one API in one lane, first come, first served, never faster than its ceiling.
+class Gate(Throttler):
+    """asyncio-throttle's log of grants on the clock that everything else here goes by."""
 
-    Slower for a while when the service throttles; `wait` sleeps and may raise to end the wait.
+    def __init__(self, now: Callable[[], float]) -> None:
+        super().__init__(1, 1.0, POLL)
+        self._now = now
+
+    def flush(self) -> None:
+        log, before = self._task_logs, self._now() - self.period
+        while log and log[0] <= before:
+            log.popleft()
+
+    async def acquire(self) -> None:
+        await super().acquire()  # type: ignore[no-untyped-call]
+        self._task_logs[-1] = self._now()
+
+    @property
+    def due(self) -> float:
+        """When the next grant is; long ago if there is room now."""
+        log = self._task_logs
+        return log[-self.rate_limit] + self.period if len(log) >= self.rate_limit else -inf
+
+
+class Pacer:
+    """Grants calls of one API in one lane, first come, first served, never faster than its quota lets it.
+
+    Slower for a while when the service throttles; `wait` sleeps and may raise to end the wait. Without a rate the quota
+    is found; `start` is what was found the last time.
     """
 
-    def __init__(self, rate: Rate, *, clock: Clock, wait: Callable[[float], Awaitable[None]]) -> None:
-        self._quota = rate
-        self._ceiling = self._rate = rate.per_second * SHARE
+    def __init__(
+        self,
+        rate: Rate | None,
+        *,
+        clock: Clock,
+        wait: Callable[[float], Awaitable[None]],
+        start: Rate | None = None,
+    ) -> None:
+        now = clock.now()
         self._clock = clock
         self._wait = wait
         self._turn = asyncio.Lock()
-        self._not_before = self._changed = clock.now()
-        self._gate = Throttler(rate_limit=1, period=1.0, retry_interval=POLL)
-        self._grants: deque[float] = deque()
-        self._past: deque[float] = deque(maxlen=PAST)
-        self._set(self._ceiling)
+        self._found = Found(rate, now=now, start=start)
+        self._arrivals = Arrivals()
+        self._gate = Gate(clock.now)
+        self._scheduled = self._looked = now
+        self._step = 0.0  # seconds from one batch to the next
+        self._left = 0  # grants of this batch
+        self._out = 0  # grants whose slot is not free again
+        self._told_at = -inf
+        self.tally = Tally()
+        self._set(now)
 
     @property
     def per_second(self) -> float:
-        return self._rate
+        return self._found.calls / self._found.period * SHARE
 
-    def _set(self, rate: float) -> None:
-        self._rate = max(self._ceiling * FLOOR, min(self._ceiling, rate))
-        batch = batch_of(self._rate, self._quota)
-        self._gate.rate_limit, self._gate.period = batch, batch / self._rate
-        self._grants = deque(self._grants, maxlen=batch)
+    def pace(self, api: str, lane: Lane | None) -> Pace:
+        """The quota that is kept now, and what was made of it so far."""
+        found, tally = self._found, self.tally
+        return Pace(
+            account_id=lane.account_id if lane else "",
+            region=lane.region if lane else "",
+            api=api,
+            rate=str(Rate(calls=max(1, int(found.calls)), period=found.period)),
+            found=found.known,
+            calls=tally.calls,
+            throttled=tally.throttled,
+            allowed=round(tally.allowed, 3),
+        )
 
-    def set_quota(self, quota: Rate) -> None:
+    def is_news(self) -> bool:
+        """At most once a second."""
+        now = self._clock.now()
+        news = now - self._told_at >= 1.0
+        self._told_at = now if news else self._told_at
+        return news
+
+    def _set(self, now: float) -> None:
+        rate = self.per_second
+        batch = batch_of(rate, int(self._found.calls))
+        self._step = batch / rate
+        self._gate.rate_limit, self._gate.period = batch, self._step
+        self._left = min(self._left, batch)
+        self.tally.allow(self._found.calls / self._found.period, now)
+
+    def set_quota(self, quota: Rate | None) -> None:
         """Paced by this quota from now on; slowed down by the service, not faster than that made it.
 
-        A window that ends later waits until what was granted before leaves room for more; one that the change falls into
-        holds no more than the faster of the two quotas lets it.
+        A window that ends later waits until what was granted before leaves room for more.
         """
-        before, free = self._gate.period, self._rate == self._ceiling
-        self._quota = quota
-        self._ceiling = quota.per_second * SHARE
-        self._set(self._ceiling if free else self._rate)
-        if self._past:  # batches of the two rates must not add up
-            self._not_before = max(self._not_before, self._past[-1] + before + self._gate.period)
+        now = self._clock.now()
+        self._found.tell(quota, now)
+        self._set(now)
 
     async def grant(self, slots: asyncio.Semaphore) -> float:
-        """Returns with a grant and a connection slot; the slot first, so that a grant is used when it is given."""
+        """Returns with a grant and a connection slot, and when; the slot first, so that a grant is used when given."""
         async with self._turn:
-            await self._until_due()
-            await slots.acquire()
-            granted = False
-            try:
-                await self._gate.acquire()  # type: ignore[no-untyped-call]  # the library has no types
-                granted = True
-            finally:
-                if not granted:  # cancelled while polling
-                    slots.release()
-            at = self._clock.now()
-            self._grants.append(at)
-            self._past.append(at)
-            return at
+            while True:
+                await self._until_due()
+                await slots.acquire()
+                granted = False
+                try:
+                    if self._due(self._clock.now()) <= self._clock.now():  # else: news while it waited for the slot
+                        await self._gate.acquire()
+                        granted = True
+                        return self._granted()
+                finally:
+                    if not granted:
+                        slots.release()
+
+    def _granted(self) -> float:
+        at = self._clock.now()
+        self._arrivals.granted(at)
+        self._out += 1
+        if self._left == 0:  # the first of a batch: who was woken late makes up for a part of it
+            late = min(max(0.0, at - self._scheduled), LATE * self._step)
+            self._scheduled = at - late + self._step
+            self._gate.period = self._step - late
+            self._left = self._gate.rate_limit
+        self._left -= 1
+        return at
 
     async def _until_due(self) -> None:
-        """Sleeps until shortly before a grant can be due: polling for longer would cost a core."""
+        """Sleeps until a grant can be due: polling for longer would cost a core."""
         while True:
             now = self._clock.now()
-            if self._rate < self._ceiling and now - self._changed >= 1.0:
-                self._changed = now
-                self._set(self._rate * GROW)
-            full = self._grants and len(self._grants) == self._grants.maxlen
-            due = self._grants[0] + self._gate.period - POLL if full else now
-            if len(self._past) >= self._quota.calls:
-                due = max(due, self._past[-self._quota.calls] + self._quota.period)
-            pause = max(due, self._not_before) - now
+            if now - self._looked >= 1.0:
+                self._look(now)
+            pause = self._due(now) - now
             await self._wait(min(pause, NAP))
             if pause <= 0:
                 return
 
-    def throttled(self, retry_after: float | None) -> None:
-        """The service refused a call by quota: slower, at most one cut a second, and not before it said."""
+    def _due(self, now: float) -> float:
+        found, arrivals = self._found, self._arrivals
+        due = max(found.not_before, self._gate.due, arrivals.room_at(found.most, found.period, now))
+        if found.asking and arrivals.in_flight:
+            due = max(due, now + ASK)
+        return due
+
+    def _look(self, now: float) -> None:
+        self._looked = now
+        period = self._found.period if self._found.told else 60.0
+        self._arrivals.forget(now - MEMORY * max(1.0, period))
+        if self._found.grow(now, lambda period: self._arrivals.within(period, now)):
+            self._set(now)
+
+    def left(self) -> None:
+        """A slot is free again, whether or not its call was answered."""
+        self._out -= 1
+        self._arrivals.left(self._clock.now(), out=self._out)
+
+    def answered(self, granted: float, *, throttled: bool, sent: bool = True, retry_after: float | None = None) -> None:
+        """A call that was granted then was answered, or its connection broke; refused by quota if `throttled`."""
         now = self._clock.now()
-        self._not_before = max(self._not_before, now + (retry_after or 0.0))
-        if now - self._changed >= 1.0 or self._rate == self._ceiling:
-            self._changed = now
-            self._set(self._rate * CUT)
+        self._arrivals.answered(granted, now, counts=sent and not throttled)
+        if not sent:
+            return
+        self.tally.count(now, throttled=throttled)
+        if throttled:
+            self._found.refused(granted, now, lambda period: self._arrivals.within(period, now), retry_after)
+            self._set(now)
+        elif self._found.asking:
+            self._found.accepted(granted, now)
 
 
 class Pacing:
@@ -125,25 +214,37 @@ class Pacing:
 
     def __init__(
         self,
-        rate_for: Callable[[str], Rate],
+        rate_for: Callable[[str], Rate | None],
         *,
         slots: asyncio.Semaphore,
         halt: Halt,
         writes: frozenset[str],
         clock: Clock,
+        lane: Lane | None = None,
+        found: Mapping[str, Rate] = MappingProxyType({}),
+        tell: Callable[[Pace], None] | None = None,
     ) -> None:
+        """`rate_for` an API is None when nobody knows its quota; `found` is what was found the last time.
+
+        `tell` is called at most once a second and API, when something was answered.
+        """
         self._rate_for = rate_for
         self._slots = slots
         self._halt = halt
         self._writes = writes
         self._clock = clock
+        self.lane = lane
+        self._start = found
+        self._tell = tell
         self._pacers: dict[str, Pacer] = {}
 
     def pacer(self, api: str) -> Pacer:
-        if api not in self._pacers:
+        pacer = self._pacers.get(api)
+        if pacer is None:
             wait = self._to_send if api in self._writes else self._to_read
-            self._pacers[api] = Pacer(self._rate_for(api), clock=self._clock, wait=wait)
-        return self._pacers[api]
+            pacer = Pacer(self._rate_for(api), clock=self._clock, wait=wait, start=self._start.get(api))
+            self._pacers[api] = pacer
+        return pacer
 
     async def _to_send(self, seconds: float) -> None:
         self._halt.check_now()
@@ -152,7 +253,7 @@ class Pacing:
     async def _to_read(self, seconds: float) -> None:
         await self._halt.sleep(seconds, sending=False)
 
-    def set_rates(self, rate_for: Callable[[str], Rate]) -> None:
+    def set_rates(self, rate_for: Callable[[str], Rate | None]) -> None:
         """Every API has the rate that this one names, those that were called before too."""
         before, self._rate_for = self._rate_for, rate_for
         for api, pacer in self._pacers.items():
@@ -163,11 +264,22 @@ class Pacing:
         """Returns with a connection slot and a grant: when it was given, on the clock's `now`."""
         return await self.pacer(api).grant(self._slots)
 
-    def leave(self, api: str) -> None:  # noqa: ARG002  every API shares the slots
+    def leave(self, api: str) -> None:
         """The connection slot is free again."""
         self._slots.release()
+        self._pacers[api].left()
 
-    def answered(self, api: str, granted: float, error: CallError | None) -> None:  # noqa: ARG002  for the guard
+    def answered(self, api: str, granted: float, error: CallError | None) -> None:
         """Tells the pacer how a call of its API that was granted then was answered."""
-        if error is not None and error.verdict is Verdict.SLOW_DOWN:
-            self.pacer(api).throttled(error.retry_after)
+        pacer = self.pacer(api)
+        if error is None:
+            pacer.answered(granted, throttled=False)
+        else:
+            throttled, sent = error.verdict is Verdict.SLOW_DOWN, error.verdict is not Verdict.NOT_SENT
+            pacer.answered(granted, throttled=throttled, sent=sent, retry_after=error.retry_after)
+        if self._tell is not None and pacer.is_news():
+            self._tell(pacer.pace(api, self.lane))
+
+    def paces(self) -> list[Pace]:
+        """How every API that was called is paced, and how much of its quota was used."""
+        return [pacer.pace(api, self.lane) for api, pacer in self._pacers.items() if pacer.tally.calls]

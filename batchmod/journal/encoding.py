@@ -4,14 +4,13 @@ ASCII only, so that any text the service sends, lone surrogates too, is stored a
 """
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import fields
-from json.encoder import encode_basestring_ascii as quoted
-from operator import attrgetter
-from typing import Any, Final
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any, cast
 
 from batchmod.errors import JournalError
 from batchmod.model.events import Kind, Phase, Proof, StoppedBy
+from batchmod.model.pace import Pace
 from batchmod.model.plan import PlannedRow
 from batchmod.model.planrow import share
 from batchmod.model.record import Mark, MarkType, Run, Step
@@ -35,20 +34,13 @@ _KINDS: Final = {kind.value: kind for kind in Kind}
 
 def encode(record: Record) -> str:
     """Every field that says something; `run_of` and its kin give an equal record back."""
-    if isinstance(record, Step):
-        return _encoded(record)
-    kind = type(record)
-    known = zip(_FIELDS[kind], _VALUES[kind](record), strict=True)
-    return _JSON({name: value for name, value in known if value is not None})
+    names = _FIELDS[type(record)]
+    known = {name: value for name in names if (value := getattr(record, name)) is not None}
+    return json.dumps(known, default=_plain, separators=(",", ":"))
 
 
-def _encoded(step: Step) -> str:
-    """What `_JSON` would give, in less than half of its time: steps are written while requests wait."""
-    texts = "".join(
-        [name + quoted(text) for name, text in zip(_NAMED, _TEXTS_OF(step), strict=True) if text is not None]
-    )
-    generation = "" if step.generation is None else f',"generation":{step.generation}'
-    return f'{{"seq":{step.seq},"phase":{quoted(step.phase)},"at":{step.at!r}{texts}{generation}}}'
+def _plain(value: object) -> dict[str, Any]:
+    return asdict(value) if isinstance(value, Pace) else dict(cast("Mapping[str, Any]", value))
 
 
 def run_of(text: str) -> Run:
@@ -57,6 +49,7 @@ def run_of(text: str) -> Run:
     try:
         data["stopped_by"] = StoppedBy(data["stopped_by"]) if "stopped_by" in data else None
         data["accounts_failed"] = tuple((account, reason) for account, reason in data["accounts_failed"])
+        data["paces"] = tuple(Pace(**pace) for pace in data.get("paces", ()))
         data["resumed_at"] = tuple(data.get("resumed_at", ()))
         return Run(**data)
     except (KeyError, TypeError, ValueError) as error:
@@ -106,6 +99,7 @@ def mark_of(text: str) -> Mark:
     try:
         data["type"] = MarkType(data["type"])
         data["stopped_by"] = StoppedBy(data["stopped_by"]) if "stopped_by" in data else None
+        data["pace"] = Pace(**data["pace"]) if "pace" in data else None
         return Mark(**data)
     except (KeyError, TypeError, ValueError) as error:
         raise _unreadable("mark", error) from error

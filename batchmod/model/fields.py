@@ -18,13 +18,16 @@ from pydantic import (
 
 from batchmod.model import rules
 from batchmod.model.values import (
+    AUTO,
     DURATION,
     PERCENT,
     RATE,
+    Limit,
     Rate,
     Share,
     format_duration,
     parse_duration,
+    parse_limit,
     parse_rate,
     parse_share,
 )
@@ -67,6 +70,10 @@ def _some_time(value: object) -> float:
 
 def _rate(value: object) -> Rate:
     return parse_rate(value if isinstance(value, str) else "")
+
+
+def _limit(value: object) -> Limit:
+    return parse_limit(value if isinstance(value, str) else "")
 
 
 def _share(value: object) -> Share:
@@ -114,6 +121,7 @@ _SHARE_SCHEMA: dict[str, Any] = {
 Seconds = Annotated[float, PlainValidator(_some_time), _seconds_as_text, _DURATION_SCHEMA]
 AnySeconds = Annotated[float, PlainValidator(duration), _seconds_as_text, _DURATION_SCHEMA]  # 0 too
 RateText = Annotated[Rate, PlainValidator(_rate), _as_text, _schema(RATE, "200/60s", "1000/1s")]
+LimitText = Annotated[Limit, PlainValidator(_limit), _as_text, _schema(f"({RATE}|{AUTO})", "200/60s", "1000/1s", AUTO)]
 ShareText = Annotated[Share, PlainValidator(_share), _as_text, WithJsonSchema(_SHARE_SCHEMA)]
 
 InstanceId = Annotated[str, _refused_by(rules.instance_id_problem), _schema(rules.INSTANCE_ID, "r-bp1zxszhcgatnx")]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from batchmod.model.events import StoppedBy
+from batchmod.model.pace import Pace
 from batchmod.model.plan import Lane, PlannedRow
 from batchmod.model.record import RowState
 
@@ -34,6 +35,13 @@ class CallAnswered:
     code: str | None
     throttled: bool
     seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paced:
+    """How an API is paced now, at most once a second while it is called."""
+
+    pace: Pace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +96,7 @@ Notice = (
     RunOpened
     | RowMoved
     | CallAnswered
+    | Paced
     | AccountStopped
     | RunStopping
     | WaveOpened

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from batchmod.model.events import TERMINAL, Outcome, Phase, Proof, StoppedBy, outcome_of
+from batchmod.model.pace import Pace
 from batchmod.model.plan import PlannedRow
 
 _ARMED = frozenset({Phase.ARMED, Phase.REARMED})
@@ -135,6 +136,12 @@ def fold(first: RowState, steps: Iterable[Step]) -> RowState:
     )
 
 
+def add_pace(paces: tuple[Pace, ...], pace: Pace) -> tuple[Pace, ...]:
+    """With this process's part of what was made of a quota."""
+    before = next((each for each in paces if each.key == pace.key), None)
+    return (*(each for each in paces if each is not before), pace.after(before))
+
+
 class MarkType(StrEnum):
     """What happened to a run as a whole."""
 
@@ -148,6 +155,7 @@ class MarkType(StrEnum):
     PAUSE_OVER = "pause over"  # what had to pass after `wave` has passed: the time, or an operator has looked
     CHECKED = "checked"  # the check after `wave` ended with `exit_code` (None: with none) and said `reason`
     WAVE_OPENED = "wave opened"  # rows of `wave` may be sent
+    PACED = "paced"  # this process has made so much of one API's quota, and found it so: `pace`
     CONTROLLED = "controlled"  # an operator changed how the run goes on; `reason` is what was said
 
 
@@ -160,6 +168,7 @@ class Mark:
     reason: str | None = None
     exit_code: int | None = None
     wave: int | None = None
+    pace: Pace | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +194,8 @@ class Run:
     wave_ended_at: float | None = None  # the latest of `waves_ended`
     waves_ended: int = 0  # every row of the waves up to this one has its final outcome
     pauses_over: int = 0  # the pause after this wave, and those before it, are over
+    paces: tuple[Pace, ...] = ()  # of all its processes
+    paced_at: float = 0.0  # the latest of these
     opened: int = 1  # the latest wave of which rows may be sent
 
     def began_before(self, at: float) -> float:
@@ -212,10 +223,10 @@ class Run:
             case MarkType.CLOSED:
                 return {"closed": True}
             case _:
-                return _of_wave(mark)
+                return _of_wave(self, mark)
 
 
-def _of_wave(mark: Mark) -> dict[str, Any]:
+def _of_wave(run: Run, mark: Mark) -> dict[str, Any]:
     match mark.type:
         case MarkType.WAVE_ENDED:
             return {"waves_ended": mark.wave, "wave_ended_at": mark.at}
@@ -223,6 +234,8 @@ def _of_wave(mark: Mark) -> dict[str, Any]:
             return {"pauses_over": mark.wave}
         case MarkType.WAVE_OPENED:
             return {"opened": mark.wave}
+        case MarkType.PACED if mark.pace is not None:
+            return {"paces": add_pace(run.paces, mark.pace), "paced_at": mark.at}
         case MarkType.CHECKED if mark.exit_code != 0:
             return {"stopped_by": StoppedBy.CHECK}
         case _:

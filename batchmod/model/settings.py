@@ -11,6 +11,7 @@ from batchmod.model.fields import (
     Account,
     AnySeconds,
     FilePath,
+    LimitText,
     Listed,
     RateText,
     Region,
@@ -19,7 +20,7 @@ from batchmod.model.fields import (
     Several,
 )
 from batchmod.model.suggest import did_you_mean
-from batchmod.model.values import Rate
+from batchmod.model.values import AUTO, Limit, Rate
 
 FENCE = 960.0  # seconds; a signed request stays valid for 900
 RATE = Rate(calls=200, period=60.0)  # the vendor's most usual quota for calls that change something
@@ -36,7 +37,6 @@ APIS = (
     "AssumeRole",
 )
 PASSWORD_PROOFS = (Proof.ACCEPTED, Proof.SETTLED, Proof.LOGIN, Proof.LOGIN_AND_OLD_REFUSED)
-AUTO = "auto"
 _RECIPIENT = r"age1[02-9ac-hj-np-z]{58}"
 
 
@@ -143,10 +143,14 @@ class Limits(Section):
     """How fast, and how much at once."""
 
     rate: Annotated[
-        RateText, Field(description="Calls per period, of each API in each account and region; the vendor's notation.")
+        LimitText,
+        Field(
+            description="Calls per period, of each API in each account and region; the vendor's notation. auto: nobody "
+            "knows, batchmod finds it."
+        ),
     ] = RATE
     apis: Annotated[
-        dict[Annotated[str, AfterValidator(_api)], RateText],
+        dict[Annotated[str, AfterValidator(_api)], LimitText],
         Field(description="Other rates for single APIs.", json_schema_extra={"propertyNames": {"enum": list(APIS)}}),
     ] = Field(default_factory=dict)
     connections: Annotated[int, Field(ge=1, le=10_000, description="Requests in flight.")] = 64
@@ -154,11 +158,15 @@ class Limits(Section):
         int | None, Field(ge=1, description="Instances in the middle of a change; without it: no limit.")
     ] = None
 
-    def rate_for(self, api: str) -> Rate:
-        """`limits.rate` is for every API but those under `limits.apis` and those whose quota is published."""
-        return self.apis.get(api) or RATES.get(api) or self.rate
+    def rate_for(self, api: str) -> Rate | None:
+        """`limits.rate` is for every API but those under `limits.apis` and those whose quota is published.
 
-    def at(self, rate: Rate) -> "Limits":
+        None: it is to be found.
+        """
+        limit = self.apis.get(api) or RATES.get(api) or self.rate
+        return None if limit == AUTO else limit
+
+    def at(self, rate: Limit) -> "Limits":
         """The same limits with another `rate`."""
         return self.model_copy(update={"rate": rate})
 

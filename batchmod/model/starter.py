@@ -49,7 +49,7 @@ rollout:
 # Everything below shows the defaults.
 # secrets: {store: embedded, recipients: []}          # age1... public keys that can open the store too
 # limits:
-#   rate: 200/60s                      # calls per period, of each API in each account and region
+#   rate: 200/60s                      # calls per period, of each API in each account and region; or auto
 #   apis: {DescribeInstanceAttribute: 1000/1s}
 #   connections: 64                    # requests in flight
 # timeouts: {connect: 5s, read: 10s, check: 5m}

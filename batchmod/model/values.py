@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
+from typing import Final, Literal
 
 MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -53,6 +54,20 @@ class Rate:
 
     def __str__(self) -> str:
         return f"{self.calls}/{format_duration(self.period)}"
+
+
+AUTO: Final = "auto"
+Limit = Rate | Literal["auto"]  # auto: nobody knows the quota, it is found
+
+
+def parse_limit(text: str) -> Limit:
+    """`200/60s` or `auto`. ValueError for anything else, and for no calls or no time."""
+    if text == AUTO:
+        return AUTO
+    try:
+        return parse_rate(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; or {AUTO}") from error
 
 
 def parse_rate(text: str) -> Rate:

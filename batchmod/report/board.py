@@ -12,7 +12,7 @@ from rich.text import Text
 
 from batchmod.model.notices import Notice
 from batchmod.report.board_state import BoardState
-from batchmod.report.console import complaint
+from batchmod.report.console import complaint, pace_text
 from batchmod.report.layout import cut, duration, printable
 
 STOPS: Final = 3  # stopped accounts that are named, the last ones
@@ -26,7 +26,14 @@ STYLES: Final = {  # patterns for what deserves a colour; without colours they c
 
 def render(state: BoardState, now: float, width: int) -> list[str]:
     """The board's lines, none wider than `width`; readable from 60 columns up. No markup is meant by any of it."""
-    shown = [*_head(state, now, width), *_counts(state), _calls(state, now), *_budget(state), *_wave(state, now)]
+    shown = [
+        *_head(state, now, width),
+        *_counts(state),
+        _calls(state, now),
+        *_paces(state, now),
+        *_budget(state),
+        *_wave(state, now),
+    ]
     shown += [f"account {stop.account} stopped: {stop.reason}" for stop in state.accounts[-STOPS:]]
     shown += [complaint(error) for error in state.errors]
     if state.stopping:
@@ -93,6 +100,12 @@ def _counts(state: BoardState) -> list[str]:
 
 def _calls(state: BoardState, now: float) -> str:
     return f"calls: {state.rate(now):.1f}/s · {state.calls} answered · {state.throttled} throttled"
+
+
+def _paces(state: BoardState, now: float) -> list[str]:
+    """One line of the API that uses the most of its quota, and how many others are called beside it."""
+    paces = state.pacing(now)
+    return [f"quota: {pace_text(paces[0])}" + (f" · {len(paces) - 1} more" if len(paces) > 1 else "")] if paces else []
 
 
 def _budget(state: BoardState) -> list[str]:

@@ -14,12 +14,14 @@ from batchmod.model.notices import (
     CheckEnded,
     Controlled,
     Notice,
+    Paced,
     RowMoved,
     RunOpened,
     RunStopping,
     WaveEnded,
     WaveOpened,
 )
+from batchmod.model.pace import Pace
 from batchmod.model.plan import PlannedRow
 from batchmod.model.record import RowState
 
@@ -58,6 +60,7 @@ class BoardState:
     opens_at: float | None = None  # when the next one may be, on the clock of `now`
     checked: CheckEnded | None = None  # after the wave that ended
     paused: bool = False
+    paces: dict[tuple[str, str, str], tuple[float, Pace]] = field(default_factory=dict)  # when it was told
     _where: dict[int, Phase] = field(default_factory=dict)  # of each row, by seq
     _seconds: deque[tuple[int, int]] = field(default_factory=deque)  # (second, calls in it), within the window
     _failed_by_plan: int = 0  # outside the failure budget
@@ -122,6 +125,11 @@ class BoardState:
         recent = sum(calls for second, calls in self._seconds if second > int(now) - WINDOW)
         return recent / min(WINDOW, max(1.0, now - self.began))
 
+    def pacing(self, now: float) -> list[Pace]:
+        """The APIs that were called in the last ten seconds, those first that use the most of their quota."""
+        recent = (pace for at, pace in self.paces.values() if now - at < WINDOW)
+        return sorted(recent, key=lambda pace: (-(pace.used or 0.0), pace.key))
+
     def fold(self, notice: Notice, now: float) -> None:
         match notice:
             case RunOpened():
@@ -134,6 +142,8 @@ class BoardState:
                 self.calls += 1
                 self.throttled += throttled
                 self._count(int(now))
+            case Paced(pace=pace):
+                self.paces[pace.key] = (now, pace)
             case AccountStopped():
                 self.accounts = (*self.accounts, notice)
             case RunStopping(stopped_by=stopped_by):

@@ -10,12 +10,14 @@ from batchmod.model.notices import (
     CheckEnded,
     Controlled,
     Notice,
+    Paced,
     RowMoved,
     RunOpened,
     RunStopping,
     WaveEnded,
     WaveOpened,
 )
+from batchmod.model.pace import Pace
 from batchmod.report.board_state import BoardState, RowError, row_error
 from batchmod.report.layout import cut, duration, printable
 
@@ -54,6 +56,8 @@ class Lines:
                 if notice.throttled:
                     self._throttling(notice, now)
                 self._progress(now)
+            case Paced():
+                pass  # a part of the next line of progress
             case AccountStopped(account=account, reason=reason):
                 self._write(
                     cut(f"account {printable(account)} stopped: {printable(reason)}; nothing more is sent for it", LINE)
@@ -118,8 +122,16 @@ def progress(state: BoardState, now: float) -> str:
         if rows
     ]
     calls = f"{state.rate(now):.1f} calls/s" + (f", {state.throttled} throttled" if state.throttled else "")
-    parts = [f"{state.done}/{state.rows} rows", *ended, *live, calls, duration(now - state.began)]
+    paces = [pace_text(pace) for pace in state.pacing(now)[:1]]
+    parts = [f"{state.done}/{state.rows} rows", *ended, *live, calls, *paces, duration(now - state.began)]
     return " · ".join(parts)
+
+
+def pace_text(pace: Pace) -> str:
+    """How much of a quota was used, and where: read at 60 columns."""
+    found = " found" if pace.found else ""
+    used = "" if pace.used is None else f"{pace.used:.0%} of "
+    return f"{used}{pace.rate}{found} {pace.api} {pace.region}"
 
 
 def complaint(error: RowError) -> str:

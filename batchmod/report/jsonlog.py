@@ -12,6 +12,7 @@ from batchmod.model.notices import (
     CheckEnded,
     Controlled,
     Notice,
+    Paced,
     RowMoved,
     RunOpened,
     RunStopping,
@@ -67,6 +68,8 @@ class JsonLog:
                 if notice.throttled:
                     self._throttling(notice, now)
                 self._progress(now)
+            case Paced():
+                pass  # a part of the next progress
             case _:
                 event, level, fields = _event(notice)
                 self._tell(event, level, **fields)
@@ -86,6 +89,7 @@ class JsonLog:
             calls=state.calls,
             calls_per_second=round(state.rate(now), 1),
             throttled=state.throttled,
+            pacing=[pace.document() for pace in state.pacing(now)],
             paused=state.paused,
         )
 

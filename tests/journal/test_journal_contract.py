@@ -14,6 +14,7 @@ from batchmod.journal.memory import MemoryJournal
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.journal.store import DOUBTFUL, Journal
 from batchmod.model.events import NO_DOUBT, TERMINAL, Kind, Outcome, Phase, Proof, StoppedBy
+from batchmod.model.pace import Pace
 from batchmod.model.record import Mark, MarkType, RowState, first_state, fold
 
 RUN = a_run().id
@@ -92,6 +93,7 @@ async def test_marks_are_folded_into_the_run(journal: Journal) -> None:
         Mark(type=MarkType.STOPPED, at=START + 1, stopped_by=StoppedBy.SIGNAL),
         Mark(type=MarkType.FINISHED, at=START + 2, exit_code=3),
         Mark(type=MarkType.RESUMED, at=START + 3),
+        Mark(type=MarkType.PACED, at=START + 4, pace=Pace(api="A", rate="9/1s", calls=5, throttled=1, allowed=4.5)),
         Mark(type=MarkType.FINISHED, at=START + 4, exit_code=0),
         Mark(type=MarkType.CLOSED, at=START + 4),
     ]
@@ -102,6 +104,7 @@ async def test_marks_are_folded_into_the_run(journal: Journal) -> None:
         assert journal.run(RUN) == expected
     assert journal.runs() == [expected]
     assert expected.closed
+    assert [pace.rate for pace in expected.paces] == ["9/1s"]
     assert expected.accounts_failed == (("eu", "InvalidAccessKeyId.NotFound"),)
 
 

@@ -121,7 +121,8 @@ CASES = {  # text, place and path, a part of the message
         "5:28: changes[0].password.maxage: ",
         'did you mean "max_age"',
     ),
-    "rate auto": (GOOD + "limits: {rate: auto}\n", "5:16: limits.rate: ", "such as 200/60s"),
+    "rate automatic": (GOOD + "limits: {rate: automatic}\n", "5:16: limits.rate: ", "such as 200/60s; or auto"),
+    "logins auto": (GOOD + "proof: {rate: auto}\n", "5:15: proof.rate: ", "such as 200/60s"),
     "html": (GOOD + "report: {formats: [html]}\n", "5:20: report.formats[0]: ", "must be 'csv' or 'json'"),
     "other store": (GOOD + "secrets: {store: kms}\n", "5:18: secrets.store: ", "must be 'embedded'"),
     # quantities

@@ -2,10 +2,12 @@
 
 from dataclasses import fields
 
-from journal_records import a_row
+from journal_records import a_row, a_run
 
 from batchmod.model.events import Phase, Proof
-from batchmod.model.record import RowState, Step, first_state, first_states
+from batchmod.model.pace import Pace, found_in
+from batchmod.model.record import Mark, MarkType, RowState, Step, first_state
+from batchmod.model.values import Rate
 
 KNOWN = RowState(
     phase=Phase.ARMED,
@@ -36,5 +38,28 @@ def test_before_its_first_step_a_row_is_what_the_plan_said() -> None:
     row = a_row(verdict=Phase.FAILED, reason="not found", error_code="InvalidInstanceId.NotFound")
     known = RowState(phase=Phase.FAILED, detail="not found", code="InvalidInstanceId.NotFound")
     assert first_state(row) == known
-    assert first_states([a_row(0), row]) == [(a_row(0), RowState(phase=Phase.PLANNED)), (row, known)]
-    assert first_state(a_row(0)) is first_state(a_row(1))  # what is the same of a hundred thousand rows is kept once
+
+
+def paced(at: float, calls: int, *, found: bool, rate: str = "50/1m") -> Mark:
+    pace = Pace(
+        account_id="1", region="cn-hangzhou", api="A", rate=rate, found=found, calls=calls, throttled=1, allowed=10.0
+    )
+    return Mark(type=MarkType.PACED, at=at, pace=pace)
+
+
+def test_what_every_process_made_of_a_quota_adds_up() -> None:
+    """And the last one's rate stands."""
+    run = a_run().after(paced(1.0, 5, found=True)).after(paced(2.0, 11, found=False, rate="200/1m"))
+    (pace,) = run.paces
+    assert (pace.rate, pace.found, pace.calls, pace.throttled, pace.used) == ("200/1m", False, 16, 2, 0.7)
+    assert run.paced_at == 2.0
+
+
+def test_what_was_found_is_remembered_for_a_week_or_until_it_is_refuted() -> None:
+    """The latest run that called the API decides."""
+    found, refuted = (a_run().after(paced(0.0, 5, found=yes)).paces for yes in (True, False))
+    key, rate = ("1", "cn-hangzhou", "A"), Rate(calls=50, period=60.0)
+    assert found_in([(0.0, found)], now=7 * 86400.0) == {key: rate}
+    assert found_in([(0.0, found)], now=7 * 86400.0 + 1) == {}
+    assert found_in([(0.0, found), (1.0, refuted)], now=2.0) == {}
+    assert found_in([(0.0, refuted), (1.0, found)], now=2.0) == {key: rate}

@@ -13,16 +13,20 @@ from batchmod.model.notices import (
     CheckEnded,
     Controlled,
     Notice,
+    Paced,
     RowMoved,
     RunOpened,
     RunStopping,
     WaveEnded,
     WaveOpened,
 )
+from batchmod.model.pace import Pace
 from batchmod.model.plan import Lane
 from batchmod.model.record import RowState
 from batchmod.report.board_state import BoardState
 from batchmod.report.jsonlog import JsonLog, Level, entry
+
+PACE = Pace(account_id="1", region="cn-hangzhou", api="A", rate="9/1s", calls=5, throttled=1, allowed=8.0)
 
 
 class Book:
@@ -106,5 +110,10 @@ def test_progress_comes_every_ten_seconds_and_throttling_once_a_minute() -> None
         book.log.notify(throttled())
     assert book.events().count("progress") == 12
     assert book.events().count("throttled") == 2
+    book.now += 5.0
+    book.log.notify(Paced(pace=PACE))
+    book.now += 5.0
+    book.log.notify(throttled())
+    assert book.told[-1][2]["pacing"] == [PACE.document()]
     progress = next(fields for event, _, fields in book.told if event == "progress")
     assert (progress["calls"], progress["throttled"], progress["counts"]) == (40, 40, {})

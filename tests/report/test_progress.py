@@ -18,12 +18,14 @@ from batchmod.model.notices import (
     CheckEnded,
     Controlled,
     Notice,
+    Paced,
     RowMoved,
     RunOpened,
     RunStopping,
     WaveEnded,
     WaveOpened,
 )
+from batchmod.model.pace import Pace
 from batchmod.model.plan import Lane
 from batchmod.model.record import RowState
 from batchmod.report.board import Board, render
@@ -333,3 +335,36 @@ def test_the_board_has_one_line_for_waves_and_pauses() -> None:
     assert wave_line(second, pause) == ["wave 2 of 3 · paused: `control … continue` goes on"]
     assert wave_line(pause) == ["paused: `control … continue` goes on"]
     assert wave_line(pause, on) == wave_line(pause, RunStopping(stopped_by=StoppedBy.CONTROL)) == []
+
+
+def paced(api: str, region: str, calls: int, *, found: bool = False) -> Paced:
+    pace = Pace(
+        account_id="1234567890123456",
+        region=region,
+        api=api,
+        rate="200/1m",
+        found=found,
+        calls=calls,
+        throttled=0,
+        allowed=100.0,
+    )
+    return Paced(pace=pace)
+
+
+def test_the_busiest_quota_is_on_the_board_and_in_the_lines() -> None:
+    """How much of it was used, whether it was found, and where, at 60 columns; not what is long over."""
+    clock = Clock()
+    state = a_state(Phase.ARMED)
+    lines, written = lines_of(state, clock)
+    lines.notify(paced("DescribeInstances", "cn-shanghai", 7))
+    lines.notify(paced("ModifyInstanceAttribute", "cn-zhangjiakou", 96, found=True))
+    assert written == [], "a part of the next line of progress"
+    busiest = "96% of 200/1m found ModifyInstanceAttribute cn-zhangjiakou"
+    quota = [line for line in render(state, 105.0, 80) if line.startswith("quota:")]
+    assert quota == [f"quota: {busiest} · 1 more"]
+    assert "ModifyInstanceAttribute" in next(line for line in render(state, 105.0, 60) if line.startswith("quota:"))
+    clock.now += 9.0
+    lines.notify(paced("DescribeInstances", "cn-shanghai", 8))
+    clock.now += 1.0
+    lines.notify(answered())
+    assert written == ["0/1 rows · 1 in change · 0.1 calls/s · 8% of 200/1m DescribeInstances cn-shanghai · 10s"]

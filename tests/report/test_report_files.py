@@ -20,16 +20,28 @@ from journal_records import START, a_row, a_run
 from batchmod.errors import JournalError, ReportError
 from batchmod.journal.store import first_state
 from batchmod.model.events import Outcome, Phase, StoppedBy
+from batchmod.model.pace import Pace
 from batchmod.model.record import RowState
 from batchmod.report.files import Format, ensure_writable, render_report, write_reports
 from batchmod.report.rows import COLUMNS, ReportRow, report_row
 
+PACE = Pace(
+    account_id="1234567890123456",
+    region="cn-hangzhou",
+    api="DescribeInstances",
+    rate="50/1m",
+    found=True,
+    calls=101,
+    throttled=1,
+    allowed=125.0,
+)
 RUN = replace(
     a_run(),
     finished_at=START + 60,
     stopped_by=StoppedBy.SIGNAL,
     exit_code=3,
     accounts_failed=(("eu", "InvalidAccessKeyId.NotFound"),),
+    paces=(PACE,),
 )
 
 
@@ -59,6 +71,17 @@ def test_the_json_report_is_the_contract() -> None:
             "stopped_by": "signal",
             "exit_code": 3,
             "accounts_failed": [{"account": "eu", "reason": "InvalidAccessKeyId.NotFound"}],
+            "pacing": [
+                {
+                    "account_id": "1234567890123456",
+                    "region": "cn-hangzhou",
+                    "api": "DescribeInstances",
+                    "rate": "50/1m",
+                    "calls": 101,
+                    "throttled": 1,
+                    "used": 0.8,
+                },
+            ],
             "counts": {"changed": 2, "unchanged": 0, "skipped": 1, "failed": 1, "unresolved": 1, "not_started": 1},
         },
         "rows": [{name: getattr(row, name) for name in COLUMNS} for row in rows],

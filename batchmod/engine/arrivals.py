@@ -1,0 +1,79 @@
+"""What the service may have in its window at this moment, as far as a client can know. Pure: times come from the caller.
+
+A call arrives at some moment between its grant and its answer. It is counted from its grant until a period after its
+answer, less the fastest round trip: so no two of them can come closer together on arrival than they are taken for.
+"""
+
+from bisect import bisect_right
+from collections import deque
+from typing import Final
+
+KEPT: Final = 100_000  # answered calls at most: larger quotas are kept by the pace alone
+SLACK: Final = 0.02  # of the period: where round trips vary by more, the usual one is taken, not the fastest
+USUAL: Final = 1 / 512  # weight of one more round trip in the usual one
+
+
+class Arrivals:
+    """The calls in flight, and those that the service has answered with anything but a refusal by quota."""
+
+    def __init__(self) -> None:
+        self._flying: dict[float, int] = {}  # how many were granted at each moment
+        self.in_flight = 0
+        self._answered: deque[float] = deque(maxlen=KEPT)
+        self._fastest = self._usual = 0.0
+
+    def granted(self, at: float) -> None:
+        self._flying[at] = self._flying.get(at, 0) + 1
+        self.in_flight += 1
+
+    def answered(self, granted: float, at: float, *, counts: bool) -> None:
+        """`counts`: the service has it in its window now. A call that was given up is not counted again."""
+        left = self._flying.pop(granted, 0)
+        if not left:
+            return
+        if left > 1:
+            self._flying[granted] = left - 1
+        self.in_flight -= 1
+        if counts:
+            self._answered.append(at)
+        took = at - granted
+        if self._fastest:
+            self._usual += (took - self._usual) * USUAL
+            self._fastest = min(self._fastest, took)
+        else:
+            self._fastest = self._usual = took
+
+    def within(self, period: float, now: float) -> int:
+        """How many were answered in the last `period` seconds, and had not been refused."""
+        return len(self._answered) - bisect_right(self._answered, now - period)
+
+    def room_at(self, calls: int, period: float, now: float) -> float:
+        """When one more call keeps a window of `period` to so many calls; not later than `now` if it does so now."""
+        if len(self._answered) + self.in_flight < calls:
+            return now
+        gained = max(self._fastest, self._usual - SLACK * period)
+        if gained >= period:
+            gained = 0.0
+        last = calls - self.in_flight
+        if last <= 0:  # if one were answered now, or the oldest never
+            self.give_up(now - period - gained)
+            if self.in_flight >= calls:
+                return min(next(iter(self._flying)) + period + gained, now + period - gained)
+            return now
+        return self._answered[-last] + period - gained
+
+    def forget(self, before: float) -> None:
+        """What was answered before that is never asked about again."""
+        answered = self._answered
+        while answered and answered[0] < before:
+            answered.popleft()
+
+    def left(self, at: float, *, out: int) -> None:
+        """No more than `out` can be in flight: one that was not answered and never will be counts as answered now."""
+        if self.in_flight > out:
+            self.answered(next(iter(self._flying)), at, counts=True)
+
+    def give_up(self, before: float) -> None:
+        """Calls without an answer for so long arrived long ago, or never."""
+        for granted in [each for each in self._flying if each < before]:
+            self.in_flight -= self._flying.pop(granted)

@@ -1,0 +1,73 @@
+"""How one API of a lane was paced: for the journal, the board and the report, and for the next run. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from batchmod.model.values import Rate, parse_rate
+
+REMEMBERED: Final = 7 * 86400.0  # seconds: a quota that was found longer ago may be another one now
+Found = dict[tuple[str, str, str], Rate]  # by account id, region and API
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """`rate` is the quota that is kept, the vendor's notation; `found`: not the one of the manifest.
+
+    `allowed` is how many calls the quota allowed between the first one's answer and the last one's.
+    """
+
+    api: str
+    rate: str
+    calls: int
+    throttled: int
+    allowed: float
+    found: bool = False
+    account_id: str = ""
+    region: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.account_id, self.region, self.api
+
+    @property
+    def used(self) -> float | None:
+        """The share of what the quota allowed that was accepted; None when there was but one call."""
+        return round((self.calls - self.throttled) / self.allowed, 4) if self.calls > 1 else None
+
+    def document(self) -> dict[str, str | float | None]:
+        """As the JSON log and the JSON report have it."""
+        return {
+            "account_id": self.account_id,
+            "region": self.region,
+            "api": self.api,
+            "rate": self.rate,
+            "calls": self.calls,
+            "throttled": self.throttled,
+            "used": self.used,
+        }
+
+    def after(self, earlier: "Pace | None") -> "Pace":
+        """Of both, an earlier process's and this one's."""
+        if earlier is None:
+            return self
+        return replace(
+            self,
+            calls=self.calls + earlier.calls,
+            throttled=self.throttled + earlier.throttled,
+            allowed=round(self.allowed + earlier.allowed, 3),
+        )
+
+
+def found_in(runs: Iterable[tuple[float, tuple[Pace, ...]]], *, now: float) -> Found:
+    """What the latest runs found of each API's quota where it was not the one of their manifest; oldest run first.
+
+    Of each run: when it was told, and its paces.
+    """
+    found: Found = {}
+    for at, paces in runs:
+        for pace in paces:
+            found.pop(pace.key, None)
+            if pace.found and now - at <= REMEMBERED:
+                found[pace.key] = parse_rate(pace.rate)
+    return found
