@@ -17,7 +17,7 @@ from batchmod.engine.groups import Groups
 from batchmod.engine.halt import Halt
 from batchmod.engine.leftovers import leftovers_of
 from batchmod.engine.opening import Opening
-from batchmod.engine.pacing import Pacer
+from batchmod.engine.turnstile import Pacer
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.model.events import BY_LOGIN, NO_DOUBT, TERMINAL, Kind, Phase, StoppedBy
 from batchmod.model.manifest import Manifest

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from batchmod.engine.judging import NO_ADDRESS
-from batchmod.engine.pacing import Pacer
+from batchmod.engine.turnstile import Pacer
 from batchmod.errors import CallError
 from batchmod.model.manifest import PasswordChange
 from batchmod.model.plan import PlannedRow

@@ -82,7 +82,7 @@ class Found:
 
     def tell(self, told: Rate | None, now: float) -> None:
         """Another quota from now on: a lower one at once, a higher one as far as the service lets it."""
-        free, self.told = self.free, told
+        free, self.told = self.free or self._rising, told
         if told is None:
             return
         self._fit(told)

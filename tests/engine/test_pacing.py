@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from batchmod.engine.clock import Clock
 from batchmod.engine.halt import Halt, HaltedError, PausedError
-from batchmod.engine.pacing import NAP, SHARE, WINDOW, Pacer, Pacing, batch_of
+from batchmod.engine.pacing import Pacing
+from batchmod.engine.turnstile import NAP, SHARE, WINDOW, Pacer, batch_of
 from batchmod.errors import CallError, Verdict
 from batchmod.model.events import StoppedBy
 from batchmod.model.pace import Pace
