@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,20 +102,13 @@ def simulator(folder: Path, *, instances: int, faults: str = NO_QUOTA, speed: fl
 
 
 def child(arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> Used:
-    """The arguments have run to their end; stderr is this process's own file `child.err` in `folder`."""
-    began = time.time()
+    """The arguments have run to their end; what they said is in `child.out` and `child.err` in `folder`."""
+    result = folder / "child.json"
+    command = [sys.executable, "-I", str(HERE / "bench_spawn.py"), str(result), *arguments]
     with (folder / "child.err").open("wb") as errors, (folder / "child.out").open("wb") as output:
-        process = subprocess.Popen(arguments, env=environment, cwd=folder, stdout=output, stderr=errors)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    return Used(
-        code=process.returncode,
-        wall=time.time() - began,
-        cpu=usage.ru_utime + usage.ru_stime,
-        max_rss=usage.ru_maxrss * 1024,
-        out=(folder / "child.out").read_text(encoding="utf-8"),
-        began=began,
-    )
+        subprocess.run(command, env=environment, cwd=folder, stdout=output, stderr=errors, check=True)
+    used = json.loads(result.read_text(encoding="utf-8"))
+    return Used(out=(folder / "child.out").read_text(encoding="utf-8"), **used)
 
 
 def complaint(folder: Path) -> str:
