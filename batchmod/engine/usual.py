@@ -24,7 +24,8 @@ class Usual:
         took = self._took.setdefault(kind, deque(maxlen=LAST))
         took.append(due)
         if kind not in self._usual or len(took) == LAST:
-            self._usual[kind] = max(SOON, EARLIER * sorted(took)[len(took) * 3 // 4])
+            enough = sorted(took)[len(took) * 3 // 4]
+            self._usual[kind] = max(SOON, EARLIER * enough, enough - CAP / 4)
             if len(took) == LAST:
                 took.clear()
 

@@ -25,7 +25,7 @@ def test_a_change_that_takes_as_long_as_the_others_needs_less_than_two_looks(tak
     usual = Usual()
     rows = [looks(usual, takes) for _ in range(2000)]
     later = rows[1000:]
-    assert sum(map(len, later)) <= 1.75 * len(later)
+    assert sum(map(len, later)) <= 1.5 * len(later)
     assert all(row[-1] <= max(takes * 1.35, takes + SOON) + SOON for row in later)
 
 
