@@ -6,6 +6,7 @@ import stat
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import pyrage  # type: ignore[import-untyped]  # ships no types
@@ -33,8 +34,7 @@ class AgeKey:
 
     def encrypt(self, secret: Secret, extra: Sequence[str] = ()) -> bytes:
         """The secret as an age file (binary) that this key and each extra recipient opens alone."""
-        readers = [pyrage.x25519.Recipient.from_str(each) for each in checked_recipients((self.recipient, *extra))]
-        return bytes(pyrage.encrypt(secret.reveal().encode(), readers))
+        return bytes(pyrage.encrypt(secret.reveal().encode(), _readers((self.recipient, *extra))))
 
     def decrypt(self, value: bytes) -> Secret:
         """What `encrypt` was given. StoreError for what this key does not open, or what was tampered with."""
@@ -64,6 +64,11 @@ def checked_recipients(texts: Sequence[str]) -> tuple[str, ...]:
     if problems:
         raise UsageError(*problems)
     return tuple(sorted(good))
+
+
+@cache
+def _readers(texts: tuple[str, ...]) -> Sequence[pyrage.x25519.Recipient]:
+    return [pyrage.x25519.Recipient.from_str(each) for each in checked_recipients(texts)]
 
 
 def key_path(environ: Mapping[str, str]) -> Path:

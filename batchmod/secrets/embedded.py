@@ -1,27 +1,34 @@
 """The secret store that needs no server: one SQLite file of age-encrypted values, and one thread that alone touches it.
 
-Every commit is on disk before its call returns. The event loop never waits for the disk or the cipher.
+Every call that writes returns when it is on disk; calls that wait together share a transaction and its fsync. The event
+loop never waits for the disk or the cipher.
 """
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import ParamSpec, Self, TypeVar
+from typing import Any, Self
 
 from batchmod.errors import StoreConflict, StoreError, UsageError
 from batchmod.model.secret import Generation, InstanceKey, Secret, Stage
-from batchmod.secrets.agekey import AgeKey, checked_recipients, key_path, load_or_make, made_words, passing_key
+from batchmod.secrets.agekey import AgeKey, checked_recipients, key_path
+from batchmod.secrets.line import Job, Line
 from batchmod.secrets.schema import FILE
-from batchmod.secrets.store import at_stage, demotion, promotion
-from batchmod.secrets.table import Seal, Table
+from batchmod.secrets.store import demotion, promotion
+from batchmod.secrets.table import Table
+from batchmod.secrets.unlocking import open_table
 
-P = ParamSpec("P")
-T = TypeVar("T")
 
-_CANARY = Secret("batchmod")  # no secret: a text that only a key of the store turns back
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A generation that was put into the table, and what has to be found there: the ciphertext, and the secret in it."""
+
+    record: Generation
+    value: bytes
+    secret: Secret
 
 
 class EmbeddedStore:
@@ -40,6 +47,7 @@ class EmbeddedStore:
         self._recipients = recipients
         self._thread = thread
         self._clock = clock
+        self._line = Line(thread, self._commit)
 
     @classmethod
     def open(
@@ -61,7 +69,7 @@ class EmbeddedStore:
         """
         thread = ThreadPoolExecutor(1, thread_name_prefix="secrets")
         opening = partial(
-            _open, directory / FILE, key_path(environ), checked_recipients(recipients), say, create=create
+            open_table, directory / FILE, key_path(environ), checked_recipients(recipients), say, create=create
         )
         try:
             table, key, readers = thread.submit(opening).result()
@@ -73,118 +81,118 @@ class EmbeddedStore:
             raise UsageError(str(error)) from error
         return cls(table, key, readers, thread, clock)
 
+    @property
+    def commits(self) -> int:
+        """Transactions made durable since it was opened."""
+        return self._table.commits
+
     async def stages(self, key: InstanceKey) -> tuple[Generation, ...]:
-        return await self._do(self._table.stages, key)
+        return await self._line.read(key, partial(self._table.stages, key))
 
     async def pending(self, key: InstanceKey) -> Generation | None:
-        return at_stage(await self.stages(key), Stage.PENDING)
+        return await self._line.read(key, partial(self._table.at, key, Stage.PENDING))
 
     async def current(self, key: InstanceKey) -> Generation | None:
-        return at_stage(await self.stages(key), Stage.CURRENT)
+        return await self._line.read(key, partial(self._table.at, key, Stage.CURRENT))
 
     async def escrow(self, key: InstanceKey, *, login: str, secret: Secret, run_id: str) -> Generation:
-        return await self._do(self._escrow, key, login, secret, run_id)
+        return (await self._line.write(key, partial(self._escrow, key, login, secret, run_id))).record
 
     async def reveal(self, key: InstanceKey, generation: int) -> Secret:
-        return await self._do(self._reveal, key, generation)
+        return await self._line.read(key, partial(self._reveal, key, generation))
 
     async def promote(self, key: InstanceKey, generation: int) -> Generation:
-        return await self._do(self._table.move, key, generation, promotion, now=self._clock())
+        return await self._line.write(key, lambda: self._table.move(key, generation, promotion, now=self._clock()))
 
     async def demote(self, key: InstanceKey, generation: int) -> Generation:
-        return await self._do(self._table.move, key, generation, demotion, now=self._clock())
+        return await self._line.write(key, lambda: self._table.move(key, generation, demotion, now=self._clock()))
 
     async def all(self) -> tuple[Generation, ...]:
-        return await self._do(self._table.all)
+        return await self._line.read(None, self._table.all)
 
     async def insert(self, record: Generation, secret: Secret) -> None:
-        await self._do(self._insert, record, secret)
+        await self._line.write(record.key, partial(self._insert, record, secret))
 
     async def close(self) -> None:
-        await self._do(self._table.close)
+        await self._line.read(None, self._table.close)
         self._thread.shutdown()
 
     def fingerprint(self, secret: Secret) -> str:
         return self._key.fingerprint(secret)
 
-    async def _do(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The result of `work` on the store's thread. What has begun is finished even when the waiter is cancelled."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(work, *args, **kwargs))
+    def _commit(self, jobs: Sequence[Job[Any]]) -> None:
+        """What the jobs write is on disk and confirmed, but for what was refused. When the commit fails, none of it is.
 
-    def _escrow(self, key: InstanceKey, login: str, secret: Secret, run_id: str) -> Generation:
+        What fails in one job's own statements is its own failure: the others are done without it.
+        """
+        try:
+            self._table.write(partial(_attempt, job) for job in jobs)
+        except StoreError as error:
+            if len(jobs) > 1 and any(job.error is error for job in jobs):
+                for job in jobs:
+                    job.error = None
+                    self._commit([job])
+            else:
+                _fail(jobs, error)
+            return
+        self._confirm([job for job in jobs if job.error is None and isinstance(job.result, Written)])
+
+    def _confirm(self, jobs: Sequence[Job[Written]]) -> None:
+        """The file gives each value back; else the job has a StoreError, and its generation, never sent, is gone.
+
+        Each is compared, byte for byte, with the ciphertext that was made, so every generation has its own, whole. And
+        they are opened, the last first, until one gives its secret back. That is enough: whether cipher, key and
+        recipients make of a secret what this key opens is the same for all that a process encrypts, short of a fault
+        of its memory. A value that nothing else was written with, the usual case at a quota's pace, is always opened.
+        """
+        opens = True
+        for job in reversed(jobs):
+            assert job.result is not None
+            job.attempt(partial(self._confirmed, job.result, opens=opens))
+            opens = opens and job.error is not None
+
+    def _escrow(self, key: InstanceKey, login: str, secret: Secret, run_id: str) -> Written:
         value = self._key.encrypt(secret, self._recipients)
         record = self._table.add_pending(key, login=login, run_id=run_id, now=self._clock(), value=value)
-        self._confirm(record, secret)
-        return record
+        return Written(record=record, value=value, secret=secret)
 
-    def _insert(self, record: Generation, secret: Secret) -> None:
+    def _insert(self, record: Generation, secret: Secret) -> Written | None:
         stored = {each.generation: each.stage for each in self._table.stages(record.key)}
         if stored.get(record.generation) is record.stage:
             if self._reveal(record.key, record.generation) != secret:
                 raise StoreConflict(f"{record.key}: generation {record.generation} is stored with another value")
-            return
-        self._table.insert(record, self._key.encrypt(secret, self._recipients))
-        self._confirm(record, secret)
+            return None
+        value = self._key.encrypt(secret, self._recipients)
+        self._table.insert(record, value)
+        return Written(record=record, value=value, secret=secret)
 
-    def _confirm(self, record: Generation, secret: Secret) -> None:
-        """The file gives the secret back; else StoreError, and the generation, which nobody has sent, is gone."""
+    def _confirmed(self, written: Written, *, opens: bool) -> Written:
         try:
-            if self._reveal(record.key, record.generation) == secret:
-                return
+            self._compare(written, opens=opens)
         except StoreError:
-            self._table.discard(record)
+            self._table.discard(written.record)
             raise
-        self._table.discard(record)
-        raise StoreError(f"{record.key}: the store gave back another value than was written")
+        return written
+
+    def _compare(self, written: Written, *, opens: bool) -> None:
+        key = written.record.key
+        value = self._table.value(key, written.record.generation)
+        if value != written.value or (opens and self._key.decrypt(value) != written.secret):
+            raise StoreError(f"{key}: the store gave back another value than was written")
 
     def _reveal(self, key: InstanceKey, generation: int) -> Secret:
         return self._key.decrypt(self._table.value(key, generation))
 
 
-def _open(
-    path: Path, key_file: Path, recipients: tuple[str, ...], say: Callable[[str], None], *, create: bool
-) -> tuple[Table, AgeKey, tuple[str, ...]]:
-    table = Table(path, read_only=not create)
-    try:
-        empty = table.is_empty()
-        if empty and not create:
-            return table, passing_key(), recipients
-        key, made = load_or_make(key_file, may_make=empty)
-        if made:
-            say(made_words(key_file, path))
-        return table, key, _unlock(table, key, recipients, path, key_file, create=create)
-    except (UsageError, StoreError):
-        table.close()
-        raise
+def _attempt(job: Job[Any]) -> None:
+    """The job was tried in an open transaction. What SQLite could not do may be half done: it is raised, too."""
+    job.attempt()
+    if isinstance(job.error, StoreError) and not isinstance(job.error, StoreConflict):
+        raise job.error
 
 
-def _unlock(
-    table: Table, key: AgeKey, recipients: tuple[str, ...], path: Path, key_file: Path, *, create: bool
-) -> tuple[str, ...]:
-    """The key opens the store; who reads its values from now on. An empty store takes any key."""
-    seal = table.seal()
-    empty = table.is_empty()
-    if seal and not empty:
-        try:
-            key.decrypt(seal.canary)
-        except StoreError as error:
-            raise UsageError(
-                f"{path}: the age key {key_file} does not open this store; put back the key that it was made with,"
-                " or name one of its recovery keys in BATCHMOD_AGE_KEY"
-            ) from error
-    earlier = _earlier(seal, path) if seal and not empty else ()
-    readers = checked_recipients((key.recipient, *recipients, *earlier))
-    if create and (seal is None or readers != seal.recipients):
-        table.reseal(
-            Seal(canary=key.encrypt(_CANARY, readers), recipients=readers),
-            lambda value: key.encrypt(key.decrypt(value), readers),
-        )
-    return readers
-
-
-def _earlier(seal: Seal, path: Path) -> tuple[str, ...]:
-    """Who reads the stored values; UsageError when the file does not say so any more."""
-    try:
-        return checked_recipients(seal.recipients)
-    except UsageError as error:
-        raise UsageError(f"{path}: damaged: its list of recipients is none; restore it from a backup") from error
+def _fail(jobs: Sequence[Job[Any]], error: StoreError) -> None:
+    """Each has an error of its own: they are raised in different tasks."""
+    for job in jobs:
+        job.error = StoreError(str(error))
+        job.error.__cause__ = error.__cause__

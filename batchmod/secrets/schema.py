@@ -15,6 +15,7 @@ FILE = "secrets.db"
 _APPLICATION = 0x62617473  # tells our file from any other SQLite database
 _VERSION = 1
 _BUSY_SECONDS = 10.0  # another process may be in a transaction, never for long
+_LOG_PAGES = 4000  # 16 MB, four times SQLite's default: pages that many commits change are written back once
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS seal (
   id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -94,6 +95,7 @@ def _connect(path: Path, mode: str, *, read_only: bool) -> sqlite3.Connection:
         if dbfile.is_blank(db, path):
             raise NoStoreError(f"{path}: there is no secret store here, only the beginning of one")
         db.execute("PRAGMA synchronous = FULL")
+        db.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
         _require_ours(db, path)
         db.execute(f"PRAGMA query_only = {int(read_only)}")
         undo.pop_all()

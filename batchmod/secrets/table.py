@@ -1,16 +1,36 @@
 """The table of the embedded store and its transactions. Only ciphertext passes here; no key, no clock."""
 
+# ruff: noqa: S608  SQL is put together of this module's constants only
+
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
+from typing import Final
 
 from batchmod import dbfile
 from batchmod.errors import StoreConflict, StoreError
 from batchmod.model.secret import Generation, InstanceKey, Stage
 from batchmod.secrets.schema import connect, connect_to_read, create, refusing, require_sound
 from batchmod.secrets.store import Moves, refuse_second_pending
+
+_AS_STAGE: Final = {each.value: each for each in Stage}
+_KEY: Final = "account_id = ? AND region = ? AND instance_id = ?"
+_ONE: Final = f"{_KEY} AND generation = ?"
+_FIELDS: Final = "generation, stage, login, run_id, created_at, updated_at"
+_STAGES: Final = f"SELECT {_FIELDS} FROM secret WHERE {_KEY} ORDER BY generation"
+_AT: Final = f"SELECT {_FIELDS} FROM secret WHERE {_KEY} AND stage = ?"
+_MOVABLE: Final = (
+    f"SELECT {_FIELDS} FROM secret WHERE {_KEY} AND (stage <> 'candidate' OR generation = ?) ORDER BY generation"
+)
+_NEWEST: Final = f"SELECT coalesce(max(generation), 0), coalesce(max(stage = 'pending'), 0) FROM secret WHERE {_KEY}"
+_VALUE: Final = f"SELECT value FROM secret WHERE {_ONE}"
+_INSERT: Final = "INSERT INTO secret VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_DELETE: Final = f"DELETE FROM secret WHERE {_ONE}"
+_MOVE: Final = f"UPDATE secret SET stage = ?, updated_at = ? WHERE {_ONE}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +39,21 @@ class Seal:
 
     canary: bytes
     recipients: tuple[str, ...]
+
+
+class _Failing:
+    """A context in which what SQLite cannot do is a StoreError that names the file and the reason."""
+
+    def __init__(self, path: Path, done: str) -> None:
+        self._path = path
+        self._done = done
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, dbfile.FAILURES):
+            raise StoreError(f"{self._path}: cannot be {self._done}: {dbfile.why(self._path, error)}") from error
 
 
 class Table:
@@ -33,6 +68,9 @@ class Table:
         made is empty.
         """
         self._path = path
+        self._reading = _Failing(path, "read")
+        self._writing = _Failing(path, "written")
+        self.commits = 0  # transactions made durable
         if not read_only:
             create(path)
         with refusing(path), ExitStack() as undo:
@@ -47,106 +85,99 @@ class Table:
         self._write.close()
 
     def is_empty(self) -> bool:
-        with self._reading() as db:
-            return not db.execute("SELECT 1 FROM secret LIMIT 1").fetchall()
+        with self._reading:
+            return not self._read.execute("SELECT 1 FROM secret LIMIT 1").fetchall()
 
     def seal(self) -> Seal | None:
-        with self._reading() as db:
-            rows = db.execute("SELECT canary, recipients FROM seal").fetchall()
+        with self._reading:
+            rows = self._read.execute("SELECT canary, recipients FROM seal").fetchall()
         return Seal(canary=rows[0][0], recipients=tuple(rows[0][1].split())) if rows else None
+
+    def write(self, steps: Iterable[Callable[[], object]]) -> None:
+        """The steps in one transaction that is on disk afterwards. After an error, theirs too, nothing of any step is."""
+        with self._writing, self._write:
+            self._write.execute("BEGIN IMMEDIATE")
+            for step in steps:
+                step()
+        self.commits += 1
 
     def reseal(self, seal: Seal, convert: Callable[[bytes], bytes]) -> None:
         """The seal is replaced and every value converted, or nothing is."""
-        with self._writing() as db:
-            db.execute("INSERT OR REPLACE INTO seal VALUES (1, ?, ?)", (seal.canary, " ".join(seal.recipients)))
-            rows = db.execute("SELECT value, account_id, region, instance_id, generation FROM secret").fetchall()
-            db.executemany(
-                "UPDATE secret SET value = ? WHERE account_id = ? AND region = ? AND instance_id = ? AND generation = ?",
-                ((convert(row[0]), *row[1:]) for row in rows),
-            )
+        self.write([lambda: self._reseal(seal, convert)])
+
+    def _reseal(self, seal: Seal, convert: Callable[[bytes], bytes]) -> None:
+        db = self._write
+        db.execute("INSERT OR REPLACE INTO seal VALUES (1, ?, ?)", (seal.canary, " ".join(seal.recipients)))
+        rows = db.execute("SELECT value, account_id, region, instance_id, generation FROM secret").fetchall()
+        db.executemany(f"UPDATE secret SET value = ? WHERE {_ONE}", ((convert(row[0]), *row[1:]) for row in rows))
 
     def all(self) -> tuple[Generation, ...]:
-        with self._reading() as db:
-            return _records(db.execute("SELECT * FROM record ORDER BY 1, 2, 3, 4"))
+        found: list[Generation] = []
+        with self._reading:
+            rows = self._read.execute("SELECT * FROM record ORDER BY 1, 2, 3, 4")
+            for (account_id, region, instance_id), mine in groupby(rows, itemgetter(0, 1, 2)):
+                key = InstanceKey(account_id=account_id, region=region, instance_id=instance_id)
+                found.extend(_records(key, (row[3:] for row in mine)))
+        return tuple(found)
 
     def stages(self, key: InstanceKey) -> tuple[Generation, ...]:
-        with self._reading() as db:
-            return _stages(db, key)
+        with self._reading:
+            return _records(key, self._read.execute(_STAGES, _columns(key)))
+
+    def at(self, key: InstanceKey, stage: Stage) -> Generation | None:
+        """The one generation at a stage that holds at most one."""
+        with self._reading:
+            return next(iter(_records(key, self._read.execute(_AT, (*_columns(key), stage.value)))), None)
 
     def value(self, key: InstanceKey, generation: int) -> bytes:
-        with self._reading() as db:
-            rows = db.execute(
-                "SELECT value FROM secret WHERE account_id = ? AND region = ? AND instance_id = ? AND generation = ?",
-                (*_columns(key), generation),
-            ).fetchall()
+        with self._reading:
+            rows = self._read.execute(_VALUE, (*_columns(key), generation)).fetchall()
         if not rows:
             raise StoreError(f"{key}: there is no generation {generation} in {self._path}")
         return bytes(rows[0][0])
 
     def add_pending(self, key: InstanceKey, *, login: str, run_id: str, now: float, value: bytes) -> Generation:
-        """A new pending generation is durable. StoreConflict when one is pending already."""
-        with self._writing() as db:
-            stages = _stages(db, key)
-            refuse_second_pending(stages)
+        """A step: there is a new pending generation. StoreConflict when one is pending already."""
+        with self._writing:
+            ((newest, waits),) = self._write.execute(_NEWEST, _columns(key))
+            if waits:
+                refuse_second_pending(_records(key, self._write.execute(_STAGES, _columns(key))))
             record = Generation(
                 key=key,
-                generation=max((each.generation for each in stages), default=0) + 1,
+                generation=newest + 1,
                 stage=Stage.PENDING,
                 login=login,
                 run_id=run_id,
                 created_at=now,
                 updated_at=now,
             )
-            _insert(db, record, value)
+            _insert(self._write, record, value)
         return record
 
     def insert(self, record: Generation, value: bytes) -> None:
-        """The record is durable as it is. StoreConflict when its generation or its stage is taken."""
-        with self._writing() as db:
+        """A step: the record is there as it is. StoreConflict when its generation or its stage is taken."""
+        with self._writing:
             try:
-                _insert(db, record, value)
+                _insert(self._write, record, value)
             except sqlite3.IntegrityError as error:
                 raise StoreConflict(
                     f"{record.key}: generation {record.generation}, or another that is {record.stage}, is stored already"
                 ) from error
 
     def discard(self, record: Generation) -> None:
-        """A generation that was never sent is gone."""
-        with self._writing() as db:
-            db.execute(
-                "DELETE FROM secret WHERE account_id = ? AND region = ? AND instance_id = ? AND generation = ?",
-                (*_columns(record.key), record.generation),
-            )
+        """A generation that was never sent is gone, durably."""
+        self.write([lambda: self._write.execute(_DELETE, (*_columns(record.key), record.generation))])
 
     def move(
         self, key: InstanceKey, generation: int, decide: Callable[[Sequence[Generation], int], Moves], *, now: float
     ) -> Generation:
-        """What `decide` says of the stages is done, durably and at once; the generation as it stands then."""
-        with self._writing() as db:
-            for each, stage in decide(_stages(db, key), generation):
-                db.execute(
-                    "UPDATE secret SET stage = ?, updated_at = ?"
-                    " WHERE account_id = ? AND region = ? AND instance_id = ? AND generation = ?",
-                    (stage.value, now, *_columns(key), each),
-                )
-            return next(each for each in _stages(db, key) if each.generation == generation)
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        try:
-            yield self._read
-        except dbfile.FAILURES as error:
-            raise StoreError(f"{self._path}: cannot be read: {dbfile.why(self._path, error)}") from error
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: on disk at the end of the block, or rolled back."""
-        try:
-            with self._write:
-                self._write.execute("BEGIN IMMEDIATE")
-                yield self._write
-        except dbfile.FAILURES as error:
-            raise StoreError(f"{self._path}: cannot be written: {dbfile.why(self._path, error)}") from error
+        """A step: what `decide` says of the stages is done, all of it or nothing; the generation as it stands then."""
+        with self._writing:
+            stages = _records(key, self._write.execute(_MOVABLE, (*_columns(key), generation)))
+            moves = decide(stages, generation)
+            self._write.executemany(_MOVE, ((stage.value, now, *_columns(key), each) for each, stage in moves))
+        found = next(each for each in stages if each.generation == generation)
+        return replace(found, stage=dict(moves)[generation], updated_at=now) if moves else found
 
 
 def _columns(key: InstanceKey) -> tuple[str, str, str]:
@@ -155,24 +186,19 @@ def _columns(key: InstanceKey) -> tuple[str, str, str]:
 
 def _insert(db: sqlite3.Connection, record: Generation, value: bytes) -> None:
     fields = (record.generation, record.stage.value, record.login, record.run_id, record.created_at, record.updated_at)
-    db.execute("INSERT INTO secret VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*_columns(record.key), *fields, value))
+    db.execute(_INSERT, (*_columns(record.key), *fields, value))
 
 
-def _stages(db: sqlite3.Connection, key: InstanceKey) -> tuple[Generation, ...]:
-    where = "account_id = ? AND region = ? AND instance_id = ?"
-    return _records(db.execute(f"SELECT * FROM record WHERE {where} ORDER BY generation", _columns(key)))  # noqa: S608
-
-
-def _records(rows: Iterable[tuple[str, str, str, int, str, str, str, float, float]]) -> tuple[Generation, ...]:
+def _records(key: InstanceKey, rows: Iterable[tuple[int, str, str, str, float, float]]) -> tuple[Generation, ...]:
     return tuple(
         Generation(
-            key=InstanceKey(account_id=account_id, region=region, instance_id=instance_id),
+            key=key,
             generation=generation,
-            stage=Stage(stage),
+            stage=_AS_STAGE[stage],
             login=login,
             run_id=run_id,
             created_at=created_at,
             updated_at=updated_at,
         )
-        for account_id, region, instance_id, generation, stage, login, run_id, created_at, updated_at in rows
+        for generation, stage, login, run_id, created_at, updated_at in rows
     )
