@@ -1,4 +1,4 @@
-"""A process that escrows one password after the other, several at a time, and says so as soon as each is safe.
+"""A process that escrows and promotes passwords, AT_ONCE at a time, and says so as soon as each is safe, or current.
 
 `escrow_child.py DIRECTORY COUNT [BYTES]`: with BYTES, no file may grow beyond them, as on a full disk.
 """
@@ -15,6 +15,8 @@ from batchmod.model.secret import InstanceKey, Secret
 from batchmod.secrets.embedded import EmbeddedStore
 from batchmod.secrets.generate import generate
 
+AT_ONCE = 64
+
 
 async def main(directory: Path, count: int, limit: int | None) -> None:
     store = EmbeddedStore.open(directory, environ=os.environ, say=lambda _: None)
@@ -30,11 +32,21 @@ async def main(directory: Path, count: int, limit: int | None) -> None:
             print("error", type(error).__name__, error, flush=True)  # noqa: T201  for the test that started it
         else:
             print("safe", number, secret.reveal(), flush=True)  # noqa: T201  the same
+            await promote(key)
 
-    for first in range(0, count, 8):
+    async def promote(key: InstanceKey) -> None:
+        try:
+            await store.promote(key, 1)
+        except StoreError as error:
+            print("error", type(error).__name__, error, flush=True)  # noqa: T201  the same
+        else:
+            print("current", key.instance_id, flush=True)  # noqa: T201  the same
+
+    for first in range(0, count, AT_ONCE):
         async with asyncio.TaskGroup() as group:
-            for number in range(first, first + 8):
+            for number in range(first, first + AT_ONCE):
                 group.create_task(escrow(number, generate(24)))
+    print("commits", store.commits, flush=True)  # noqa: T201  the same
     await store.close()
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from batchmod.errors import StoreConflict, StoreError, UsageError
-from batchmod.model.secret import InstanceKey, Secret
+from batchmod.model.secret import InstanceKey, Secret, Stage
 from batchmod.secrets.embedded import EmbeddedStore
 
 KEY = InstanceKey(account_id="1", region="cn-hangzhou", instance_id="r-1")
@@ -319,31 +319,38 @@ def safe(lines: list[str]) -> dict[str, str]:
     return {f"r-{number}": password for _, number, password in words}
 
 
-async def stored(place: Place) -> dict[str, str]:
+def current(lines: list[str]) -> set[str]:
+    """The instances of each promotion that was acknowledged in a whole line."""
+    return {line.split()[1] for line in lines if line.startswith("current") and line.endswith("\n")}
+
+
+async def stored(place: Place) -> tuple[dict[str, str], set[str]]:
+    """Instance and password of all that is in the store, each of which can be read; and which are current."""
     store = place.open()
-    found = {
-        each.key.instance_id: (await store.reveal(each.key, each.generation)).reveal() for each in await store.all()
-    }
+    known = await store.all()
+    found = {each.key.instance_id: (await store.reveal(each.key, each.generation)).reveal() for each in known}
     await store.close()
-    return found
+    return found, {each.key.instance_id for each in known if each.stage is Stage.CURRENT}
 
 
-async def test_every_acknowledged_escrow_survives_a_kill(place: Place) -> None:
-    """SIGKILL in the middle of escrows: each one that was reported safe is readable, and none is broken."""
+async def test_all_that_was_acknowledged_survives_a_kill(place: Place) -> None:
+    """SIGKILL in the middle of batches: what was reported safe is readable, what was reported current is; none is broken."""
     with child(place, 100_000) as process:
         assert process.stdout
-        lines = [process.stdout.readline() for _ in range(60)]
+        lines = [process.stdout.readline() for _ in range(1000)]
         process.kill()
         lines += process.stdout.readlines()
-    acknowledged = safe(lines)
-    assert len(acknowledged) >= 60
-    assert acknowledged.items() <= (await stored(place)).items()
+    passwords, promoted = await stored(place)
+    assert len(safe(lines)) >= 500
+    assert current(lines)
+    assert safe(lines).items() <= passwords.items()
+    assert current(lines) <= promoted
 
 
-async def test_a_full_disk_is_a_store_error_and_loses_nothing(place: Place) -> None:
-    """What was acknowledged before is readable; what was refused is not half there."""
+async def test_a_full_disk_fails_the_whole_batch_and_loses_nothing(place: Place) -> None:
+    """What was acknowledged before is readable; nothing that was refused with the others is there."""
     await place.open().close()
-    with child(place, 400, 200_000) as process:
+    with child(place, 640, 400_000) as process:
         assert process.stdout
         lines = process.stdout.readlines()
     assert process.returncode == 0
@@ -351,4 +358,6 @@ async def test_a_full_disk_is_a_store_error_and_loses_nothing(place: Place) -> N
     assert errors
     assert all("StoreError" in line and "cannot be written" in line for line in errors)
     assert safe(lines)
-    assert await stored(place) == safe(lines)
+    assert await stored(place) == (safe(lines), current(lines))
+    (commits,) = [int(line.split()[1]) for line in lines if line.startswith("commits")]
+    assert commits < len(safe(lines))
