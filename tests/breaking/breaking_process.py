@@ -159,6 +159,11 @@ class Store(EmbeddedStore):
         async with outside():
             return await EmbeddedStore.stages(self, key)
 
+    async def pending(self, key: InstanceKey) -> Generation | None:
+        self.process.alive()
+        async with outside():
+            return await EmbeddedStore.pending(self, key)
+
     async def reveal(self, key: InstanceKey, generation: int) -> Secret:
         self.process.alive()
         async with outside():
