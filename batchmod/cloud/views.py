@@ -138,6 +138,8 @@ def required(item: Mapping[str, Any], name: str) -> str:
 
 def text_of(value: object) -> str | None:
     """A string or number as text; None for anything else, and for the empty string."""
+    if type(value) is str:  # nearly always
+        return value or None
     return str(value) or None if isinstance(value, str | int | float) and not isinstance(value, bool) else None
 
 

@@ -54,6 +54,8 @@ async def drive(context: Context, row: PlannedRow, state: RowState, *, parked: C
 def _taken_up(state: RowState) -> RowState:
     """What a new process believes of the state that the old one left."""
     phase = resume_phase(state.phase)
+    if phase is state.phase:
+        return state
     return replace(state, phase=phase, doubted=state.last_armed if state.is_armed else state.doubted)
 
 

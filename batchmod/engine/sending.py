@@ -101,7 +101,7 @@ async def preflight(context: Context, walk: Walk) -> Learnt | None:
 
 def _held(context: Context, walk: Walk) -> str | None:
     """Why an older change of another run stands in the way of this one."""
-    older = context.leftovers.get((walk.row.key, walk.row.kind))
+    older = context.leftovers.get((walk.row.key, walk.row.kind)) if context.leftovers else None
     if older is None:
         return None
     return held_by(older, walk.row, now=context.clock.wall(), fence=context.limits.fence)

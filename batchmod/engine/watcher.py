@@ -11,7 +11,7 @@ from batchmod.engine.halt import Halt, HaltedError
 from batchmod.errors import CallError
 
 BATCH = 30  # ids in one DescribeInstances
-LINGER = 0.25  # seconds in which looks that come one after the other become one call
+LINGER = 0.1  # seconds in which looks that come one after the other become one call
 GAPS = 5  # as many usual gaps between two looks without one: no more is coming
 WAIT = 10.0  # seconds that a look waits for others at most: in these a lane with the vendor's usual quota sends 30
 SHARE, LONGEST = 0.1, 2.0  # of the newest gap in the usual one, and the longest gap that counts

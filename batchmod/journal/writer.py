@@ -29,7 +29,8 @@ class Writer:
     def __init__(self, connection: sqlite3.Connection, *, name: str) -> None:
         self._connection = connection
         self._name = name
-        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._gathered: list[_Write] = []  # in this turn of the event loop
+        self._queue: queue.SimpleQueue[list[_Write] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()  # between "may I queue?" and the end of the queue
         self._refusal: str | None = None
         self._cause: sqlite3.Error | None = None
@@ -60,14 +61,28 @@ class Writer:
         with self._lock:
             if self._refusal is None:
                 self._refusal = f"{self._name}: the journal is closed"
+                self._queue.put(self._gathered)
+                self._gathered = []
                 self._queue.put(None)
         self._thread.join()
 
     def _put(self, write: _Write) -> None:
+        """The thread is woken once for all that one turn of the event loop writes: each time costs the loop its lock."""
         with self._lock:
             if self._refusal is not None:
                 raise JournalError(self._refusal) from self._cause
-            self._queue.put(write)
+            self._gathered.append(write)
+            first = len(self._gathered) == 1
+        if first:
+            asyncio.get_running_loop().call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        with self._lock:
+            gathered, self._gathered = self._gathered, []
+            if self._refusal is None and gathered:
+                self._queue.put(gathered)
+                return
+        self._answer(gathered, self._refusal)
 
     def _serve(self) -> None:
         batch: list[_Write] = []
@@ -88,24 +103,26 @@ class Writer:
 
     def _next(self) -> list[_Write]:
         """Everything that waits, at least one; nothing once the queue is closed and empty."""
-        batch = []
-        write = self._queue.get()
-        while write is not None:
-            batch.append(write)
+        batch: list[_Write] = []
+        writes = self._queue.get()
+        while writes is not None:
+            batch += writes
             try:
-                write = self._queue.get_nowait()
+                writes = self._queue.get_nowait()
             except queue.Empty:
-                return batch
+                if batch:
+                    return batch
+                writes = self._queue.get()
         if batch:
             self._queue.put(None)  # the end comes again when these are written
         return batch
 
     def _left(self) -> list[_Write]:
-        left = []
+        left: list[_Write] = []
         with contextlib.suppress(queue.Empty):
             while True:
-                left.append(self._queue.get_nowait())
-        return [write for write in left if write is not None]
+                left += self._queue.get_nowait() or ()
+        return left
 
     def _commit(self, batch: Sequence[_Write]) -> None:
         statements = _statements(batch)

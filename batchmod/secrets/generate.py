@@ -10,6 +10,7 @@ SHORTEST = 8  # of both documented rules (ModifyInstanceAttribute, NewPassword)
 LONGEST = 32
 _SPECIAL = "_-"  # what all versions share, and what needs no escape in a URL or a shell
 _ALPHABET = string.ascii_letters + string.digits + _SPECIAL
+_OF_BYTE = bytes(ord(_ALPHABET[byte % len(_ALPHABET)]) for byte in range(256))  # evenly: 64 characters
 _CLASSES = tuple(frozenset(each) for each in (string.ascii_uppercase, string.ascii_lowercase, string.digits, _SPECIAL))
 _CLASSES_NEEDED = 3
 
@@ -24,6 +25,6 @@ def generate(length: int, rng: Random = SYSTEM_RNG) -> Secret:
     if not SHORTEST <= length <= LONGEST:
         raise UsageError(f"a password has {SHORTEST} to {LONGEST} characters, not {length}")
     while True:
-        text = rng.choice(string.ascii_letters) + "".join(rng.choices(_ALPHABET, k=length - 1))
+        text = rng.choice(string.ascii_letters) + rng.randbytes(length - 1).translate(_OF_BYTE).decode()
         if sum(not each.isdisjoint(text) for each in _CLASSES) >= _CLASSES_NEEDED:
             return Secret(text)

@@ -1,5 +1,7 @@
 import random
 import re
+import string
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -7,6 +9,8 @@ from hypothesis import strategies as st
 
 from batchmod.errors import UsageError
 from batchmod.secrets.generate import generate
+
+ALPHABET = string.ascii_letters + string.digits + "_-"
 
 
 @given(length=st.integers(8, 32), seed=st.integers())
@@ -28,8 +32,26 @@ class Scripted(random.Random):
     def choice(self, seq: object) -> str:  # type: ignore[override]  # noqa: ARG002
         return self.left[0][0]
 
-    def choices(self, population: object, *_: object, k: int = 1, **__: object) -> list[str]:  # type: ignore[override]  # noqa: ARG002
-        return list(self.left.pop(0)[1:])
+    def randbytes(self, n: int) -> bytes:
+        """Each character's place in the alphabet."""
+        return bytes(ALPHABET.index(each) for each in self.left.pop(0)[1 : n + 1])
+
+
+def test_every_byte_of_the_dice_is_a_character_and_all_are_equally_likely() -> None:
+    """256 is four times the alphabet."""
+    counts = Counter(generate(8, Constant(byte)).reveal()[2] for byte in range(256))
+    assert counts == dict.fromkeys(ALPHABET, 4)
+
+
+class Constant(random.Random):
+    """Dice that always show the same byte, behind three that make the password a good one."""
+
+    def __init__(self, byte: int) -> None:
+        super().__init__(0)
+        self.byte = byte
+
+    def randbytes(self, n: int) -> bytes:
+        return bytes([0, self.byte, 26, 52, 63, *bytes(n - 5)])
 
 
 def test_a_draw_that_lacks_classes_is_thrown_away_whole() -> None:
