@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from itertools import groupby
+from math import ceil
 
 from batchmod.engine.context import Context
 from batchmod.engine.driver import drive
@@ -13,6 +14,7 @@ from batchmod.model.events import NO_DOUBT, Phase, StoppedBy
 from batchmod.model.plan import Lane, PlannedRow
 from batchmod.model.record import RowState
 
+LEAST = 4  # instances of a lane on the move, however many lanes there are
 Known = tuple[PlannedRow, RowState]
 BLOCKS = frozenset({Phase.FAILED, Phase.UNRESOLVED})  # the later kinds on that instance are not started
 
@@ -24,8 +26,8 @@ async def run_all(
     ahead: int,
     watchers: Sequence[Callable[[], Coroutine[None, None, None]]],
 ) -> None:
-    """Returns when every row has ended or was left open by a stop, and the journal has it all. `ahead`: instances a lane that may be on the move
-    at once, those that wait left out. `watchers` run as long as the rows do.
+    """Returns when every row has ended or was left open by a stop, and the journal has it all. `ahead`: instances that may
+    be on the move at once, those that wait left out. `watchers` run as long as the rows do.
     """
     lanes: dict[Lane, list[list[Known]]] = {}
     for _, group in groupby(rows, key=lambda known: known[0].key):
@@ -34,9 +36,10 @@ async def run_all(
             lanes.setdefault(instance[0][0].lane, []).append(instance)
     async with asyncio.TaskGroup() as outer:
         background = [outer.create_task(watch()) for watch in watchers]
+        places = Places(ahead, lanes)
         async with asyncio.TaskGroup() as inner:
-            for instances in lanes.values():
-                inner.create_task(_run_lane(context, sorted(instances, key=_holds_nothing), ahead=ahead))
+            for lane, instances in lanes.items():
+                inner.create_task(_run_lane(context, lane, sorted(instances, key=_holds_nothing), places))
         for task in background:
             task.cancel()
     await _flush(context)
@@ -55,12 +58,40 @@ def _holds_nothing(instance: Sequence[Known]) -> bool:
     return not any(state.is_open and state.phase not in NO_DOUBT for _, state in instance)
 
 
-async def _run_lane(context: Context, instances: Iterable[list[Known]], *, ahead: int) -> None:
-    on_the_move = asyncio.Semaphore(ahead)
+class Places:
+    """How many instances each lane may have on the move: an equal share, which grows as lanes have none left to begin.
+
+    More than the connections can take would only wait for each other, and a lane that hangs holds no more than its share.
+    """
+
+    def __init__(self, total: int, lanes: Iterable[Lane]) -> None:
+        self._total = total
+        self._lanes = {lane: asyncio.Semaphore(0) for lane in lanes}
+        self._share = 0
+        self._share_out()
+
+    def of(self, lane: Lane) -> asyncio.Semaphore:
+        return self._lanes[lane]
+
+    def begun(self, lane: Lane) -> None:
+        """All instances of the lane are on their way."""
+        del self._lanes[lane]
+        self._share_out()
+
+    def _share_out(self) -> None:
+        before, self._share = self._share, max(LEAST, ceil(self._total / max(1, len(self._lanes))))
+        for lane in self._lanes.values():
+            for _ in range(self._share - before):
+                lane.release()
+
+
+async def _run_lane(context: Context, lane: Lane, instances: Iterable[list[Known]], places: Places) -> None:
+    on_the_move = places.of(lane)
     async with asyncio.TaskGroup() as group:
         for instance in instances:
             await on_the_move.acquire()
             group.create_task(_run_instance(context, instance, on_the_move))
+        places.begun(lane)
 
 
 async def _run_instance(context: Context, rows: Sequence[Known], on_the_move: asyncio.Semaphore) -> None:

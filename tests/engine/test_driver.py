@@ -1,5 +1,6 @@
 """One row's life against a scripted service: what is sent, what is believed, what the journal and the store keep."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,10 @@ from batchmod.engine.budget import Budget
 from batchmod.engine.driver import drive
 from batchmod.engine.halt import Halt
 from batchmod.engine.old import NO_OLD, old_secret
-from batchmod.engine.runner import run_all
+from batchmod.engine.runner import Places, run_all
 from batchmod.errors import JournalError, StoreError
 from batchmod.model.events import Kind, Phase, Proof, StoppedBy
-from batchmod.model.plan import PlannedRow, Values
+from batchmod.model.plan import Lane, PlannedRow, Values
 from batchmod.model.record import Mark, Step
 from batchmod.model.secret import InstanceKey, Secret, Stage
 
@@ -607,3 +608,26 @@ async def test_tde_is_looked_at_again_where_it_can_have_been_switched_on(desk: D
     assert (state.phase, state.attempts, state.code) == (Phase.FAILED, 1, "TaskExists")
     state = await desk.go(World(values=[on]), TDE, run_id="d")
     assert (state.phase, state.attempts) == (Phase.CHANGED, 1)
+
+
+async def test_lanes_share_the_places_that_there_are() -> None:
+    """Each has its share, and what the others do not need any more; a lane alone has them all."""
+
+    async def taken(one: asyncio.Semaphore) -> int:
+        count = 0
+        while not one.locked():
+            await one.acquire()
+            count += 1
+        return count
+
+    lanes = [Lane("1", f"cn-{number}") for number in range(3)]
+    places = Places(64, lanes)
+    first, second, third = (places.of(lane) for lane in lanes)
+    assert [await taken(one) for one in (first, second, third)] == [22, 22, 22]
+    places.begun(lanes[0])
+    assert [await taken(one) for one in (second, third)] == [10, 10]
+    places.begun(lanes[2])
+    assert (await taken(first), await taken(second)) == (0, 32)
+    places.begun(lanes[1])
+    many = [Lane("1", f"cn-{number}") for number in range(40)]
+    assert await taken(Places(64, many).of(many[0])) == 4
