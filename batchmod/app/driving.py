@@ -11,7 +11,7 @@ from typing import Any
 from batchmod.app.context import budget_of_wave, is_spent_before, make_context
 from batchmod.app.fleet import Fleet
 from batchmod.app.listening import Controls, listening
-from batchmod.app.memory import seldom_searched
+from batchmod.app.memory import kept
 from batchmod.app.options import Options
 from batchmod.app.session import Session
 from batchmod.app.signals import Signals
@@ -68,7 +68,7 @@ class Driving:
         tell_too_short(self.manifest, opening, {row.kind for row, state in known if state.is_open}, self.clock.wall())
         context = self._context(known, opening)
         async with listening(self.session.state, self._controls(context)), _beside(until_closed(opening, self.halt)):
-            with seldom_searched():
+            with kept():
                 await self._drive_waves(context, known, waves)
         if self.halt.reason is StoppedBy.WINDOW:
             tell_next(self.manifest, self.clock.wall())

@@ -31,14 +31,16 @@ def keep_memory_in() -> None:
             raise UsageError("memory that holds secrets cannot be kept from core dumps: prctl was refused")
 
 
-@contextmanager
-def seldom_searched() -> Iterator[None]:
-    """Garbage is looked for seldom, and not among what is there now: a run's rows stay until it ends."""
-    before = gc.get_threshold()
-    gc.freeze()
+def search_seldom() -> None:
+    """This process looks for garbage seldom: what it makes by the thousand stays, or is gone without a search."""
     gc.set_threshold(*SELDOM)
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """What is there now is not searched for garbage: a run's rows stay until it ends."""
+    gc.freeze()
     try:
         yield
     finally:
-        gc.set_threshold(*before)
         gc.unfreeze()

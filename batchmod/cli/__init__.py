@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import click
 
-from batchmod.app.memory import keep_memory_in
+from batchmod.app.memory import keep_memory_in, search_seldom
 from batchmod.app.speech import insist, let_go, speak
 from batchmod.cli.bugs import report, watch
 from batchmod.cli.commands import Interrupted, cli
@@ -40,6 +40,7 @@ def _code(argv: Sequence[str] | None) -> int:
         if argv is None:
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # as SIGINT, from the first moment on
             keep_memory_in()
+            search_seldom()
         code = cli.main(args=list(argv) if argv is not None else None, prog_name="batchmod", standalone_mode=False)
     except click.ClickException as error:
         _misused(error, json=json)
