@@ -10,6 +10,8 @@ from bench_book import accepted
 from bench_lab import simulator
 from bench_part import Check, Part, middle
 
+from batchmod.engine.turnstile import SHARE
+
 BUSY = 600.0  # seconds of the cloud's time
 CALLS, SECONDS = 200, 60.0
 LIMIT = 1.03
@@ -17,7 +19,9 @@ LIMIT = 1.03
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parked:
-    """Seconds of the cloud's time. `ideal`: the larger of what the quota and what the busy instances need."""
+    """Seconds of the cloud's time. `ideal`: the larger of what the share of the quota that is used on purpose and what the
+    busy instances need.
+    """
 
     case: str
     makespan: float  # from the first change to the last, as the simulator accepted them
@@ -72,7 +76,7 @@ def _one(folder: Path, case: Case) -> Parked:
         bench_jobs.run(sim, bench_jobs.manifest("{attributes: {name: 'parked-{id}'}}", limits=limits))
         times = [each.at for each in accepted(sim.book())]
         busy_until = float(sim.said["began"]) + BUSY / case.speed
-    quota = (len(times) - 1) / CALLS * SECONDS
+    quota = (len(times) - 1) / (CALLS * SHARE) * SECONDS
     return Parked(
         case=case.name,
         makespan=(times[-1] - times[0]) * case.speed,
