@@ -153,10 +153,8 @@ async def start_at(b: Bench, offset: float, *arguments: str) -> asyncio.subproce
 
 
 def move_cloud(b: Bench, offset: float) -> None:
-    """The simulator's clock is `offset` seconds ahead from now on, as `clock_offset` in a fault file has it from the
-    start.
-    """
-    object.__setattr__(b.sim.cloud.scenario, "clock_offset", offset)
+    """The simulator's clock is `offset` seconds ahead from now on."""
+    b.cloud_clock.ahead = offset
 
 
 def move_to(b: Bench, moment: float) -> float:

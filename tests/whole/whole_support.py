@@ -38,6 +38,17 @@ class Result:
     err: str
 
 
+@dataclass
+class CloudClock:
+    """What the simulator takes for the time: `ahead` seconds from `base`, also when that is changed while it serves."""
+
+    base: Callable[[], float]
+    ahead: float = 0.0
+
+    def __call__(self) -> float:
+        return self.base() + self.ahead
+
+
 @dataclass(frozen=True)
 class Bench:
     """A working directory with a manifest, a simulator, and the environment of an operator."""
@@ -45,6 +56,7 @@ class Bench:
     folder: Path
     sim: Running
     environ: Mapping[str, str]
+    cloud_clock: CloudClock
 
     @property
     def python(self) -> str:
@@ -163,11 +175,12 @@ async def bench(
     """A fresh simulator and an empty folder with a key of its own."""
     scenario = folder / "faults.json"
     scenario.write_text(json.dumps({**FAST, **(faults or {})}), encoding="utf-8")
-    async with running(SimOptions(instances=instances, faults=scenario, speed=speed, clock=clock)) as sim:
+    cloud_clock = CloudClock(clock)
+    async with running(SimOptions(instances=instances, faults=scenario, speed=speed, clock=cloud_clock)) as sim:
         environ = {
             **os.environ,
             "BATCHMOD_ENDPOINT": sim.endpoint,
             "ALIBABA_CLOUD_ACCESS_KEY_ID": sim.access_key_id,
             "ALIBABA_CLOUD_ACCESS_KEY_SECRET": sim.access_key_secret,
         }
-        yield Bench(folder, sim, environ)
+        yield Bench(folder, sim, environ, cloud_clock)
