@@ -40,7 +40,8 @@ class LaneHands:
     watcher: Watcher[Instance]
 
     async def send(self, row: PlannedRow, secret: Secret | None, *, before: Callable[[], Awaitable[None]]) -> str:
-        return await changes.send(self.client, row, secret, before=before)
+        with self.watcher.coming():
+            return await changes.send(self.client, row, secret, before=before)
 
     async def look(self, instance_id: str, *, after: float = 0.0, sending: bool = False) -> Instance | None:
         return await self.watcher.look(instance_id, after=after, sending=sending)

@@ -1,7 +1,8 @@
 """One look at many instances: what waits on a lane is asked for 30 ids at a time, never one instance per poll."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
@@ -42,7 +43,7 @@ class Watcher(Generic[S]):
     """Looks on behalf of all rows of one lane. `run` must be running for `look` to return.
 
     A call is made when 30 looks are due, or as soon as no more seem to come: a lane that sends three changes a second
-    asks for thirty of them at a time, one that has sent its last does not wait.
+    asks for thirty of them at a time; one where nothing can be sent before these looks are answered does not wait.
     """
 
     def __init__(self, look: Look[S], halt: Halt) -> None:
@@ -51,6 +52,7 @@ class Watcher(Generic[S]):
         self._later: list[_Asked[S]] = []  # a heap
         self._due: list[_Asked[S]] = []
         self._order = count()
+        self._coming = 0  # changes that are being sent, or wait for their turn: their looks follow
         self._gap = 0.0  # the usual one between two instances that become due
         self._last: _Asked[S] | None = None  # that became due
         self._wakes = -inf  # when `run` looks by itself; before that it is told
@@ -73,6 +75,17 @@ class Watcher(Generic[S]):
         if due < self._wakes:
             self._told.set()
         return await answer
+
+    @contextmanager
+    def coming(self) -> Iterator[None]:
+        """A change is on its way: while one is, it is worth waiting for the look that will follow it."""
+        self._coming += 1
+        try:
+            yield
+        finally:
+            self._coming -= 1
+            if not self._coming:
+                self._told.set()
 
     async def run(self) -> None:
         """Serves looks until it is cancelled."""
@@ -99,8 +112,7 @@ class Watcher(Generic[S]):
             if len(self._due) >= BATCH:
                 return
             if self._due:
-                last = self._due[-1].due + max(LINGER, GAPS * self._gap)
-                last = min(last, self._due[0].due + WAIT)
+                last = self._no_more_after()
                 if last <= now:
                     return
                 self._wakes = min(last, max(self._later[0].due, now + TICK)) if self._later else last
@@ -114,6 +126,14 @@ class Watcher(Generic[S]):
                 pass
             finally:
                 self._wakes = -inf
+
+    def _no_more_after(self) -> float:
+        """Until when it is worth waiting for one more look, beyond those that are due."""
+        newest, longest = self._due[-1].due, self._due[0].due + WAIT
+        patience = max(LINGER, GAPS * self._gap)
+        if self._coming or (self._later and self._later[0].due <= newest + patience):
+            return min(newest + patience, longest)
+        return min(newest + LINGER, longest)
 
     def _become_due(self, now: float) -> None:
         while self._later and self._later[0].due <= now:

@@ -127,9 +127,10 @@ def looks(rate: float, changes: int, after: float, waits: list[float]) -> list[i
         one = watcher(counted(asked))
         with running(one):
             async with asyncio.TaskGroup() as group:
-                for number in range(changes):
-                    group.create_task(one_change(one, number))
-                    await asyncio.sleep(1 / rate)
+                with one.coming():  # the next one always waits for its turn
+                    for number in range(changes):
+                        group.create_task(one_change(one, number))
+                        await asyncio.sleep(1 / rate)
 
     run_skipping(lane())
     return asked
@@ -159,6 +160,28 @@ def test_a_few_rows_are_looked_at_soon() -> None:
     waits: list[float] = []
     assert looks(20.0, 3, 0.5, waits) in ([3], [1, 2], [2, 1])
     assert max(waits) <= 2 * LINGER + 0.1
+
+
+@pytest.mark.parametrize(("slots", "seconds"), [(1, 1.0), (5, 2.4), (20, 7.5)])
+def test_what_only_these_looks_can_let_go_is_not_waited_for(slots: int, seconds: float) -> None:
+    """So many changes at a time, three sent a second: however long it goes on, no round of them takes longer."""
+    rounds, rate = 40, 3.23
+
+    async def one_change(one: Watcher[Seen], number: int, free: asyncio.Semaphore, turn: asyncio.Lock) -> None:
+        async with free:
+            with one.coming():
+                async with turn:
+                    await asyncio.sleep(1 / rate)
+            await one.look(f"r-{number}", after=0.5)
+
+    async def lane() -> float:
+        one, free, turn = watcher(counted([])), asyncio.Semaphore(slots), asyncio.Lock()
+        began = asyncio.get_running_loop().time()
+        with running(one):
+            await asyncio.gather(*(one_change(one, number, free, turn) for number in range(slots * rounds)))
+        return asyncio.get_running_loop().time() - began
+
+    assert run_skipping(lane()) / rounds <= seconds
 
 
 def test_what_is_due_first_is_asked_for_first() -> None:
