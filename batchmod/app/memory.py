@@ -32,7 +32,7 @@ def keep_memory_in() -> None:
 
 
 def search_seldom() -> None:
-    """Garbage is looked for seldom: what the process makes by the thousand stays, or is gone without a search."""
+    """Garbage is looked for seldom from here on: what is made by the thousand stays, or is gone without a search."""
     gc.set_threshold(*SELDOM)
 
 
