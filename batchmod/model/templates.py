@@ -22,6 +22,7 @@ _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
 @lru_cache(maxsize=64)
+@lru_cache(maxsize=64)
 def _tokens(template: str) -> tuple[tuple[str, str | None], ...]:
     """Literal text and the placeholder after it, in turn; a stray brace is the placeholder that is a brace."""
     found: list[tuple[str, str | None]] = []
@@ -45,6 +46,7 @@ def placeholders(template: str) -> Iterator[str]:
     return (name for _, name in _tokens(template) if name is not None)
 
 
+@lru_cache(maxsize=64)  # a manifest has a few, and every target asks
 def template_problem(template: str) -> str | None:
     """What is wrong with it for every target."""
     for name in placeholders(template):
