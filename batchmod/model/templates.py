@@ -22,7 +22,6 @@ _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
 @lru_cache(maxsize=64)
-@lru_cache(maxsize=64)
 def _tokens(template: str) -> tuple[tuple[str, str | None], ...]:
     """Literal text and the placeholder after it, in turn; a stray brace is the placeholder that is a brace."""
     found: list[tuple[str, str | None]] = []
