@@ -79,7 +79,7 @@ class Places:
         self._share_out()
 
     def _share_out(self) -> None:
-        before, self._share = self._share, max(LEAST, ceil(self._total / max(1, len(self._lanes))))
+        before, self._share = self._share, max(min(LEAST, self._total), ceil(self._total / max(1, len(self._lanes))))
         for lane in self._lanes.values():
             for _ in range(self._share - before):
                 lane.release()

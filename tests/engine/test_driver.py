@@ -631,3 +631,4 @@ async def test_lanes_share_the_places_that_there_are() -> None:
     places.begun(lanes[1])
     many = [Lane("1", f"cn-{number}") for number in range(40)]
     assert await taken(Places(64, many).of(many[0])) == 4
+    assert await taken(Places(1, many).of(many[0])) == 1
