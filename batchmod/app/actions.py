@@ -38,7 +38,10 @@ NO_LIMIT = "none"
 
 
 def parse_action(text: str) -> Action:
-    """`pause`, `continue`, `stop`, `rate=200/60s`, `rate=auto`, `changing=20` or `changing=none`. UsageError for anything else."""
+    """`pause`, `continue`, `stop`, `rate=200/60s`, `rate=auto`, `changing=20` or `changing=none`.
+
+    UsageError for anything else.
+    """
     name, equals, value = text.partition("=")
     if not equals and name in {Verb.PAUSE, Verb.CONTINUE, Verb.STOP}:
         return Action(verb=Verb(name))

@@ -89,8 +89,8 @@ class Execution(Driving):
         journal = self.session.journal
         if self.halt.reason is not None:
             await self._mark(Mark(type=MarkType.STOPPED, at=self.clock.wall(), stopped_by=self.halt.reason))
-        for pace in self.fleet.paced():
-            await self._mark(Mark(type=MarkType.PACED, at=self.clock.wall(), pace=pace))
+        if paces := self.fleet.paced():
+            await self._mark(Mark(type=MarkType.PACED, at=self.clock.wall(), paces=tuple(paces)))
         open_rows = 0 if self.run.closed else journal.open_rows(self.run.id)
         counts = journal.counts(self.run.id)
         known = self._known_run()

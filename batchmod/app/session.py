@@ -4,7 +4,7 @@ import shlex
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from operator import itemgetter
+from operator import attrgetter
 from pathlib import Path
 
 from batchmod.app.options import Options
@@ -84,8 +84,8 @@ def _journal(state: Path) -> Iterator[SqliteJournal]:
 
 def found_quotas(journal: SqliteJournal, clock: Clock) -> Found:
     """What the runs of this state directory found of quotas that nobody told them, or that were told wrongly."""
-    runs = sorted(((run.paced_at, run.paces) for run in journal.runs() if run.paces), key=itemgetter(0))
-    return found_in(runs, now=clock.wall())
+    runs = sorted((run for run in journal.runs() if run.paces), key=attrgetter("paced_at"))
+    return found_in((run.paces for run in runs), now=clock.wall())
 
 
 def unfinished_runs(journal: SqliteJournal, name: str | None = None) -> list[Run]:

@@ -126,7 +126,7 @@ def abandon(wanted: str, options: Options) -> None:
 @click.argument("action", metavar="ACTION")
 @shared("state", "log_format")
 def control(wanted: str, action: str, options: Options) -> None:
-    """Say to a run: pause, continue, stop, rate=200/60s, changing=20 or changing=none."""
+    """Say to a run: pause, continue, stop, rate=200/60s, rate=auto, changing=20, changing=none."""
     from batchmod.app.control import control  # noqa: PLC0415
 
     run_to_end(control(wanted, action, options))

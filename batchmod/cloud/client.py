@@ -41,8 +41,11 @@ class Pace(Protocol):
     def answered(self, api: str, granted: float, error: CallError | None) -> None:
         """Told how the call that was granted then ended, before its slot is free."""
 
+    def given_up(self, api: str, granted: float) -> None:
+        """Told of a call that was granted then and never ended: it may have been sent, or not."""
+
     def leave(self, api: str) -> None:
-        """The slot is free again, whether or not anything was sent."""
+        """The slot is free again."""
 
 
 class Client:
@@ -115,6 +118,9 @@ class Client:
             seconds = self._monotonic() - began
             error = answer if isinstance(answer, CallError) else None
             self._pace.answered(api, granted, error)
+        except BaseException:
+            self._pace.given_up(api, granted)
+            raise
         finally:
             self._pace.leave(api)
         if self.lane is not None:

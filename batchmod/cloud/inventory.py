@@ -1,6 +1,7 @@
 """The reads of one lane, in batches. No retry: a CallError is the caller's business."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from batchmod.cloud.answers import own_error
@@ -38,12 +39,18 @@ FILTERS: Final = {  # of a selector: what the service can filter by, one value e
 NOT_SUPPORTED: Final = "InstanceType.NotSupport"
 
 
+@dataclass(slots=True)
+class Streak:
+    """Of one look: looks side by side say nothing of each other."""
+
+    forbidden: int = 0  # ids that were asked for alone, refused for a permission one after the other
+
+
 class Inventory:
     """Reads of one lane."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._forbidden_in_a_row = 0  # by ids that were asked for alone
 
     async def look(self, ids: Sequence[str]) -> dict[str, Found]:
         """Every id once: its instance, or None when the service was asked for it alone, twice, and knows none.
@@ -54,9 +61,10 @@ class Inventory:
         """
         wanted = list(dict.fromkeys(ids))
         found: dict[str, Instance | CallError] = {}
+        streak = Streak()
         for start in range(0, len(wanted), BATCH):
-            found |= await self._batch(wanted[start : start + BATCH])
-        return {instance_id: found.get(instance_id) or await self._alone(instance_id) for instance_id in wanted}
+            found |= await self._batch(wanted[start : start + BATCH], streak)
+        return {name: found.get(name) or await self._alone(name, streak) for name in wanted}
 
     async def page(self, selector: Selector, number: int) -> Page:
         """One page, from 1, of what the service finds for a selector.
@@ -139,32 +147,32 @@ class Inventory:
         reply = await self._client.call("DescribeDBInstanceNetInfo", {"InstanceId": instance_id})
         return net_address(items_of(reply, "InstanceNetInfo", within="NetInfoItems"))
 
-    async def _batch(self, ids: Sequence[str]) -> dict[str, Instance | CallError]:
+    async def _batch(self, ids: Sequence[str], streak: Streak) -> dict[str, Instance | CallError]:
         try:
             found = await self._of_ids(ids)
         except CallError as error:
             if error.verdict not in OF_AN_ID:
                 raise
             if len(ids) == 1:
-                return self._refused(ids[0], error)
+                return self._refused(ids[0], error, streak)
         else:
-            self._forbidden_in_a_row = 0
+            streak.forbidden = 0
             return found
         half = len(ids) // 2
-        return await self._batch(ids[:half]) | await self._batch(ids[half:])
+        return await self._batch(ids[:half], streak) | await self._batch(ids[half:], streak)
 
-    def _refused(self, instance_id: str, error: CallError) -> dict[str, Instance | CallError]:
+    def _refused(self, instance_id: str, error: CallError, streak: Streak) -> dict[str, Instance | CallError]:
         """What the refusal of a single id says of it; raises the error when it is not for the id."""
         if error.verdict is Verdict.GONE or error.code == "InvalidInstanceIds.Malformed":
             return {}
-        self._forbidden_in_a_row += 1
-        if error.verdict is not Verdict.FORBIDDEN or self._forbidden_in_a_row >= FORBIDDEN_ALONE:
+        streak.forbidden += 1
+        if error.verdict is not Verdict.FORBIDDEN or streak.forbidden >= FORBIDDEN_ALONE:
             raise error
         return {instance_id: error}
 
-    async def _alone(self, instance_id: str) -> Found:
+    async def _alone(self, instance_id: str, streak: Streak) -> Found:
         for _ in range(2):
-            found = await self._batch([instance_id])
+            found = await self._batch([instance_id], streak)
             if instance_id in found:
                 return found[instance_id]
         return None

@@ -68,11 +68,6 @@ class Arrivals:
         while answered and answered[0] < before:
             answered.popleft()
 
-    def left(self, at: float, *, out: int) -> None:
-        """No more than `out` can be in flight: one that was not answered and never will be counts as answered now."""
-        if self.in_flight > out:
-            self.answered(next(iter(self._flying)), at, counts=True)
-
     def give_up(self, before: float) -> None:
         """Calls without an answer for so long arrived long ago, or never."""
         for granted in [each for each in self._flying if each < before]:

@@ -80,7 +80,8 @@ class Context:
 
         Only that an attempt goes out has to be durable first: a process that dies before the journal has the rest finds
         the row in doubt, or before what it did not send. What is told later is kept later, so whatever follows from a
-        step, of this row or another, is never kept without it. Raises HaltedError, with the row left in its phase, when it would end badly without a slot of the budget left.
+        step, of this row or another, is never kept without it. Raises HaltedError, with the row left in its phase, when it
+        would end badly without a slot of the budget left.
         """
         phase = step(walk.state.phase, learnt.seen)
         if phase in SPENDS and not walk.holds_slot:

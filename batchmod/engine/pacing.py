@@ -11,7 +11,7 @@ from batchmod.engine.clock import Clock
 from batchmod.engine.halt import Halt
 from batchmod.engine.turnstile import Pacer
 from batchmod.errors import CallError, Verdict
-from batchmod.model.pace import Pace
+from batchmod.model.pace import Pace, Remembered
 from batchmod.model.plan import Lane
 from batchmod.model.values import Rate
 
@@ -31,7 +31,7 @@ class Pacing:
         writes: frozenset[str],
         clock: Clock,
         lane: Lane | None = None,
-        found: Mapping[str, Rate] = MappingProxyType({}),
+        found: Mapping[str, Remembered] = MappingProxyType({}),
         tell: Callable[[Pace], None] | None = None,
     ) -> None:
         """`rate_for` an API is None when nobody knows its quota; `found` is what was found the last time.
@@ -74,10 +74,13 @@ class Pacing:
         """Returns with a connection slot and a grant: when it was given, on the clock's `now`."""
         return await self.pacer(api).grant(self._slots)
 
-    def leave(self, api: str) -> None:
+    def leave(self, api: str) -> None:  # noqa: ARG002  every API shares the slots
         """The connection slot is free again."""
         self._slots.release()
-        self._pacers[api].left()
+
+    def given_up(self, api: str, granted: float) -> None:
+        """Tells the pacer that a call that was granted then never ended."""
+        self._pacers[api].given_up(granted)
 
     def answered(self, api: str, granted: float, error: CallError | None) -> None:
         """Tells the pacer how a call of its API that was granted then was answered."""

@@ -14,7 +14,7 @@ from batchmod.model.events import NO_DOUBT, Phase, StoppedBy
 from batchmod.model.plan import Lane, PlannedRow
 from batchmod.model.record import RowState
 
-LEAST = 4  # instances of a lane on the move, however many lanes there are
+LEAST = 32  # instances of a lane on the move, however many lanes there are: so many may wait to be looked at together
 Known = tuple[PlannedRow, RowState]
 BLOCKS = frozenset({Phase.FAILED, Phase.UNRESOLVED})  # the later kinds on that instance are not started
 

@@ -10,7 +10,7 @@ from batchmod.engine.adaptive import Found
 from batchmod.engine.arrivals import Arrivals
 from batchmod.engine.clock import Clock
 from batchmod.engine.tally import Tally
-from batchmod.model.pace import Pace
+from batchmod.model.pace import Pace, Remembered
 from batchmod.model.plan import Lane
 from batchmod.model.values import Rate
 
@@ -69,19 +69,19 @@ class Pacer:
         *,
         clock: Clock,
         wait: Callable[[float], Awaitable[None]],
-        start: Rate | None = None,
+        start: Remembered | None = None,
     ) -> None:
         now = clock.now()
         self._clock = clock
         self._wait = wait
         self._turn = asyncio.Lock()
-        self._found = Found(rate, now=now, start=start)
+        self._found = Found(rate, now=now, start=start.rate if start else None)
+        self._said_at = start.at if start else None  # when the service last spoke against what was told
         self._arrivals = Arrivals()
         self._gate = Gate(clock.now)
         self._scheduled = self._looked = now
         self._step = 0.0  # seconds from one batch to the next
         self._left = 0  # grants of this batch
-        self._out = 0  # grants whose slot is not free again
         self._told_at = -inf
         self.tally = Tally()
         self._set(now)
@@ -98,7 +98,8 @@ class Pacer:
             region=lane.region if lane else "",
             api=api,
             rate=str(Rate(calls=max(1, int(found.calls)), period=found.period)),
-            found=found.known,
+            found=found.known and self._said_at is not None,
+            found_at=self._said_at or 0.0,
             calls=tally.calls,
             throttled=tally.throttled,
             allowed=round(tally.allowed, 3),
@@ -147,7 +148,6 @@ class Pacer:
     def _granted(self) -> float:
         at = self._clock.now()
         self._arrivals.granted(at)
-        self._out += 1
         if self._left == 0:  # the first of a batch: who was woken late makes up for a part of it
             late = min(max(0.0, at - self._scheduled), LATE * self._step)
             self._scheduled = at - late + self._step
@@ -181,10 +181,9 @@ class Pacer:
         if self._found.grow(now, lambda period: self._arrivals.within(period, now)):
             self._set(now)
 
-    def left(self) -> None:
-        """A slot is free again, whether or not its call was answered."""
-        self._out -= 1
-        self._arrivals.left(self._clock.now(), out=self._out)
+    def given_up(self, granted: float) -> None:
+        """A call that was granted then never ended: for all that is known the service has just had it."""
+        self._arrivals.answered(granted, self._clock.now(), counts=True)
 
     def answered(self, granted: float, *, throttled: bool, sent: bool = True, retry_after: float | None = None) -> None:
         """A call that was granted then was answered, or its connection broke; refused by quota if `throttled`."""
@@ -194,6 +193,7 @@ class Pacer:
             return
         self.tally.count(now, throttled=throttled)
         if throttled:
+            self._said_at = round(self._clock.wall(), 3)
             self._found.refused(granted, now, lambda period: self._arrivals.within(period, now), retry_after)
             self._set(now)
         elif self._found.asking:

@@ -99,7 +99,7 @@ def mark_of(text: str) -> Mark:
     try:
         data["type"] = MarkType(data["type"])
         data["stopped_by"] = StoppedBy(data["stopped_by"]) if "stopped_by" in data else None
-        data["pace"] = Pace(**data["pace"]) if "pace" in data else None
+        data["paces"] = tuple(Pace(**pace) for pace in data["paces"]) if "paces" in data else None
         return Mark(**data)
     except (KeyError, TypeError, ValueError) as error:
         raise _unreadable("mark", error) from error

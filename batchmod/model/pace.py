@@ -2,19 +2,28 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from batchmod.model.values import Rate, parse_rate
 
 REMEMBERED: Final = 7 * 86400.0  # seconds: a quota that was found longer ago may be another one now
-Found = dict[tuple[str, str, str], Rate]  # by account id, region and API
+
+
+class Remembered(NamedTuple):
+    """A quota that was found, and when the service last said so, in seconds since the epoch."""
+
+    rate: Rate
+    at: float
+
+
+Found = dict[tuple[str, str, str], Remembered]  # by account id, region and API
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """`rate` is the quota that is kept, the vendor's notation; `found`: not the one of the manifest.
 
-    `allowed` is how many calls the quota allowed between the first one's answer and the last one's.
+    `found_at` is when the service last said so, in seconds since the epoch. `allowed` is how many calls the quota allowed between the first one's answer and the last one's.
     """
 
     api: str
@@ -23,6 +32,7 @@ class Pace:
     throttled: int
     allowed: float
     found: bool = False
+    found_at: float = 0.0
     account_id: str = ""
     region: str = ""
 
@@ -59,15 +69,20 @@ class Pace:
         )
 
 
-def found_in(runs: Iterable[tuple[float, tuple[Pace, ...]]], *, now: float) -> Found:
-    """What the latest runs found of each API's quota where it was not the one of their manifest; oldest run first.
-
-    Of each run: when it was told, and its paces.
-    """
+def found_in(runs: Iterable[tuple[Pace, ...]], *, now: float) -> Found:
+    """What the latest runs found of each API's quota where it was not the one of their manifest; oldest run first."""
     found: Found = {}
-    for at, paces in runs:
+    for paces in runs:
         for pace in paces:
             found.pop(pace.key, None)
-            if pace.found and now - at <= REMEMBERED:
-                found[pace.key] = parse_rate(pace.rate)
+            if pace.found and now - pace.found_at <= REMEMBERED:
+                found[pace.key] = Remembered(parse_rate(pace.rate), pace.found_at)
     return found
+
+
+def added(paces: Iterable[Pace], more: Iterable[Pace]) -> tuple[Pace, ...]:
+    """The paces with what another process made of the same quotas."""
+    known = {pace.key: pace for pace in paces}
+    for pace in more:
+        known[pace.key] = pace.after(known.pop(pace.key, None))
+    return tuple(known.values())

@@ -148,7 +148,10 @@ def _read(path: Path, file: BufferedReader) -> tuple[PlanFile, str]:
 
 
 def _parsed(body: BufferedReader, seal: str) -> PlanFile:
-    """Row by row, for there may be many. Raises ValueError, or what comes of using a value of another type, for what is no plan or does not agree."""
+    """Row by row, for there may be many.
+
+    Raises ValueError, or what comes of using a value of another type, for what is no plan or does not agree.
+    """
     sha = hashlib.sha256()
     lines = _hashed(body, sha)
     data = json.loads(b"{" + b"".join(takewhile(lambda line: line != _ROWS, lines)).removesuffix(b",\n") + b"}")

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from batchmod.model.events import TERMINAL, Outcome, Phase, Proof, StoppedBy, outcome_of
-from batchmod.model.pace import Pace
+from batchmod.model.pace import Pace, added
 from batchmod.model.plan import PlannedRow
 
 _ARMED = frozenset({Phase.ARMED, Phase.REARMED})
@@ -136,12 +136,6 @@ def fold(first: RowState, steps: Iterable[Step]) -> RowState:
     )
 
 
-def add_pace(paces: tuple[Pace, ...], pace: Pace) -> tuple[Pace, ...]:
-    """With this process's part of what was made of a quota."""
-    before = next((each for each in paces if each.key == pace.key), None)
-    return (*(each for each in paces if each is not before), pace.after(before))
-
-
 class MarkType(StrEnum):
     """What happened to a run as a whole."""
 
@@ -155,7 +149,7 @@ class MarkType(StrEnum):
     PAUSE_OVER = "pause over"  # what had to pass after `wave` has passed: the time, or an operator has looked
     CHECKED = "checked"  # the check after `wave` ended with `exit_code` (None: with none) and said `reason`
     WAVE_OPENED = "wave opened"  # rows of `wave` may be sent
-    PACED = "paced"  # this process has made so much of one API's quota, and found it so: `pace`
+    PACED = "paced"  # this process has made so much of each API's quota, and found it so: `paces`
     CONTROLLED = "controlled"  # an operator changed how the run goes on; `reason` is what was said
 
 
@@ -168,7 +162,7 @@ class Mark:
     reason: str | None = None
     exit_code: int | None = None
     wave: int | None = None
-    pace: Pace | None = None
+    paces: tuple[Pace, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,8 +228,8 @@ def _of_wave(run: Run, mark: Mark) -> dict[str, Any]:
             return {"pauses_over": mark.wave}
         case MarkType.WAVE_OPENED:
             return {"opened": mark.wave}
-        case MarkType.PACED if mark.pace is not None:
-            return {"paces": add_pace(run.paces, mark.pace), "paced_at": mark.at}
+        case MarkType.PACED:
+            return {"paces": added(run.paces, mark.paces or ()), "paced_at": mark.at}
         case MarkType.CHECKED if mark.exit_code != 0:
             return {"stopped_by": StoppedBy.CHECK}
         case _:

@@ -140,16 +140,12 @@ class EmbeddedStore:
     def _confirm(self, jobs: Sequence[Job[Written]]) -> None:
         """The file gives each value back; else the job has a StoreError, and its generation, never sent, is gone.
 
-        Each is compared, byte for byte, with the ciphertext that was made, so every generation has its own, whole. And
-        they are opened, the last first, until one gives its secret back. That is enough: whether cipher, key and
-        recipients make of a secret what this key opens is the same for all that a process encrypts, short of a fault
-        of its memory. A value that nothing else was written with, the usual case at a quota's pace, is always opened.
+        Each is read from the file, compared with the ciphertext that was made, and opened: a fault of a cipher or of this
+        machine's memory may befall one of many.
         """
-        opens = True
-        for job in reversed(jobs):
+        for job in jobs:
             assert job.result is not None
-            job.attempt(partial(self._confirmed, job.result, opens=opens))
-            opens = opens and job.error is not None
+            job.attempt(partial(self._confirmed, job.result))
 
     def _escrow(self, key: InstanceKey, login: str, secret: Secret, run_id: str) -> Written:
         value = self._key.encrypt(secret, self._recipients)
@@ -166,18 +162,18 @@ class EmbeddedStore:
         self._table.insert(record, value)
         return Written(record=record, value=value, secret=secret)
 
-    def _confirmed(self, written: Written, *, opens: bool) -> Written:
+    def _confirmed(self, written: Written) -> Written:
         try:
-            self._compare(written, opens=opens)
+            self._compare(written)
         except StoreError:
             self._table.discard(written.record)
             raise
         return written
 
-    def _compare(self, written: Written, *, opens: bool) -> None:
+    def _compare(self, written: Written) -> None:
         key = written.record.key
         value = self._table.value(key, written.record.generation)
-        if value != written.value or (opens and self._key.decrypt(value) != written.secret):
+        if value != written.value or self._key.decrypt(value) != written.secret:
             raise StoreError(f"{key}: the store gave back another value than was written")
 
     def _reveal(self, key: InstanceKey, generation: int) -> Secret:

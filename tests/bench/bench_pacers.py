@@ -1,6 +1,6 @@
 """What waiting pacers cost: `python bench_pacers.py PACERS SECONDS` prints the share of a core that they used.
 
-Each has a queue of ten calls behind a quota of one in a minute.
+Each has a queue of ten calls behind a quota of 200 in a minute.
 """
 
 import asyncio

@@ -58,6 +58,10 @@ class OpenPace:
         self.log.append(("enter", api))
         return 0.0
 
+    def given_up(self, api: str, granted: float) -> None:
+        assert granted == 0.0
+        self.log.append(("given up", api))
+
     def leave(self, api: str) -> None:
         self.log.append(("leave", api))
 

@@ -124,7 +124,7 @@ async def test_the_pace_is_asked_before_and_told_before_the_slot_is_free() -> No
 
 
 async def test_what_comes_before_a_call_has_the_turn_and_the_last_word() -> None:
-    """`before` runs with the turn in hand; when it raises nothing is sent, told or noticed, and the slot is free."""
+    """`before` runs with the turn in hand; when it raises nothing is sent or noticed, and the slot is free."""
     log: list[tuple[str, str]] = []
 
     async def before() -> None:
@@ -139,7 +139,7 @@ async def test_what_comes_before_a_call_has_the_turn_and_the_last_word() -> None
         log.clear()
         with pytest.raises(LookupError):
             await b.client.call("A", {}, before=before)
-    assert log == [(what, "A") for what in ("enter", "before", "leave")]
+    assert log == [(what, "A") for what in ("enter", "before", "given up", "leave")]
     assert (len(b.asked), len(b.notices)) == (1, 1)
 
 
@@ -354,4 +354,4 @@ async def test_a_cancelled_call_leaves_its_turn() -> None:
             task.cancel()
         done.set()
     assert task.cancelled()
-    assert (pace.log, notices) == ([("enter", "A"), ("leave", "A")], [])
+    assert (pace.log, notices) == ([("enter", "A"), ("given up", "A"), ("leave", "A")], [])

@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -155,6 +156,22 @@ async def test_an_id_that_is_forbidden_poisons_no_other(place: int) -> None:
     assert refused == {bad: "Forbidden.RAM"}
     assert all(isinstance(one, Instance) for name, one in found.items() if name != bad)
     assert len(b.asked) < 15
+
+
+async def test_looks_side_by_side_say_nothing_of_each_other() -> None:
+    """Two ids that are forbidden in each of four looks are theirs alone, in whatever order the answers come."""
+    ids = [[f"r-{look}-{n}" for n in range(30)] for look in range(4)]
+    bad = {f"r-{look}-{n}" for look in range(4) for n in (7, 8)}
+
+    def answer(asked: Asked) -> web.Response:
+        named = asked.form["InstanceIds"].split(",")
+        return no("Forbidden.RAM") if bad & set(named) else fleet(*named)(asked)
+
+    async with bench(answer) as b:
+        inventory = Inventory(b.client)
+        found = await asyncio.gather(*map(inventory.look, ids))
+    refused = {name for each in found for name, one in each.items() if isinstance(one, CallError)}
+    assert refused == bad
 
 
 async def test_refusals_of_single_ids_are_counted_in_a_row_only() -> None:

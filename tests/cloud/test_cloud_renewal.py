@@ -105,7 +105,7 @@ async def test_a_renewal_that_fails_says_why() -> None:
     assert len(b.asked) == 1
 
 
-async def test_without_a_key_nothing_is_sent_or_told() -> None:
+async def test_without_a_key_nothing_is_sent() -> None:
     """The key is asked for last, with the turn in hand; when there is none the slot is free again."""
     log: list[tuple[str, str]] = []
 
@@ -118,7 +118,7 @@ async def test_without_a_key_nothing_is_sent_or_told() -> None:
         with pytest.raises(CallError) as caught:
             await b.client.call("A", {}, before=before)
     assert caught.value is error
-    assert log == [(what, "A") for what in ("enter", "before", "leave")]
+    assert log == [(what, "A") for what in ("enter", "before", "given up", "leave")]
     assert (b.asked, b.notices) == ([], [])
 
 

@@ -621,14 +621,14 @@ async def test_lanes_share_the_places_that_there_are() -> None:
         return count
 
     lanes = [Lane("1", f"cn-{number}") for number in range(3)]
-    places = Places(64, lanes)
+    places = Places(300, lanes)
     first, second, third = (places.of(lane) for lane in lanes)
-    assert [await taken(one) for one in (first, second, third)] == [22, 22, 22]
+    assert [await taken(one) for one in (first, second, third)] == [100, 100, 100]
     places.begun(lanes[0])
-    assert [await taken(one) for one in (second, third)] == [10, 10]
+    assert [await taken(one) for one in (second, third)] == [50, 50]
     places.begun(lanes[2])
-    assert (await taken(first), await taken(second)) == (0, 32)
+    assert (await taken(first), await taken(second)) == (0, 150)
     places.begun(lanes[1])
     many = [Lane("1", f"cn-{number}") for number in range(40)]
-    assert await taken(Places(64, many).of(many[0])) == 4
+    assert await taken(Places(64, many).of(many[0])) == 32
     assert await taken(Places(1, many).of(many[0])) == 1

@@ -15,7 +15,7 @@ from batchmod.engine.pacing import Pacing
 from batchmod.engine.turnstile import NAP, SHARE, WINDOW, Pacer, batch_of
 from batchmod.errors import CallError, Verdict
 from batchmod.model.events import StoppedBy
-from batchmod.model.pace import Pace
+from batchmod.model.pace import Pace, Remembered
 from batchmod.model.plan import Lane
 from batchmod.model.values import Rate
 
@@ -113,7 +113,6 @@ async def test_nothing_goes_out_before_the_service_said() -> None:
     pacer = Pacer(Rate(calls=100, period=1.0), clock=Clock(now=lambda: now), wait=wait)
     granted = await pacer.grant(asyncio.Semaphore(1))
     pacer.answered(granted, throttled=True, retry_after=7.5)
-    pacer.left()
     assert await pacer.grant(asyncio.Semaphore(1)) == pytest.approx(7.5)
     assert max(waits) <= NAP
 
@@ -131,7 +130,6 @@ async def test_a_call_that_was_never_sent_says_nothing_and_holds_nothing() -> No
         granted = await pacer.grant(asyncio.Semaphore(1))
         if number % 2:
             pacer.answered(granted, throttled=False, sent=False)
-        pacer.left()
     assert now == pytest.approx(49 * 10 / (5 * SHARE), rel=0.1)
     assert pacer.tally.calls == 0
 
@@ -197,7 +195,6 @@ class Played:
         while self.now < until:
             granted = await self.pacer.grant(self._slots)
             self.pacer.answered(granted, throttled=False)
-            self.pacer.left()
             self._slots.release()
             self.granted.append(granted)
 
@@ -277,7 +274,7 @@ async def test_news_of_a_lane_is_told_once_a_second() -> None:
         writes=frozenset(),
         clock=Clock(now=lambda: now),
         lane=Lane("1", "cn-hangzhou"),
-        found={"Describe": Rate(calls=4, period=1.0)},
+        found={"Describe": Remembered(Rate(calls=4, period=1.0), 7.0)},
         tell=told.append,
     )
     for _ in range(5):
@@ -292,3 +289,16 @@ async def test_news_of_a_lane_is_told_once_a_second() -> None:
     ]
     assert (told[-1].key, told[-1].used) == (("1", "cn-hangzhou", "Describe"), 0.5556)
     assert pace.paces() == told[-1:]
+
+
+async def test_a_quota_was_found_when_the_service_last_said_so() -> None:
+    """Beginning with it again is no news of it, nor is a rate that is not told any more; a refusal is."""
+    clock = Clock(now=lambda: 0.0, wall=lambda: 1000.0)
+    start = Remembered(Rate(calls=4, period=1.0), 7.0)
+    pacer = Pacer(Rate(calls=10, period=1.0), clock=clock, wait=asyncio.sleep, start=start)
+    assert (pacer.pace("A", None).found, pacer.pace("A", None).found_at) == (True, 7.0)
+    pacer.answered(await pacer.grant(asyncio.Semaphore(1)), throttled=True)
+    assert (pacer.pace("A", None).found, pacer.pace("A", None).found_at) == (True, 1000.0)
+    told = Pacer(Rate(calls=10, period=1.0), clock=clock, wait=asyncio.sleep)
+    told.set_quota(None)
+    assert not told.pace("A", None).found

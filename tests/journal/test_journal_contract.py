@@ -93,7 +93,7 @@ async def test_marks_are_folded_into_the_run(journal: Journal) -> None:
         Mark(type=MarkType.STOPPED, at=START + 1, stopped_by=StoppedBy.SIGNAL),
         Mark(type=MarkType.FINISHED, at=START + 2, exit_code=3),
         Mark(type=MarkType.RESUMED, at=START + 3),
-        Mark(type=MarkType.PACED, at=START + 4, pace=Pace(api="A", rate="9/1s", calls=5, throttled=1, allowed=4.5)),
+        Mark(type=MarkType.PACED, at=START + 4, paces=(Pace(api="A", rate="9/1s", calls=5, throttled=1, allowed=4.5),)),
         Mark(type=MarkType.FINISHED, at=START + 4, exit_code=0),
         Mark(type=MarkType.CLOSED, at=START + 4),
     ]

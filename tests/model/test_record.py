@@ -5,8 +5,8 @@ from dataclasses import fields
 from journal_records import a_row, a_run
 
 from batchmod.model.events import Phase, Proof
-from batchmod.model.pace import Pace, found_in
-from batchmod.model.record import Mark, MarkType, RowState, Step, first_state
+from batchmod.model.pace import Pace, Remembered, found_in
+from batchmod.model.record import Mark, MarkType, RowState, Step, first_state, first_states
 from batchmod.model.values import Rate
 
 KNOWN = RowState(
@@ -42,9 +42,10 @@ def test_before_its_first_step_a_row_is_what_the_plan_said() -> None:
 
 def paced(at: float, calls: int, *, found: bool, rate: str = "50/1m") -> Mark:
     pace = Pace(
-        account_id="1", region="cn-hangzhou", api="A", rate=rate, found=found, calls=calls, throttled=1, allowed=10.0
-    )
-    return Mark(type=MarkType.PACED, at=at, pace=pace)
+        account_id="1", region="cn-hangzhou", api="A", rate=rate, found=found, found_at=at, calls=calls, throttled=1,
+        allowed=10.0,
+    )  # fmt: skip
+    return Mark(type=MarkType.PACED, at=at, paces=(pace,))
 
 
 def test_what_every_process_made_of_a_quota_adds_up() -> None:
@@ -56,10 +57,10 @@ def test_what_every_process_made_of_a_quota_adds_up() -> None:
 
 
 def test_what_was_found_is_remembered_for_a_week_or_until_it_is_refuted() -> None:
-    """The latest run that called the API decides."""
+    """Since the service said so, however often it was begun with; the latest run that called the API decides."""
     found, refuted = (a_run().after(paced(0.0, 5, found=yes)).paces for yes in (True, False))
-    key, rate = ("1", "cn-hangzhou", "A"), Rate(calls=50, period=60.0)
-    assert found_in([(0.0, found)], now=7 * 86400.0) == {key: rate}
-    assert found_in([(0.0, found)], now=7 * 86400.0 + 1) == {}
-    assert found_in([(0.0, found), (1.0, refuted)], now=2.0) == {}
-    assert found_in([(0.0, refuted), (1.0, found)], now=2.0) == {key: rate}
+    key, rate = ("1", "cn-hangzhou", "A"), Remembered(Rate(calls=50, period=60.0), 0.0)
+    assert found_in([found], now=7 * 86400.0) == {key: rate}
+    assert found_in([found, found], now=7 * 86400.0 + 1) == {}
+    assert found_in([found, refuted], now=2.0) == {}
+    assert found_in([refuted, found], now=2.0) == {key: rate}

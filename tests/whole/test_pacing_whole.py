@@ -31,4 +31,4 @@ async def test_an_unknown_quota_is_found_told_and_remembered(tmp_path: Path) -> 
     with closing(SqliteJournal.read(tmp_path / ".batchmod")) as journal:
         found = found_quotas(journal, Clock())
     assert list(found) == [(paced["account_id"], "cn-hangzhou", MODIFY)]
-    assert found[paced["account_id"], "cn-hangzhou", MODIFY].per_second <= 13
+    assert found[paced["account_id"], "cn-hangzhou", MODIFY].rate.per_second <= 13
