@@ -1,12 +1,13 @@
-"""The password that an operator chose: where it lies, and whether it keeps the rules. No network code."""
+"""New passwords as the manifest wants them: where a chosen one lies, and whether it keeps the rules. No network code."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from batchmod.errors import UsageError
 from batchmod.model.manifest import Manifest, PasswordChange
 from batchmod.model.rules import password_problem
 from batchmod.model.secret import Secret
+from batchmod.secrets.generate import generate
 
 SOMEWHERE = "changes: password"  # of a run that is taken up: the manifest's text may be another by now
 
@@ -45,6 +46,14 @@ def chosen_password(
     if problem is not None:
         raise UsageError(f"{where}: {source}: {problem}")
     return Secret(text)
+
+
+def maker_of(change: PasswordChange | None, chosen: Secret | None) -> Callable[[], Secret]:
+    """What gives each instance its new password."""
+    if chosen is not None:
+        return lambda: chosen
+    length = change.generate.length if change is not None and change.generate is not None else 24
+    return lambda: generate(length)
 
 
 def _read(path: Path, where: str) -> str:

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from batchmod.app.ages import young_in
-from batchmod.app.chosen import password_change
+from batchmod.app.chosen import maker_of, password_change
 from batchmod.app.fleet import LaneHands, StoppedHands
 from batchmod.app.planned import failure_limit
-from batchmod.app.proofs import LoginProver, logins_of, maker_of
 from batchmod.app.session import Session
 from batchmod.engine.accounts import Accounts
 from batchmod.engine.asking import ask
@@ -17,6 +16,7 @@ from batchmod.engine.groups import Groups
 from batchmod.engine.halt import Halt
 from batchmod.engine.leftovers import leftovers_of
 from batchmod.engine.opening import Opening
+from batchmod.engine.ports import Prover
 from batchmod.engine.turnstile import Pacer
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.model.events import BY_LOGIN, NO_DOUBT, TERMINAL, Kind, Phase, StoppedBy
@@ -139,7 +139,7 @@ def _limits(manifest: Manifest) -> Limits:
     )
 
 
-def _prover(manifest: Manifest, hands: Mapping[Lane, LaneOf], halt: Halt, clock: Clock) -> LoginProver | None:
+def _prover(manifest: Manifest, hands: Mapping[Lane, LaneOf], halt: Halt, clock: Clock) -> Prover | None:
     proof = manifest.proof
     if proof.password not in BY_LOGIN or password_change(manifest) is None:
         return None
@@ -152,6 +152,8 @@ def _prover(manifest: Manifest, hands: Mapping[Lane, LaneOf], halt: Halt, clock:
             max_delay=retry.max_delay,
             clock=clock,
         )
+
+    from batchmod.app.proofs import LoginProver, logins_of  # noqa: PLC0415  few runs need it, and it costs every start
 
     return LoginProver(logins=logins_of(proof, pacer), find=find)
 

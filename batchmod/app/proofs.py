@@ -1,4 +1,4 @@
-"""The login proof as the engine wants it, and the new password as the manifest wants it."""
+"""The login proof as the engine wants it. It brings the client that speaks to the data plane."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 from batchmod.engine.judging import NO_ADDRESS
 from batchmod.engine.turnstile import Pacer
 from batchmod.errors import CallError
-from batchmod.model.manifest import PasswordChange
 from batchmod.model.plan import PlannedRow
 from batchmod.model.secret import InstanceKey, Secret
 from batchmod.model.settings import ProofSettings
 from batchmod.secrets.dialogue import Account, Answer, form_of
-from batchmod.secrets.generate import generate
 from batchmod.secrets.login import Logins
 
 LOGINS = 16  # logins under way at once
@@ -76,11 +74,3 @@ class LoginProver:
                 return None
             self.found[row.key] = address
         return Account(address=address, login=row.login, form=form_of(row.engine_version))
-
-
-def maker_of(change: PasswordChange | None, chosen: Secret | None) -> Callable[[], Secret]:
-    """What gives each instance its new password."""
-    if chosen is not None:
-        return lambda: chosen
-    length = change.generate.length if change is not None and change.generate is not None else 24
-    return lambda: generate(length)

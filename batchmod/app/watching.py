@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from batchmod.app.options import JSON, Options
 from batchmod.app.speech import insist, say, tell
@@ -14,13 +15,15 @@ from batchmod.model.exits import RESUMABLE
 from batchmod.model.notices import CallAnswered, Notice, RunOpened
 from batchmod.model.plan import Plan, PlannedRow
 from batchmod.model.record import RowState, Run
-from batchmod.report.board import Board
 from batchmod.report.board_state import BoardState
 from batchmod.report.console import Lines
 from batchmod.report.jsonlog import JsonLog, call
 from batchmod.report.observers import Observers
 from batchmod.report.plan_view import plan_table
 from batchmod.report.summary import steps, summary
+
+if TYPE_CHECKING:
+    from batchmod.report.board import Board
 
 
 def width() -> int:
@@ -54,6 +57,8 @@ class Watching:
         if options.log_format == JSON:
             self._observers = Observers(JsonLog(tell, state, clock=time.monotonic))
         elif sys.stderr.isatty() and not options.verbose:
+            from batchmod.report.board import Board  # noqa: PLC0415  for a terminal only
+
             self._board = Board.on_stderr(state, clock=time.monotonic)
             self._observers = Observers(self._board)
         else:

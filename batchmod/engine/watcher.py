@@ -16,7 +16,7 @@ LINGER = 0.1  # seconds in which looks that come one after the other become one 
 GAPS = 5  # as many usual gaps between two looks without one: no more is coming
 WAIT = 10.0  # seconds that a look waits for others at most: in these a lane with the vendor's usual quota sends 30
 SHARE, LONGEST = 0.1, 2.0  # of the newest gap in the usual one, and the longest gap that counts
-TICK = 0.01  # seconds between two counts of what has become due
+TICK = 0.05  # seconds between two counts of what has become due
 AT_ONCE = 8  # calls under way: what waits for a quota is better waited for together
 
 
