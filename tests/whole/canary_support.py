@@ -83,9 +83,8 @@ class Canary:
         self._see_limits(pid)
         for child in descendants(pid):
             there = Path(f"/proc/{child}/cmdline").read_bytes()
-            itself = (
-                there == own or b"\0-m\0batchmod\0" in there
-            )  # a fork before its exec, or the command under a shell
+            # In the middle of its exec, a fork before that, or the command under a shell.
+            itself = not there or there == own or b"\0-m\0batchmod\0" in there
             if not itself:
                 shown = there + b"\0" + Path(f"/proc/{child}/environ").read_bytes()
                 self.outputs[f"child {there!r} of {name}"] = shown
