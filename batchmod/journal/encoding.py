@@ -4,9 +4,11 @@ ASCII only, so that any text the service sends, lone surrogates too, is stored a
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
-from typing import Any, cast
+from json.encoder import encode_basestring_ascii as quoted
+from operator import attrgetter
+from typing import Any, Final, cast
 
 from batchmod.errors import JournalError
 from batchmod.model.events import Kind, Phase, Proof, StoppedBy
@@ -21,7 +23,6 @@ _FIELDS: Final[Mapping[type[Record], tuple[str, ...]]] = {
     kind: tuple(field.name for field in fields(kind)) for kind in (Run, PlannedRow, Step, Mark)
 }
 _VALUES: Final = {kind: attrgetter(*names) for kind, names in _FIELDS.items()}
-_JSON: Final = json.JSONEncoder(default=dict, separators=(",", ":")).encode
 
 _TEXTS: Final = ("code", "message", "request_id", "detail", "proof")  # of a step, where there is one
 _TEXTS_OF: Final = attrgetter(*_TEXTS)
@@ -32,15 +33,29 @@ _PROOFS: Final[Mapping[str | None, Proof | None]] = {None: None, **{proof.value:
 _KINDS: Final = {kind.value: kind for kind in Kind}
 
 
-def encode(record: Record) -> str:
-    """Every field that says something; `run_of` and its kin give an equal record back."""
-    names = _FIELDS[type(record)]
-    known = {name: value for name in names if (value := getattr(record, name)) is not None}
-    return json.dumps(known, default=_plain, separators=(",", ":"))
-
-
 def _plain(value: object) -> dict[str, Any]:
     return asdict(value) if isinstance(value, Pace) else dict(cast("Mapping[str, Any]", value))
+
+
+_JSON: Final = json.JSONEncoder(default=_plain, separators=(",", ":")).encode
+
+
+def encode(record: Record) -> str:
+    """Every field that says something; `run_of` and its kin give an equal record back."""
+    if isinstance(record, Step):
+        return _encoded(record)
+    kind = type(record)
+    known = zip(_FIELDS[kind], _VALUES[kind](record), strict=True)
+    return _JSON({name: value for name, value in known if value is not None})
+
+
+def _encoded(step: Step) -> str:
+    """What `_JSON` would give, in less than half of its time: steps are written while requests wait."""
+    texts = "".join(
+        [name + quoted(text) for name, text in zip(_NAMED, _TEXTS_OF(step), strict=True) if text is not None]
+    )
+    generation = "" if step.generation is None else f',"generation":{step.generation}'
+    return f'{{"seq":{step.seq},"phase":{quoted(step.phase)},"at":{step.at!r}{texts}{generation}}}'
 
 
 def run_of(text: str) -> Run:

@@ -89,60 +89,6 @@ def ensure_writable(directory: Path) -> None:
         raise ReportError(f"{directory}: reports cannot be written there: {error.strerror}") from error
 
 
-def as_csv(_: Run, rows: Iterable[ReportRow]) -> Iterator[str]:
-    """RFC 4180, lines end with CR LF, header first; no text cell is a formula."""
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer)
-    writer.writerow(COLUMNS)
-    for row in rows:
-        writer.writerow([_cell(name, getattr(row, name)) for name in COLUMNS])
-        yield buffer.getvalue()
-        buffer.seek(0)
-        buffer.truncate()
-    yield buffer.getvalue()
-
-
-def as_json(run: Run, rows: Iterable[ReportRow]) -> Iterator[str]:
-    """One object with the run, its counts, and one row a line. Counts and rows are of the same pass."""
-    counts: Counter[Outcome] = Counter()
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogatepass", newline="", buffering=SPOOL) as spool:
-        for row in rows:
-            spool.write((",\n" if counts else "\n") + _JSON({name: getattr(row, name) for name in COLUMNS}))
-            counts[row.outcome] += 1
-        spool.seek(0)
-        yield f'{{"schema": {json.dumps(SCHEMA)}, "run": {_JSON(_run(run, counts))}, "rows": ['
-        while piece := spool.read(65536):
-            yield piece
-    yield "\n]}\n"
-
-
-WRITERS: Final[Mapping[Format, Callable[[Run, Iterable[ReportRow]], Iterator[str]]]] = {
-    Format.CSV: as_csv,
-    Format.JSON: as_json,
-}
-
-
-def _run(run: Run, counts: Mapping[Outcome, int]) -> dict[str, Any]:
-    return {
-        "id": run.id,
-        "name": run.name,
-        "manifest_digest": run.manifest_digest,
-        "started_at": moment(run.started_at),
-        "finished_at": None if run.finished_at is None else moment(run.finished_at),
-        "stopped_by": run.stopped_by,
-        "exit_code": run.exit_code,
-        "accounts_failed": [{"account": account, "reason": reason} for account, reason in run.accounts_failed],
-        "pacing": [pace.document() for pace in sorted(run.paces, key=lambda pace: pace.key)],
-        "counts": {outcome: counts.get(outcome, 0) for outcome in Outcome},
-    }
-
-
-def _cell(name: str, value: str | float | None) -> str | float | None:
-    if isinstance(value, str):
-        return f"'{value}" if _RUNS.match(value) else value
-    return f"{value:.3f}" if name == "seconds" and value is not None else value
-
-
 def replace_file(path: Path, pieces: Iterable[str], *, what: str) -> None:
     """The file holds the pieces, durably, or is as it was. Raises ReportError, naming `what` it is, when not."""
     with _replaced(path, what) as file:

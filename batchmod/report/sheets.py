@@ -114,6 +114,7 @@ def _run(run: Run, counts: Mapping[Outcome, int]) -> dict[str, Any]:
         "stopped_by": run.stopped_by,
         "exit_code": run.exit_code,
         "accounts_failed": [{"account": account, "reason": reason} for account, reason in run.accounts_failed],
+        "pacing": [pace.document() for pace in sorted(run.paces, key=lambda pace: pace.key)],
         "counts": {outcome: counts.get(outcome, 0) for outcome in Outcome},
     }
 

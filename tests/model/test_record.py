@@ -38,6 +38,8 @@ def test_before_its_first_step_a_row_is_what_the_plan_said() -> None:
     row = a_row(verdict=Phase.FAILED, reason="not found", error_code="InvalidInstanceId.NotFound")
     known = RowState(phase=Phase.FAILED, detail="not found", code="InvalidInstanceId.NotFound")
     assert first_state(row) == known
+    assert first_states([a_row(0), row]) == [(a_row(0), RowState(phase=Phase.PLANNED)), (row, known)]
+    assert first_state(a_row(0)) is first_state(a_row(1))  # what is the same of a hundred thousand rows is kept once
 
 
 def paced(at: float, calls: int, *, found: bool, rate: str = "50/1m") -> Mark:
