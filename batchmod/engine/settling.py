@@ -58,10 +58,8 @@ async def settling(context: Context, walk: Walk) -> Learnt | None:
         if not accepted:
             raise
         return _concluded(context, walk, Seen.PROVED)
-    if accepted and isinstance(sight, Learnt):
-        return _concluded(
-            context, walk, Seen.PROVED
-        )  # only its place was held for so long: the proof was there at once
+    if accepted and isinstance(sight, Learnt):  # only its place was held for so long: the proof was there at once
+        return _concluded(context, walk, Seen.PROVED)
     if sight is None or isinstance(sight, Learnt):
         return sight
     if password and context.level in BY_SIGHT:
