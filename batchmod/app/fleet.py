@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from batchmod.app.accounts import KeyRing, identify
 from batchmod.app.options import Options
 from batchmod.cloud import changes
-from batchmod.cloud.client import KVSTORE_VERSION, STS_VERSION, Client, open_session
+from batchmod.cloud.client import KVSTORE_VERSION, STS_VERSION, Client
 from batchmod.cloud.credentials import Keys
 from batchmod.cloud.endpoints import Product, endpoint_for, proxy_for
 from batchmod.cloud.inventory import Inventory
 from batchmod.cloud.views import Instance
+from batchmod.cloud.wire import Line
 from batchmod.engine.clock import Clock
 from batchmod.engine.halt import Halt
 from batchmod.engine.pacing import Pacing
@@ -155,18 +156,23 @@ class _Maker:
         region = lane.region if lane else None
         endpoint = endpoint_for(product, region, self._options.endpoint, self._manifest.endpoints)
         limits, timeouts = self._manifest.limits, self._manifest.timeouts
-        session = open_session(connect=timeouts.connect, read=timeouts.read, connections=limits.connections)
-        self._stack.push_async_exit(session)
+        wire = Line(
+            endpoint.url,
+            connect=timeouts.connect,
+            read=timeouts.read,
+            connections=limits.connections,
+            proxy=proxy_for(endpoint, self._options.environ),
+        )
+        self._stack.push_async_exit(wire)
         self.paces.append(self._pacing(lane, slots))
         return Client(
             lane=lane,
             account=account,
             keys=keys,
             endpoint=endpoint,
-            session=session,
+            wire=wire,
             pace=self.paces[-1],
             notify=self._notify,
-            proxy=proxy_for(endpoint, self._options.environ),
             version=STS_VERSION if lane is None else KVSTORE_VERSION,
             wall=self._clock.wall,  # what the fence is counted by: a request is dated as it is armed
             monotonic=self._clock.now,

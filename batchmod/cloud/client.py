@@ -8,14 +8,12 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Protocol
 
-import aiohttp
-from yarl import URL
-
 from batchmod.cloud.answers import Reply, read
 from batchmod.cloud.credentials import AccessKey, Keys
 from batchmod.cloud.endpoints import Endpoint
 from batchmod.cloud.faults import FOREIGN, translated
 from batchmod.cloud.signing import signed_headers
+from batchmod.cloud.wire import Wire
 from batchmod.errors import CallError, Verdict
 from batchmod.model.notices import CallAnswered, Notice
 from batchmod.model.plan import Lane
@@ -23,10 +21,6 @@ from batchmod.model.secret import Secret
 
 KVSTORE_VERSION: Final = "2015-01-01"
 STS_VERSION: Final = "2015-04-01"
-REPLY_LIMIT: Final = 8 << 20  # bytes; a page of fifty instances has about a hundred thousand
-
-# Not signed: what stands between may change them. No compression: a short reply could not grow out of all bounds.
-_PLAIN = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "batchmod"}
 
 Param = str | bool | int | Secret | None
 Before = Callable[[], Awaitable[None]]
@@ -51,7 +45,7 @@ class Pace(Protocol):
 class Client:
     """Calls of one account in one region, or of STS when it has no lane.
 
-    `account` is the name that the manifest has for it. The session comes from open_session and stays the caller's.
+    `account` is the name that the manifest has for it. `wire` leads to the endpoint and stays the caller's.
     A call holds its connection slot while it waits for its key: whatever `keys` ask of their own must not wait for a
     slot of the same semaphore.
     """
@@ -63,11 +57,10 @@ class Client:
         account: str,
         keys: Keys,
         endpoint: Endpoint,
-        session: aiohttp.ClientSession,
+        wire: Wire,
         pace: Pace,
         notify: Callable[[Notice], None],
         version: str = KVSTORE_VERSION,
-        proxy: Secret | None = None,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         nonce: Callable[[], str] = lambda: secrets.token_hex(16),
@@ -76,12 +69,10 @@ class Client:
         self.account = account
         self._keys = keys
         self._host = endpoint.host
-        self._url = URL(endpoint.url, encoded=True)
-        self._session = session
+        self._wire = wire
         self._pace = pace
         self._notify = notify
         self._version = version
-        self._proxy = proxy
         self._wall = wall
         self._monotonic = monotonic
         self._nonce = nonce
@@ -150,49 +141,10 @@ class Client:
             *(v for v in params.values() if isinstance(v, Secret)),
         ]
         try:
-            response = await self._session.post(
-                self._url,
-                data=body,
-                headers=headers | _PLAIN,
-                allow_redirects=False,  # a 307 would post the password again, elsewhere
-                proxy=self._proxy.reveal() if self._proxy else None,
-            )
-            received = self._wall()
-            try:
-                content = await _content(response)
-            finally:
-                response.release()
+            status, answered, content = await self._wire.post(headers, body)
         except FOREIGN as error:
             return translated(error)
-        return read(
-            status=response.status, headers=response.headers, content=content, received=received, secrets=hidden
-        )
-
-
-def open_session(*, connect: float, read: float, connections: int) -> aiohttp.ClientSession:
-    """A session of one lane, to be closed by the caller; made where an event loop runs.
-
-    It keeps no cookie and reads no environment. `connect` (seconds) bounds everything until a request can be sent,
-    the wait for one of the `connections` too; `read` bounds each silence after it. aiohttp repeats a request on a
-    broken connection by itself only for methods that HTTP calls idempotent; a POST is none of them.
-    """
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=connections),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect, sock_read=read),
-        trust_env=False,
-        auto_decompress=False,
-    )
-
-
-async def _content(response: aiohttp.ClientResponse) -> bytes | None:
-    """The whole body, or None as soon as it is longer than a reply may be."""
-    content = bytearray()
-    async for chunk in response.content.iter_any():
-        content += chunk
-        if len(content) > REPLY_LIMIT:
-            return None
-    return bytes(content)
+        return read(status=status, headers=answered, content=content, received=self._wall(), secrets=hidden)
 
 
 def _text(value: str | bool | int | Secret) -> str:

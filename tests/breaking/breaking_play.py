@@ -12,7 +12,6 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
-import aiohttp
 from breaking_process import EPOCH, Journal, Logins, Process, Store, Wire, killed
 from breaking_schedule import FENCE, MINUTE, Act, Life, Schedule, Task, until_open
 from breaking_time import the_loop
@@ -209,7 +208,7 @@ class World:
             account="default",
             keys=FixedKeys(AccessKey(id=KEYS.access_key_id, secret=Secret(KEYS.access_key_secret))),
             endpoint=Endpoint(url="http://sim.test", host="sim.test", loopback=True),
-            session=cast("aiohttp.ClientSession", Wire(process, self.service, self.sent)),  # all that a client uses
+            wire=Wire(process, self.service, self.sent),
             pace=Pacing(
                 limits.rate_for, slots=asyncio.Semaphore(limits.connections), halt=halt, writes=WRITES, clock=clock
             ),

@@ -1,7 +1,7 @@
 """A process that can be killed: its journal, its store, its network and its logins stop at a boundary, for good."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,8 +12,8 @@ import aiohttp
 from breaking_schedule import VALID, Life, Port
 from breaking_time import outside
 from breaking_truth import Cloud, Sent
-from yarl import URL
 
+from batchmod.cloud import wire as net
 from batchmod.errors import BatchmodError, JournalError, StoreError
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.model.events import Kind, Phase
@@ -198,48 +198,25 @@ class Store(EmbeddedStore):
         return await self.process.write(Port.PROMOTE, work, StoreError)
 
 
-@dataclass(frozen=True)
-class Body:
-    content: bytes
-    cut: bool = False
-
-    async def iter_any(self) -> AsyncIterator[bytes]:
-        if self.cut:
-            yield self.content[: len(self.content) // 2]
-            raise aiohttp.ClientPayloadError
-        yield self.content
-
-
-@dataclass(frozen=True)
-class Response:
-    status: int
-    headers: dict[str, str]
-    content: Body
-
-    def release(self) -> None:
-        """Nothing is held."""
-
-
 @dataclass
 class Wire:
-    """What aiohttp's session is to a client: one request, and how its reply comes back, if it does."""
+    """A client's wire: one request, and how its reply comes back, if it does."""
 
     process: Process
     service: Service
     sent: list[Sent]
 
-    def post(self, url: URL, *, data: bytes, headers: dict[str, str], **_: object) -> "Exchange":
-        assert not url.query_string
-        return Exchange(self, data, headers)
+    async def post(self, headers: Mapping[str, str], body: bytes) -> net.Answer:
+        return await Exchange(self, body, headers).answered()
 
 
 @dataclass
 class Exchange:
     wire: Wire
     data: bytes
-    headers: dict[str, str]
+    headers: Mapping[str, str]
 
-    async def _answered(self) -> Response:
+    async def answered(self) -> net.Answer:
         process, api = self.wire.process, self.headers["x-acs-action"]
         process.boundary()
         if api in WRITES:
@@ -265,9 +242,6 @@ class Exchange:
             entry.answered = True
         return await self._come_back(answer)
 
-    def __await__(self) -> Generator[Any, None, Response]:
-        return self._answered().__await__()
-
     def _book(self, api: str, params: dict[str, str]) -> Sent | None:
         if api not in WRITES:
             return None
@@ -285,7 +259,7 @@ class Exchange:
         self.wire.sent.append(entry)
         return entry
 
-    async def _spoilt(self, kind: FaultKind) -> Response:
+    async def _spoilt(self, kind: FaultKind) -> net.Answer:
         """A read that never reached the cloud."""
         match kind:
             case FaultKind.HANG:
@@ -296,11 +270,11 @@ class Exchange:
             case FaultKind.THROTTLE:
                 return _json(400, {"Code": "Throttling.User", "Message": "", "RequestId": "r"})
             case FaultKind.GARBLED:
-                return Response(200, {}, Body(b'{"RequestId": "r", "Inst'))
+                return net.Answer(200, {}, b'{"RequestId": "r", "Inst')
             case _:
                 return _json(500, {"Code": "InternalError", "Message": "", "RequestId": "r"})
 
-    async def _come_back(self, answer: Answer) -> Response:
+    async def _come_back(self, answer: Answer) -> net.Answer:
         content, _ = written(answer.fields, root=answer.root, xml=False)
         match answer.fault.kind:
             case FaultKind.RESET_BEFORE | FaultKind.RESET_AFTER | FaultKind.LATE:
@@ -311,19 +285,19 @@ class Exchange:
             case FaultKind.SLOW:
                 await asyncio.sleep(answer.fault.seconds)
             case FaultKind.HTML_502:
-                return Response(502, {}, Body(BAD_GATEWAY.encode()))
+                return net.Answer(502, {}, BAD_GATEWAY.encode())
             case FaultKind.GARBLED:
                 content = content[: len(content) // 2]
             case FaultKind.TRUNCATED:
-                return Response(answer.status, {}, Body(content, cut=True))
+                raise aiohttp.ClientPayloadError
             case _:
                 pass
         self.wire.process.alive()
-        return Response(answer.status, {}, Body(content))
+        return net.Answer(answer.status, {}, content)
 
 
-def _json(status: int, fields: dict[str, Any]) -> Response:
-    return Response(status, {}, Body(written(fields, root="Error", xml=False)[0]))
+def _json(status: int, fields: dict[str, Any]) -> net.Answer:
+    return net.Answer(status, {}, written(fields, root="Error", xml=False)[0])
 
 
 @dataclass

@@ -11,9 +11,10 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from batchmod.cloud.client import Client, open_session
+from batchmod.cloud.client import Client
 from batchmod.cloud.credentials import AccessKey, FixedKeys, Keys
 from batchmod.cloud.endpoints import endpoint_for
+from batchmod.cloud.wire import Line
 from batchmod.errors import CallError
 from batchmod.model.notices import Notice
 from batchmod.model.plan import Lane
@@ -133,19 +134,20 @@ async def client_of(
     connect: float = 5.0,
     read: float = 5.0,
     connections: int = 4,
+    proxy: Secret | None = None,
     **more: Any,
 ) -> AsyncIterator[tuple[Client, OpenPace, list[Notice]]]:
     """A client with `keys`, or with a key for ever."""
     pace, notices = OpenPace(), list[Notice]()
     endpoint = endpoint_for("r-kvstore", None, url)
-    async with open_session(connect=connect, read=read, connections=connections) as session:
+    async with Line(endpoint.url, connect=connect, read=read, connections=connections, proxy=proxy) as wire:
         yield (
             Client(
                 lane=lane,
                 account="prod",
                 keys=keys or FixedKeys(key),
                 endpoint=endpoint,
-                session=session,
+                wire=wire,
                 pace=pace,
                 notify=notices.append,
                 **more,

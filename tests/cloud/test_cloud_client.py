@@ -23,9 +23,10 @@ from cloud_recorder import (
     seen_by_people,
 )
 
-from batchmod.cloud.client import REPLY_LIMIT, Param
+from batchmod.cloud.client import Param
 from batchmod.cloud.credentials import AccessKey
 from batchmod.cloud.signing import ALGORITHM
+from batchmod.cloud.wire import REPLY_LIMIT
 from batchmod.errors import CallError, Verdict
 from batchmod.model.notices import CallAnswered
 from batchmod.model.secret import Secret
