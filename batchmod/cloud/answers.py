@@ -24,7 +24,7 @@ LOOKED_AT: Final = 1 << 16  # characters of a text that is shown in part
 ESCAPES: Final = 3  # that stand around each other
 WITHHELD: Final = "(withheld)"
 SECRET_FIELDS: Final = frozenset({"AccessKeySecret", "SecurityToken"})  # of a reply, as AssumeRole has them
-_SECRET_NAMES = re.compile("|".join(["\\\\u", "\0", *sorted(SECRET_FIELDS)]).encode())  # escaped, in UTF-16, and plain
+_SECRET_NAMES = tuple(name.encode() for name in ["\\u", "\0", *sorted(SECRET_FIELDS)])  # escaped, in UTF-16, and plain
 RETRY_AFTER: Final = "x-acs-retry-after"  # milliseconds; a positive integer or nothing
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,200}")  # an id or a code
 _JSON_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))")
@@ -82,8 +82,11 @@ def own_error(code: str, message: str, *, status: int | None = None) -> CallErro
 def _object(content: bytes | None) -> Mapping[str, Any]:
     """The JSON object that the reply is; empty when it is none, which no caller takes for an answer."""
     try:
-        guard = _guarded if _SECRET_NAMES.search(content or b"") else None  # a long list need not be walked twice
-        body = json.loads(content or b"", object_hook=guard)
+        text = content or b""
+        guard = (
+            _guarded if any(name in text for name in _SECRET_NAMES) else None
+        )  # a long list need not be walked twice
+        body = json.loads(text, object_hook=guard)
     except (ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}

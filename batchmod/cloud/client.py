@@ -6,6 +6,7 @@ No retry, no waiting and no knowledge of what an API is for: the callers have it
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from itertools import count
 from typing import Final, Protocol
 
 from batchmod.cloud.answers import Reply, read
@@ -63,7 +64,7 @@ class Client:
         version: str = KVSTORE_VERSION,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
-        nonce: Callable[[], str] = lambda: secrets.token_hex(16),
+        nonce: Callable[[], str] | None = None,
     ) -> None:
         self.lane = lane
         self.account = account
@@ -75,7 +76,7 @@ class Client:
         self._version = version
         self._wall = wall
         self._monotonic = monotonic
-        self._nonce = nonce
+        self._nonce = nonce or nonces()
 
     async def call(self, api: str, params: Mapping[str, Param], *, before: Before | None = None) -> Reply:
         """The reply to one request, sent at most once, signed with a new nonce and date after its turn has come.
@@ -145,6 +146,12 @@ class Client:
         except FOREIGN as error:
             return translated(error)
         return read(status=status, headers=answered, content=content, received=self._wall(), secrets=hidden)
+
+
+def nonces() -> Callable[[], str]:
+    """Texts that nobody else gives: what makes them so is asked of the system once, not for each request."""
+    begin, numbers = secrets.token_hex(12), count()
+    return lambda: f"{begin}{next(numbers):08x}"
 
 
 def _text(value: str | bool | int | Secret) -> str:

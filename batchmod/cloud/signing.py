@@ -55,13 +55,24 @@ def authorization(*, method: str, query: Pairs, headers: Mapping[str, str], key:
 
     Among them is `x-acs-content-sha256`, the hash of the body.
     """
-    lines = sorted([(name.lower(), value.strip()) for name, value in headers.items()])
-    names = ";".join([name for name, _ in lines])
-    block = "".join([f"{name}:{value}\n" for name, value in lines])
-    request = f"{method}\n/\n{encoded(sorted(query))}\n{block}\n{names}\n{headers['x-acs-content-sha256']}"
+    names, lines = _canonical(headers)
+    request = f"{method}\n/\n{encoded(sorted(query))}\n{lines}\n{names}\n{headers['x-acs-content-sha256']}"
     text = f"{ALGORITHM}\n{hashlib.sha256(request.encode()).hexdigest()}"
     signature = hmac.digest(key.secret.reveal().encode(), text.encode(), "sha256").hex()
     return f"{ALGORITHM} Credential={key.id},SignedHeaders={names},Signature={signature}"
+
+
+def _canonical(headers: Mapping[str, str]) -> tuple[str, str]:
+    """The names of what is signed, and a line for each, both in the order of the names."""
+    order, names = _order(tuple(headers))
+    values = list(headers.values())
+    return names, "".join([f"{name}:{values[place].strip()}\n" for name, place in order])
+
+
+@lru_cache(maxsize=64)
+def _order(names: tuple[str, ...]) -> tuple[list[tuple[str, int]], str]:
+    order = sorted([(name.lower(), place) for place, name in enumerate(names)])
+    return order, ";".join([name for name, _ in order])
 
 
 def encoded(pairs: Pairs) -> str:

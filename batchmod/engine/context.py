@@ -89,24 +89,16 @@ class Context:
                 self._stays_open(walk, learnt)
                 raise HaltedError
             walk.holds_slot = True
-        record = Step(
-            seq=walk.row.seq,
-            phase=phase,
-            at=self.clock.wall(),
-            code=learnt.code,
-            message=learnt.message,
-            request_id=learnt.request_id,
-            detail=learnt.detail,
-            proof=learnt.proof,
-            generation=learnt.generation,
-        )
+        record = Step(walk.row.seq, phase, self.clock.wall(), *learnt.told)
         if phase in WAITED_FOR:
             await self.ledger.step(self.run_id, record)
         else:
             self.ledger.note(self.run_id, record)
         walk.state = walk.state.after(record)
-        self._release(walk, phase)
-        self._remember(walk)
+        if phase in UNHANDS:
+            self._release(walk, phase)
+        if phase is Phase.CHANGED:
+            self._remember(walk)
         self.notify(RowMoved(row=walk.row, state=walk.state))
 
     def _stays_open(self, walk: Walk, learnt: Learnt) -> None:
@@ -135,8 +127,6 @@ class Context:
             self.opening.ended(walk.row.kind, took)
 
     def _release(self, walk: Walk, phase: Phase) -> None:
-        if phase not in UNHANDS:
-            return
         if walk.holds_slot:
             walk.holds_slot = False
             if phase in SPENDS:

@@ -1,7 +1,6 @@
 """Walks one row through the machine: does what its phase asks for, writes down what it saw, and again."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from typing import Final
 
 from batchmod.engine.context import Context
@@ -56,7 +55,7 @@ def _taken_up(state: RowState) -> RowState:
     phase = resume_phase(state.phase)
     if phase is state.phase:
         return state
-    return replace(state, phase=phase, doubted=state.last_armed if state.is_armed else state.doubted)
+    return state._replace(phase=phase, doubted=state.last_armed if state.is_armed else state.doubted)
 
 
 async def _take_up(context: Context, walk: Walk) -> None:

@@ -75,6 +75,7 @@ class Pacer:
         self._clock = clock
         self._wait = wait
         self._turn = asyncio.Lock()
+        self._queue = 0  # calls that wait for their turn, or have it
         self._found = Found(rate, now=now, start=start.rate if start else None)
         self._said_at = start.at if start else None  # when the service last spoke against what was told
         self._arrivals = Arrivals()
@@ -131,19 +132,32 @@ class Pacer:
 
     async def grant(self, slots: asyncio.Semaphore) -> float:
         """Returns with a grant and a connection slot, and when; the slot first, so that a grant is used when given."""
-        async with self._turn:
-            while True:
-                await self._until_due()
-                await slots.acquire()
-                granted = False
-                try:
-                    if self._due(self._clock.now()) <= self._clock.now():  # else: news while it waited for the slot
-                        await self._gate.acquire()
-                        granted = True
-                        return self._granted()
-                finally:
-                    if not granted:
-                        slots.release()
+        now = self._clock.now()
+        if not self._queue and not slots.locked() and now - self._looked < NAP and self._due(now) <= now:
+            await self._wait(0.0)  # like the next two lines it gives way to nobody
+            await slots.acquire()
+            await self._gate.acquire()
+            return self._granted()
+        self._queue += 1
+        try:
+            async with self._turn:
+                return await self._in_turn(slots)
+        finally:
+            self._queue -= 1
+
+    async def _in_turn(self, slots: asyncio.Semaphore) -> float:
+        while True:
+            await self._until_due()
+            await slots.acquire()
+            granted = False
+            try:
+                if self._due(self._clock.now()) <= self._clock.now():  # else: news while it waited for the slot
+                    await self._gate.acquire()
+                    granted = True
+                    return self._granted()
+            finally:
+                if not granted:
+                    slots.release()
 
     def _granted(self) -> float:
         at = self._clock.now()
@@ -160,7 +174,7 @@ class Pacer:
         """Sleeps until a grant can be due: polling for longer would cost a core."""
         while True:
             now = self._clock.now()
-            if now - self._looked >= 1.0:
+            if now - self._looked >= NAP:
                 self._look(now)
             pause = self._due(now) - now
             await self._wait(min(pause, NAP))

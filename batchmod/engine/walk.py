@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from batchmod.engine.machine import Seen
 from batchmod.errors import CallError
@@ -11,8 +12,7 @@ from batchmod.model.record import RowState
 from batchmod.model.secret import Secret
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Learnt:
+class Learnt(NamedTuple):
     """What was seen of a row, and what the journal should keep of it."""
 
     seen: Seen
@@ -22,6 +22,11 @@ class Learnt:
     detail: str | None = None
     proof: Proof | None = None
     generation: int | None = None
+
+    @property
+    def told(self) -> tuple[str | None, str | None, str | None, str | None, Proof | None, int | None]:
+        """All but `seen`: what a Step has after row, phase and time, in its order."""
+        return self[1:]
 
     @classmethod
     def of(cls, seen: Seen, error: CallError) -> "Learnt":

@@ -19,15 +19,12 @@ from batchmod.model.record import Mark, MarkType, Run, Step
 
 Record = Run | PlannedRow | Step | Mark
 
-_FIELDS: Final[Mapping[type[Record], tuple[str, ...]]] = {
-    kind: tuple(field.name for field in fields(kind)) for kind in (Run, PlannedRow, Step, Mark)
+_FIELDS: Final[Mapping[type[Run | PlannedRow | Mark], tuple[str, ...]]] = {
+    kind: tuple(field.name for field in fields(kind)) for kind in (Run, PlannedRow, Mark)
 }
 _VALUES: Final = {kind: attrgetter(*names) for kind, names in _FIELDS.items()}
 
-_TEXTS: Final = ("code", "message", "request_id", "detail", "proof")  # of a step, where there is one
-_TEXTS_OF: Final = attrgetter(*_TEXTS)
-_NAMED: Final = tuple(f',"{name}":' for name in _TEXTS)
-
+_QUOTED: Final = {phase: quoted(phase) for phase in Phase}
 _PHASES: Final = {phase.value: phase for phase in Phase}  # a third of the time that an enum's own look-up takes
 _PROOFS: Final[Mapping[str | None, Proof | None]] = {None: None, **{proof.value: proof for proof in Proof}}
 _KINDS: Final = {kind.value: kind for kind in Kind}
@@ -51,11 +48,19 @@ def encode(record: Record) -> str:
 
 def _encoded(step: Step) -> str:
     """What `_JSON` would give, in less than half of its time: steps are written while requests wait."""
-    texts = "".join(
-        [name + quoted(text) for name, text in zip(_NAMED, _TEXTS_OF(step), strict=True) if text is not None]
-    )
-    generation = "" if step.generation is None else f',"generation":{step.generation}'
-    return f'{{"seq":{step.seq},"phase":{quoted(step.phase)},"at":{step.at!r}{texts}{generation}}}'
+    seq, phase, at, code, message, request_id, detail, proof, generation = step
+    text = f'{{"seq":{seq},"phase":{_QUOTED[phase]},"at":{at!r}'
+    if code is not None:
+        text += f',"code":{quoted(code)}'
+    if message is not None:
+        text += f',"message":{quoted(message)}'
+    if request_id is not None:
+        text += f',"request_id":{quoted(request_id)}'
+    if detail is not None:
+        text += f',"detail":{quoted(detail)}'
+    if proof is not None:
+        text += f',"proof":{quoted(proof)}'
+    return text + ("}" if generation is None else f',"generation":{generation}}}')
 
 
 def run_of(text: str) -> Run:

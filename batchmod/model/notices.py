@@ -1,6 +1,7 @@
 """What observers are told while a run goes on. Frozen values; no secret among them."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from batchmod.model.events import StoppedBy
 from batchmod.model.pace import Pace
@@ -18,16 +19,14 @@ class RunOpened:
     max_failures: int | None  # rows that may end failed or unresolved
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowMoved:
+class RowMoved(NamedTuple):
     """A row entered a phase; told after the journal has it."""
 
     row: PlannedRow
     state: RowState
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallAnswered:
+class CallAnswered(NamedTuple):
     """One API call ended. `code` is None for success."""
 
     lane: Lane

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
@@ -20,6 +21,9 @@ class Lane(NamedTuple):
 
     account_id: str
     region: str
+
+
+lane_of: Final = lru_cache(maxsize=256)(Lane)  # one for all rows of a lane
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +60,7 @@ class PlannedRow:
 
     @property
     def lane(self) -> Lane:
-        return Lane(self.account_id, self.region)
+        return lane_of(self.account_id, self.region)
 
     @property
     def will_send(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from batchmod.model.events import TERMINAL, Outcome, Phase, Proof, StoppedBy, outcome_of
 from batchmod.model.pace import Pace, added
@@ -19,8 +19,7 @@ _ANSWERED = frozenset({Phase.ARMED, Phase.WAITING, Phase.SETTLING, Phase.FAILED,
 _GOOD = frozenset({Phase.CHANGED, Phase.UNCHANGED, Phase.SKIPPED})  # what was before is no error of such a row
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(NamedTuple):
     """One row entered a phase. Written before what the phase does is done."""
 
     seq: int
@@ -34,8 +33,7 @@ class Step:
     generation: int | None = None  # of the secret store, for a password
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowState:
+class RowState(NamedTuple):
     """What is known of one row after all its steps."""
 
     phase: Phase
@@ -121,18 +119,18 @@ def fold(first: RowState, steps: Iterable[Step]) -> RowState:
         proof = step.proof or proof
         generation = generation if step.generation is None else step.generation
     return RowState(
-        phase=phase,
-        attempts=attempts,
-        last_armed=last_armed,
-        doubted=doubted,
-        started_at=started_at,
-        finished_at=finished_at,
-        code=code,
-        message=message,
-        request_id=request_id,
-        detail=detail,
-        proof=proof,
-        generation=generation,
+        phase,
+        attempts,
+        last_armed,
+        doubted,
+        started_at,
+        finished_at,
+        code,
+        message,
+        request_id,
+        detail,
+        proof,
+        generation,
     )
 
 
