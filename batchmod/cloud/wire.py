@@ -76,7 +76,10 @@ class Line:
     async def _unused(self) -> aiohttp.connector.Connection:
         """A connection on which nothing has come that nobody asked for."""
         while True:
-            connection = await self._connector.connect(self._to, [], self._timeout)
+            try:
+                connection = await self._connector.connect(self._to, [], self._timeout)
+            except TimeoutError as error:
+                raise aiohttp.ConnectionTimeoutError from error
             protocol = connection.protocol
             if protocol is not None and not protocol.should_close:
                 return connection
