@@ -29,6 +29,7 @@ WINDOW: Final = 10  # seconds over which the rate of calls is taken
 ERRORS: Final = 3  # the last ones are shown
 
 IN_CHANGE: Final = frozenset({Phase.ARMED, Phase.SETTLING, Phase.PROVING, Phase.PROVED})
+BAD: Final = frozenset({Phase.FAILED, Phase.UNRESOLVED})
 IN_DOUBT: Final = frozenset({Phase.IN_DOUBT, Phase.REARMED, Phase.WATCHING})
 
 
@@ -50,6 +51,7 @@ class BoardState:
     began: float
     opened: RunOpened | None = None
     phases: Counter[Phase] = field(default_factory=Counter)
+    done: int = 0  # rows in a phase that ends them
     calls: int = 0
     throttled: int = 0
     errors: tuple[RowError, ...] = ()
@@ -78,10 +80,6 @@ class BoardState:
     @property
     def rows(self) -> int:
         return max(len(self._where), self.opened.rows if self.opened else 0)
-
-    @property
-    def done(self) -> int:
-        return sum(self.phases[phase] for phase in TERMINAL)
 
     @property
     def in_change(self) -> int:
@@ -136,7 +134,7 @@ class BoardState:
                 self.opened = notice
             case RowMoved(row=row, state=state):
                 self._move(row, state)
-                if state.outcome in {Outcome.FAILED, Outcome.UNRESOLVED} and not state.is_open:
+                if state.phase in BAD:
                     self.errors = (*self.errors, row_error(row, state))[-ERRORS:]
             case CallAnswered(throttled=throttled):
                 self.calls += 1
@@ -168,11 +166,13 @@ class BoardState:
                 pass
 
     def _move(self, row: PlannedRow, state: RowState) -> None:
-        before = self._where.get(row.seq)
+        before, phase = self._where.get(row.seq), state.phase
         if before is not None:
             self.phases[before] -= 1
-        self.phases[state.phase] += 1
-        self._where[row.seq] = state.phase
+            self.done -= before in TERMINAL
+        self.phases[phase] += 1
+        self.done += phase in TERMINAL
+        self._where[row.seq] = phase
 
     def _count(self, second: int) -> None:
         if self._seconds and self._seconds[-1][0] == second:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Final
 
-from batchmod.model.events import Outcome
 from batchmod.model.notices import (
     AccountStopped,
     CallAnswered,
@@ -18,7 +17,7 @@ from batchmod.model.notices import (
     WaveOpened,
 )
 from batchmod.model.pace import Pace
-from batchmod.report.board_state import BoardState, RowError, row_error
+from batchmod.report.board_state import BAD, BoardState, RowError, row_error
 from batchmod.report.layout import cut, duration, printable
 
 EVERY: Final = 10.0  # seconds between two lines of progress, if anything happens at all
@@ -49,7 +48,7 @@ class Lines:
                 self._write(opening(notice))
                 self._said_done = self._state.done
             case RowMoved(row=row, state=state):
-                if not state.is_open and state.outcome in {Outcome.FAILED, Outcome.UNRESOLVED}:
+                if state.phase in BAD:
                     self._complain(row_error(row, state))
                 self._progress(now)
             case CallAnswered():
