@@ -6,7 +6,7 @@ Documentation shows numbers as numbers and as strings, and truth as `true` and "
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from batchmod.cloud.answers import Reply, own_error
 from batchmod.errors import CallError
@@ -16,8 +16,7 @@ NETWORKS: Final = ("Private", "Inner", "Public")  # the IPType of an address, th
 PORT = re.compile("[1-9][0-9]{0,4}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instance:
+class Instance(NamedTuple):
     """One instance as DescribeInstances lists it. What the reply leaves out or empty is None."""
 
     id: str

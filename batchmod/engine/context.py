@@ -150,13 +150,11 @@ class Context:
             mark = Mark(type=MarkType.ACCOUNT_FAILED, at=self.clock.wall(), account=row.account, reason=reason)
             await self.ledger.mark(self.run_id, mark)
 
-    async def pause(self, walk: Walk, seconds: float, *, sending: bool) -> None:
-        """Waits, holding nothing: another instance may start. Raises HaltedError when the wait is pointless."""
-        walk.parked()
-        await self.halt.sleep(seconds, sending=sending)
-
     async def look_later(self, walk: Walk, seconds: float, *, sending: bool) -> Sight | None:
-        """The same, and then the instance as it is; raises CallError too."""
+        """The instance as it is after a wait that holds nothing: another one may start.
+
+        Raises HaltedError when the wait is pointless, and CallError.
+        """
         walk.parked()
         return await self.hands[walk.row.lane].look(walk.row.instance_id, after=seconds, sending=sending)
 

@@ -164,7 +164,9 @@ async def waiting(context: Context, walk: Walk) -> Learnt | None:
             if walk.tries >= context.limits.attempts:
                 return Learnt.of(Seen.REFUSED, error)
             pause = pause_after(error, walk.waits, cap=context.limits.max_delay, jitter=context.clock.dice())
-            await context.pause(walk, pause, sending=True)
+            if error.verdict is not Verdict.NOT_SENT:  # else no other instance can be reached either: none starts
+                walk.parked()
+            await context.halt.sleep(pause, sending=True)
         return await send(context, walk)
     return await _busy(context, walk, error)
 

@@ -130,16 +130,16 @@ class BoardState:
 
     def fold(self, notice: Notice, now: float) -> None:
         match notice:
-            case RunOpened():
-                self.opened = notice
-            case RowMoved(row=row, state=state):
+            case RowMoved(row, state):  # the two that come by the thousand first
                 self._move(row, state)
                 if state.phase in BAD:
                     self.errors = (*self.errors, row_error(row, state))[-ERRORS:]
-            case CallAnswered(throttled=throttled):
+            case CallAnswered():
                 self.calls += 1
-                self.throttled += throttled
+                self.throttled += notice.throttled
                 self._count(int(now))
+            case RunOpened():
+                self.opened = notice
             case Paced(pace=pace):
                 self.paces[pace.key] = (now, pace)
             case AccountStopped():

@@ -44,10 +44,7 @@ class Lines:
         now = self._clock()
         self._state.fold(notice, now)
         match notice:
-            case RunOpened():
-                self._write(opening(notice))
-                self._said_done = self._state.done
-            case RowMoved(row=row, state=state):
+            case RowMoved(row, state):
                 if state.phase in BAD:
                     self._complain(row_error(row, state))
                 self._progress(now)
@@ -55,6 +52,9 @@ class Lines:
                 if notice.throttled:
                     self._throttling(notice, now)
                 self._progress(now)
+            case RunOpened():
+                self._write(opening(notice))
+                self._said_done = self._state.done
             case Paced():
                 pass  # a part of the next line of progress
             case AccountStopped(account=account, reason=reason):
@@ -68,8 +68,9 @@ class Lines:
 
     def _progress(self, now: float) -> None:
         done = self._state.done
-        share = max(1, self._state.rows // SHARE)
-        if done - self._said_done < share and now - self._said_at < EVERY:
+        if now - self._said_at < EVERY and (
+            done == self._said_done or done - self._said_done < max(1, self._state.rows // SHARE)
+        ):
             return
         self._said_at, self._said_done = now, done
         self._write(progress(self._state, now))

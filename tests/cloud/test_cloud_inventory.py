@@ -1,6 +1,5 @@
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -220,7 +219,7 @@ async def test_a_selector_is_asked_for_in_the_services_words() -> None:
     async with bench(lambda _: page(listed)) as b:
         found = await Inventory(b.client).page(wanted, 1)
     tags = {"env": "prod", "team": "pay"}
-    expected = replace(INSTANCE, engine_version="7.0", architecture="cluster", tags=tags)
+    expected = INSTANCE._replace(engine_version="7.0", architecture="cluster", tags=tags)
     assert (found.total, list(found.instances)) == (1, [expected])
     (asked,) = b.asked
     assert asked.form == {
