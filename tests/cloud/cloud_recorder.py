@@ -93,6 +93,7 @@ class Ring:
 class Bench:
     """A client, and all that it did."""
 
+    url: str
     client: Client
     asked: list[Asked]
     pace: OpenPace
@@ -119,9 +120,12 @@ async def bench(answer: Answer, *, key: AccessKey = KEY, lane: Lane | None = LAN
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", serve)
-    async with TestServer(app) as server, client_of(str(server.make_url("/")), key=key, lane=lane, **more) as made:
+    async with (
+        TestServer(app) as server,
+        client_of(url := str(server.make_url("/")), key=key, lane=lane, **more) as made,
+    ):
         client, pace, notices = made
-        yield Bench(client=client, asked=asked, pace=pace, notices=notices)
+        yield Bench(url=url, client=client, asked=asked, pace=pace, notices=notices)
 
 
 @asynccontextmanager

@@ -26,11 +26,12 @@ from cloud_recorder import (
 from batchmod.cloud.client import Param
 from batchmod.cloud.credentials import AccessKey
 from batchmod.cloud.signing import ALGORITHM
-from batchmod.cloud.wire import REPLY_LIMIT
+from batchmod.cloud.wire import REPLY_LIMIT, Line
 from batchmod.errors import CallError, Verdict
 from batchmod.model.notices import CallAnswered
 from batchmod.model.secret import Secret
 
+BREAKING = "a\r\nx-evil: 1"
 CANARY = "uW8+nsrp%&=!@#"
 PARAMS: dict[str, Param] = {
     "InstanceId": "r-1",
@@ -218,6 +219,38 @@ async def test_an_endless_reply_is_left() -> None:
 
 async def hang_up(_: asyncio.StreamWriter) -> None:
     """Says nothing and closes."""
+
+
+async def test_what_comes_unasked_on_a_kept_connection_is_no_answer() -> None:
+    """A request goes out on another connection, and has its own answer; what came before it is nobody's."""
+    more, connections = asyncio.Event(), 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await request_head_and_body(reader)
+        body = b'{"RequestId": "of %d"}' % connections
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        if connections == 1:
+            await more.wait()
+            writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 24\r\n\r\n{"RequestId": "unasked"}')
+            await reader.read()  # until it is left
+
+    async with raw_server(serve) as port, client_of(f"http://127.0.0.1:{port}") as (client, _, _):
+        assert (await client.call("A", {})).request_id == "of 1"
+        more.set()
+        for _ in range(20):  # turns of the loop: what the server wrote is there
+            await asyncio.sleep(0)
+        assert (await client.call("ModifyInstanceAttribute", PARAMS)).request_id == "of 2"
+
+
+async def test_a_header_never_begins_another_one() -> None:
+    """A value with a line break is a bug of whoever handed it over: loud, and nothing is sent."""
+    async with bench(lambda _: ok()) as b, Line(b.url, connect=1.0, read=1.0, connections=1) as line:
+        with pytest.raises(ValueError, match="line break") as caught:
+            await line.post({"x-acs-security-token": BREAKING}, b"")
+        assert b.asked == []
+    assert "evil" not in seen_by_people(caught.value)
 
 
 def says(text: bytes) -> Callable[[asyncio.StreamWriter], Awaitable[None]]:

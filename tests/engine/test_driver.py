@@ -516,6 +516,17 @@ async def test_after_a_row_that_ended_badly_the_next_on_its_instance_is_not_star
     assert phases(desk, "b") == [Phase.SKIPPED, Phase.CHANGED]
 
 
+async def test_while_the_endpoint_cannot_be_reached_no_more_instances_start(desk: Desk) -> None:
+    """What waits for it is as much as may be on the move, not the whole fleet; then all of it is changed."""
+    rows = [row(instance=f"r-{seq}", seq=seq) for seq in range(20)]
+    await desk.begin("a", rows)
+    world, begun = World(replies=[NOT_SENT] * 6 + [OK]), list[int]()
+    world.before_send = lambda: begun.append(sum(phase is not Phase.PLANNED for phase in phases(desk)))
+    await run_all(desk.context(world, "a"), list(desk.journal.states("a")), ahead=3, watchers=[])
+    assert max(begun[:6]) <= 3
+    assert phases(desk) == [Phase.CHANGED] * 20
+
+
 async def test_the_disruption_budget_holds_at_every_moment(desk: Desk) -> None:
     """`changing: 2`: never a third instance in change, and all of them in the end."""
     rows = [row(instance=f"r-{seq}", seq=seq) for seq in range(8)]
