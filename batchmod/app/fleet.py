@@ -1,4 +1,4 @@
-"""The cloud side of a run put together: one session, client, pacing and watcher per lane."""
+"""The cloud side of a run put together: one line, client, pacing and watcher per lane."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
@@ -122,7 +122,7 @@ def check_fence(manifest: Manifest, regions: Iterable[str], override: str | None
 
 
 class _Maker:
-    """Makes clients that share the run's settings and connection slots; their sessions end with the stack."""
+    """Makes clients that share the run's settings and connection slots; their lines end with the stack."""
 
     def __init__(
         self,

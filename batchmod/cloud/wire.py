@@ -15,6 +15,7 @@ from yarl import URL
 from batchmod.model.secret import Secret
 
 REPLY_LIMIT: Final = 8 << 20  # bytes; a page of fifty instances has about a hundred thousand
+WHOLE: Final = 6  # times `read`: until then the whole answer is there, however small its pieces
 
 # Not signed: what stands between may change them. No compression: a short reply could not grow out of all bounds.
 _PLAIN = "accept: application/json\r\naccept-encoding: identity\r\nuser-agent: batchmod\r\n"
@@ -39,14 +40,16 @@ class Line:
     """A Wire to one URL, to be closed by its user; made where an event loop runs.
 
     `connect` (seconds) bounds everything until a request can be sent, the wait for one of the `connections` too; `read`
-    bounds each silence after it. Cancelled, a request may have been sent.
+    bounds each silence after it, and six times that the whole answer. Cancelled, a request may have been sent.
     """
 
     def __init__(self, url: str, *, connect: float, read: float, connections: int, proxy: Secret | None = None) -> None:
         loop = asyncio.get_running_loop()
         self._connector = aiohttp.TCPConnector(limit=connections)
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect, sock_read=read)
+        self._loop = loop
         self._read = read
+        self._connections = connections
         self._to = aiohttp.ClientRequest(
             "POST", URL(url, encoded=True), loop=loop, proxy=URL(proxy.reveal()) if proxy else None
         )
@@ -74,8 +77,11 @@ class Line:
         return answer
 
     async def _unused(self) -> aiohttp.connector.Connection:
-        """A connection on which nothing has come that nobody asked for."""
-        while True:
+        """A connection on which nothing whole has come that nobody asked for: a kept one of which that is true, or a new one.
+
+        A peer that speaks first on each is given up.
+        """
+        for _ in range(self._connections + 1):
             try:
                 connection = await self._connector.connect(self._to, [], self._timeout)
             except TimeoutError as error:
@@ -84,27 +90,33 @@ class Line:
             if protocol is not None and not protocol.should_close:
                 return connection
             connection.close()
+        raise aiohttp.ConnectionTimeoutError
 
     async def _exchange(self, connection: aiohttp.connector.Connection, request: bytes) -> Answer:
         protocol, transport = connection.protocol, connection.transport
         if protocol is None or transport is None:
             raise aiohttp.ServerDisconnectedError
-        protocol.set_response_params(read_timeout=self._read, read_until_eof=True, auto_decompress=False)
-        transport.write(request)
-        protocol.start_timeout()
-        message, payload = await protocol.read()
-        while message.code < 200 and message.code != 101:  # noqa: PLR2004  an answer follows
+        protocol.set_response_params(read_until_eof=True, auto_decompress=False)
+        end = self._loop.time() + WHOLE * self._read
+        async with asyncio.timeout(self._read) as silence:  # aiohttp's own is not kept up after a 1xx or a broken chunk
+            transport.write(request)
             message, payload = await protocol.read()
-        content = payload.read_nowait() if payload.is_eof() else await _rest(payload)
+            while 100 <= message.code <= 199 and message.code != 101:  # noqa: PLR2004  an answer follows
+                silence.reschedule(min(end, self._loop.time() + self._read))
+                message, payload = await protocol.read()
+            content = payload.read_nowait() if payload.is_eof() else await self._rest(payload, silence, end)
         return Answer(message.code, message.headers, content if len(content) <= REPLY_LIMIT else None)
 
-
-async def _rest(payload: aiohttp.StreamReader) -> bytes:
-    """The whole body, or a little more than a reply may have of it."""
-    content = bytearray()
-    while not payload.at_eof() and len(content) <= REPLY_LIMIT:
-        content += await payload.readany()
-    return bytes(content)
+    async def _rest(self, payload: aiohttp.StreamReader, silence: asyncio.Timeout, end: float) -> bytes:
+        """The whole body, or a little more than a reply may have of it."""
+        content = bytearray()
+        while not payload.at_eof() and len(content) <= REPLY_LIMIT:
+            silence.reschedule(min(end, self._loop.time() + self._read))
+            try:
+                content += await payload.readany()
+            except RuntimeError:  # what aiohttp makes of a body whose connection is gone
+                raise aiohttp.ServerDisconnectedError from None
+        return bytes(content)
 
 
 def _head(headers: Mapping[str, str], length: int) -> bytes:

@@ -164,7 +164,7 @@ async def waiting(context: Context, walk: Walk) -> Learnt | None:
             if walk.tries >= context.limits.attempts:
                 return Learnt.of(Seen.REFUSED, error)
             pause = pause_after(error, walk.waits, cap=context.limits.max_delay, jitter=context.clock.dice())
-            if error.verdict is not Verdict.NOT_SENT:  # else no other instance can be reached either: none starts
+            if error.verdict is not Verdict.NOT_SENT:  # else others are hardly reached either: none starts in its place
                 walk.parked()
             await context.halt.sleep(pause, sending=True)
         return await send(context, walk)

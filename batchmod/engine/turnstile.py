@@ -134,9 +134,13 @@ class Pacer:
         """Returns with a grant and a connection slot, and when; the slot first, so that a grant is used when given."""
         now = self._clock.now()
         if not self._queue and not slots.locked() and now - self._looked < NAP and self._due(now) <= now:
-            await self._wait(0.0)  # like the next two lines it gives way to nobody
+            await self._wait(0.0)  # like what follows it gives way to nobody
             await slots.acquire()
-            await self._gate.acquire()
+            try:
+                await self._gate.acquire()
+            except BaseException:
+                slots.release()
+                raise
             return self._granted()
         self._queue += 1
         try:

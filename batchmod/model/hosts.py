@@ -28,7 +28,7 @@ def split_url(url: str) -> SplitResult | None:
         port = parts.port
     except ValueError:
         return None
-    printable = url.isascii() and url.isprintable() and " " not in url
+    printable = url.isascii() and url.isprintable() and not {" ", "\\"} & set(url)
     named = parts.netloc.rpartition("@")[2].lower()
     whole = _HOST.fullmatch(parts.hostname or "") and _NETLOC.fullmatch(named)
     return parts if printable and whole and port != 0 else None

@@ -185,7 +185,14 @@ def test_loopback_is_never_proxied(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["http://me:hunter2@", "socks5://me:hunter2@proxy.example", "http://me:hunter2@proxy.example:port", "://"]
+    "value",
+    [
+        "http://me:hunter2@",
+        "socks5://me:hunter2@proxy.example",
+        "http://me:hunter2@proxy.example:port",
+        "http://DOM\\me:hunter2@proxy.example",
+        "://",
+    ],
 )
 def test_a_broken_proxy_is_refused_without_its_password(value: str) -> None:
     """The variable is named, its value is not."""
