@@ -8,13 +8,13 @@ from batchmod.journal.sqlite import SqliteJournal
 from batchmod.model.manifest import Manifest
 from batchmod.model.record import Run
 from batchmod.model.secret import Generation, InstanceKey
-from batchmod.secrets.embedded import EmbeddedStore
+from batchmod.secrets.store import SecretStore
 from batchmod.secrets.transfer import IMPORTED
 
 IsYoung = Callable[[InstanceKey], Awaitable[str | None]]  # why it is not due yet, None when it is
 
 
-def young_in(manifest: Manifest, store: EmbeddedStore | None, journal: SqliteJournal, *, now: float) -> IsYoung:
+def young_in(manifest: Manifest, store: SecretStore | None, journal: SqliteJournal, *, now: float) -> IsYoung:
     """Tells of an instance why its password is not due yet; `now` is when this process began.
 
     The age of an imported password is unknown: no export says when it was set. Of a run that the journal does not know,

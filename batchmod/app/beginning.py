@@ -47,7 +47,15 @@ class Beginning:
             async with (
                 # The service first: credentials or a clock that are wrong leave nothing behind on this disk.
                 open_fleet(manifest, job.regions, options, halt=halt, notify=notify, clock=clock, found=found) as fleet,
-                hold(options, job.state, manifest, run_id=self.run_id, clock=clock, held=held) as session,
+                hold(
+                    options,
+                    job.state,
+                    manifest,
+                    directory=job.directory,
+                    run_id=self.run_id,
+                    clock=clock,
+                    held=held,
+                ) as session,
             ):
                 refuse(session.journal, job, options)
                 plan, usable = await job.planned(fleet, session, self.chosen, clock, began=self.began)

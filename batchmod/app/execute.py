@@ -127,6 +127,6 @@ def write_report_files(journal: SqliteJournal, run: Run, manifest: Manifest, dir
     return write_reports(
         directory,
         run,
-        (report_row(run, row, state) for row, state in journal.states(run.id)),
+        (report_row(run, row, state, store=manifest.secrets.store) for row, state in journal.states(run.id)),
         [Format(form) for form in manifest.report.formats],
     )

@@ -19,8 +19,8 @@ from batchmod.model.planstart import is_plan_file
 from batchmod.model.secret import Secret
 from batchmod.report.files import replace_file
 from batchmod.secrets.agekey import key_path, load_or_make, made_words
-from batchmod.secrets.embedded import EmbeddedStore
 from batchmod.secrets.schema import FILE
+from batchmod.secrets.store import SecretStore
 
 
 def check_output(output: Path, manifest: Path, options: Options) -> None:
@@ -57,7 +57,7 @@ def write_plan_file(file: PlanFile, output: Path) -> None:
 
 
 async def fingerprint_of(
-    chosen: Secret | None, store: EmbeddedStore | None, state: Path, options: Options, *, may_make: bool
+    chosen: Secret | None, store: SecretStore | None, state: Path, options: Options, *, may_make: bool
 ) -> str | None:
     """What a plan says of a chosen password; None without one, and without a key where none may be made.
 

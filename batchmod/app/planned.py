@@ -25,13 +25,13 @@ from batchmod.model.loading import Loaded
 from batchmod.model.manifest import Manifest
 from batchmod.model.plan import Lane, Plan, PlannedRow
 from batchmod.model.secret import InstanceKey, Secret, Stage
-from batchmod.secrets.embedded import EmbeddedStore
+from batchmod.secrets.store import SecretStore
 
 
 async def make_plan(
     loaded: Loaded,
     fleet: Fleet,
-    store: EmbeddedStore | None,
+    store: SecretStore | None,
     chosen: Secret | None,
     clock: Clock,
     *,

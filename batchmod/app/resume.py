@@ -106,7 +106,9 @@ async def _taken_up(
     check_report_dir(reports)
     halt, watching = Halt(), Watching(options)
     with on_signals(halt, options.drain) as signals:
-        async with hold(options, state, manifest, run_id=run.id, clock=clock, held=held) as session:
+        async with hold(
+            options, state, manifest, directory=Path(run.directory), run_id=run.id, clock=clock, held=held
+        ) as session:
             known = session.journal.run(run.id)
             if known is None or (known.closed and known.finished_at is not None):
                 yield None

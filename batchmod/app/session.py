@@ -8,7 +8,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from batchmod.app.options import Options
-from batchmod.app.speech import insist
+from batchmod.app.stores import opened_store
 from batchmod.engine.clock import Clock
 from batchmod.errors import ReportError, UsageError
 from batchmod.journal.sqlite import SqliteJournal
@@ -18,7 +18,7 @@ from batchmod.model.manifest import Manifest
 from batchmod.model.pace import Found, found_in
 from batchmod.model.record import Run
 from batchmod.report.files import ensure_writable
-from batchmod.secrets.embedded import EmbeddedStore
+from batchmod.secrets.store import SecretStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class Session:
 
     state: Path
     journal: SqliteJournal
-    store: EmbeddedStore | None  # None when no password is changed: then no key is needed
+    store: SecretStore | None  # None when no password is changed: then none is needed
 
 
 def state_of(options: Options, manifest: Path | None) -> Path:
@@ -51,26 +51,30 @@ def check_report_dir(path: Path) -> None:
 
 @asynccontextmanager
 async def hold(
-    options: Options, state: Path, manifest: Manifest, *, run_id: str, clock: Clock, held: bool = False
+    options: Options,
+    state: Path,
+    manifest: Manifest,
+    *,
+    directory: Path,
+    run_id: str,
+    clock: Clock,
+    held: bool = False,
 ) -> AsyncIterator[Session]:
-    """The state directory is ours, its journal and store are open. `held`: it is ours already.
+    """The state directory is ours, its journal and the store are open. `held`: it is ours already; `directory`: where the
+    manifest's paths start.
 
     Raises HeldError when another process has it, UsageError when it, the journal, the store or its key is not usable.
     """
-    directory = StateDir(path=state)
-    directory.prepare()
+    place = StateDir(path=state)
+    place.prepare()
     if held:
-        directory.tell(run_id=run_id, now=clock.wall())
-    with nullcontext() if held else directory.hold(run_id=run_id, now=clock.wall()), _journal(state) as journal:
-        store = None
-        if any(change.kind is Kind.PASSWORD for change in manifest.changes):
-            recipients = manifest.secrets.recipients
-            store = EmbeddedStore.open(state, environ=options.environ, say=insist, recipients=recipients)
-        try:
+        place.tell(run_id=run_id, now=clock.wall())
+    with nullcontext() if held else place.hold(run_id=run_id, now=clock.wall()), _journal(state) as journal:
+        if not any(change.kind is Kind.PASSWORD for change in manifest.changes):
+            yield Session(state=state, journal=journal, store=None)
+            return
+        async with opened_store(manifest, state=state, directory=directory, options=options) as store:
             yield Session(state=state, journal=journal, store=store)
-        finally:
-            if store is not None:
-                await store.close()
 
 
 @contextmanager

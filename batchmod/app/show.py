@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, nullcontext
 from pathlib import Path
 
 from batchmod.app.ages import IsYoung, young_in
@@ -14,6 +14,7 @@ from batchmod.app.planfiles import check_output, fingerprint_of, write_plan_file
 from batchmod.app.planned import instances_to_change, make_plan, pace_line
 from batchmod.app.session import find_run, report_dir, state_of
 from batchmod.app.speech import emit, insist, say
+from batchmod.app.stores import opened_store
 from batchmod.app.watching import width
 from batchmod.engine.ages import never_young
 from batchmod.engine.clock import Clock
@@ -31,8 +32,8 @@ from batchmod.report.files import Format, render_report
 from batchmod.report.plan_view import plan_table, policy_text
 from batchmod.report.rows import report_row
 from batchmod.report.summary import runs_table
-from batchmod.secrets.embedded import EmbeddedStore
 from batchmod.secrets.schema import NoStoreError
+from batchmod.secrets.store import SecretStore
 
 
 async def plan(manifest_path: Path, options: Options, *, form: str, output: Path | None) -> int:
@@ -72,11 +73,8 @@ async def _plan_file(loaded: Loaded, options: Options, state: Path, *, keep: boo
     began, change = clock.wall(), password_change(manifest)
     chosen = chosen_password(change, options.environ, loaded.directory, place=loaded.password_place)
     aged = change is not None and change.max_age is not None
-    store = None
-    if chosen is not None or aged or manifest.proof.password is Proof.LOGIN_AND_OLD_REFUSED:
-        with suppress(NoStoreError):  # then no password of it is current
-            store = EmbeddedStore.open(state, environ=options.environ, say=insist, create=False)
-    try:
+    asked = chosen is not None or aged or manifest.proof.password is Proof.LOGIN_AND_OLD_REFUSED
+    async with _stored(loaded, state, options) if asked else nullcontext() as store:
         regions, skip = regions_of(loaded), options.skip_failed_accounts
         async with (
             _ages(manifest, store, state, now=began) as is_young,
@@ -90,13 +88,24 @@ async def _plan_file(loaded: Loaded, options: Options, state: Path, *, keep: boo
                 accounts=dict(fleet.account_ids),
                 password_hmac=await fingerprint_of(chosen, store, state, options, may_make=keep),
             )
-    finally:
-        if store is not None:
-            await store.close()
 
 
 @asynccontextmanager
-async def _ages(manifest: Manifest, store: EmbeddedStore | None, state: Path, *, now: float) -> AsyncIterator[IsYoung]:
+async def _stored(loaded: Loaded, state: Path, options: Options) -> AsyncIterator[SecretStore | None]:
+    """The store, only to be read; None when there is none yet: then no password of it is current."""
+    async with AsyncExitStack() as stack:
+        try:
+            opening = opened_store(
+                loaded.manifest, state=state, directory=loaded.directory, options=options, create=False
+            )
+            store = await stack.enter_async_context(opening)
+        except NoStoreError:
+            store = None
+        yield store
+
+
+@asynccontextmanager
+async def _ages(manifest: Manifest, store: SecretStore | None, state: Path, *, now: float) -> AsyncIterator[IsYoung]:
     """How old the stored passwords are, for as long as the block."""
     if store is None:
         yield never_young

@@ -29,9 +29,9 @@ from batchmod.model.settings import (
     ProofSettings,
     ReportSettings,
     Retry,
-    SecretsSettings,
     Timeouts,
 )
+from batchmod.model.stores import EmbeddedSettings, SecretsEntry
 from batchmod.model.templates import Rename, var_problem
 
 __all__ = [
@@ -177,7 +177,7 @@ class Manifest(Section):
         Field(min_length=1, description="What is changed on each target, in this order; each kind once."),
         BeforeValidator(each_kind_once),
     ]
-    secrets: Annotated[SecretsSettings, Field(description="Where passwords are kept.")] = SecretsSettings()
+    secrets: Annotated[SecretsEntry, Field(description="Where passwords are kept.")] = EmbeddedSettings()
     proof: Annotated[ProofSettings, Field(description="How sure a changed password has to be.")] = ProofSettings()
     limits: Annotated[Limits, Field(description="How fast, and how much at once.")] = Limits()
     timeouts: Annotated[Timeouts, Field(description="How long one request, and the check between waves, may take.")] = (

@@ -12,7 +12,6 @@ from batchmod.model.fields import (
     AnySeconds,
     FilePath,
     LimitText,
-    Listed,
     RateText,
     Region,
     Seconds,
@@ -37,15 +36,6 @@ APIS = (
     "AssumeRole",
 )
 PASSWORD_PROOFS = (Proof.ACCEPTED, Proof.SETTLED, Proof.LOGIN, Proof.LOGIN_AND_OLD_REFUSED)
-_RECIPIENT = r"age1[02-9ac-hj-np-z]{58}"
-
-
-def _recipient(text: str) -> str:
-    if "secret" in text.casefold():
-        raise ValueError("is a private key: take it out of this file and write the public one, age1…")
-    if not re.fullmatch(_RECIPIENT, text):
-        raise ValueError("is no age recipient: age1 and 58 characters")
-    return text
 
 
 def _password_proof(value: object) -> Proof:
@@ -86,24 +76,6 @@ class Defaults(Section):
 
     account: Annotated[Account, Field(description="The account of targets that name none.")] = "default"
     region: Annotated[Region | None, Field(description="The region of targets that name none.")] = None
-
-
-class SecretsSettings(Section):
-    """Where passwords are kept before they are sent."""
-
-    store: Annotated[
-        Literal["embedded"], Field(description="embedded: a file in the state directory, encrypted with age.")
-    ] = "embedded"
-    recipients: Annotated[
-        tuple[
-            Annotated[
-                str, AfterValidator(_recipient), WithJsonSchema({"type": "string", "pattern": f"^{_RECIPIENT}$"})
-            ],
-            ...,
-        ],
-        Listed,
-        Field(description="age public keys that can open the store too: for recovery."),
-    ] = ()
 
 
 class ProofSettings(Section):

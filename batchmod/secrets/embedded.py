@@ -17,7 +17,7 @@ from batchmod.model.secret import Generation, InstanceKey, Secret, Stage
 from batchmod.secrets.agekey import AgeKey, checked_recipients, key_path
 from batchmod.secrets.line import Job, Line
 from batchmod.secrets.schema import FILE
-from batchmod.secrets.store import demotion, promotion
+from batchmod.secrets.store import adoption, demotion, key_of, promotion
 from batchmod.secrets.table import Table
 from batchmod.secrets.unlocking import open_table
 
@@ -103,6 +103,19 @@ class EmbeddedStore:
 
     async def promote(self, key: InstanceKey, generation: int) -> Generation:
         return await self._line.write(key, lambda: self._table.move(key, generation, promotion, now=self._clock()))
+
+    async def adopt(self, key: InstanceKey, generation: int) -> Generation:
+        return await self._line.write(key, lambda: self._table.move(key, generation, adoption, now=self._clock()))
+
+    async def lookup(self, reference: str) -> Secret:
+        """The reference is `<account id>/<region>/<instance id>`, or that and `#<generation>`; without one: current."""
+        key, generation = key_of(reference)
+        if generation is None:
+            found = await self.current(key)
+            generation = found.generation if found else None
+        if generation is None or not any(each.generation == generation for each in await self.stages(key)):
+            raise UsageError(f"no such password is stored: {reference}; `batchmod secrets list` shows what is")
+        return await self.reveal(key, generation)
 
     async def demote(self, key: InstanceKey, generation: int) -> Generation:
         return await self._line.write(key, lambda: self._table.move(key, generation, demotion, now=self._clock()))

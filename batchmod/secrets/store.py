@@ -5,10 +5,11 @@ others are *candidates*: superseded without proof, or proved once and two or mor
 instance restored from a backup asks for the password it had then, and nothing that was ever live is deleted.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Protocol
 
-from batchmod.errors import StoreConflict
+from batchmod.errors import StoreConflict, UsageError
 from batchmod.model.secret import Generation, InstanceKey, Secret, Stage
 
 Moves = tuple[tuple[int, Stage], ...]  # generation and its new stage, in the order that keeps each stage single
@@ -39,6 +40,17 @@ class SecretStore(Protocol):
         """The generation is current, durably; it was so already, or was pending. Else StoreConflict."""
         ...
 
+    async def adopt(self, key: InstanceKey, generation: int) -> Generation:
+        """The generation, at whatever stage, was proved to be live: it is current, durably. StoreConflict without one."""
+        ...
+
+    async def lookup(self, reference: str) -> Secret:
+        """The secret that a manifest means by this reference, which is in the store's own words.
+
+        UsageError for one that is none, or means nothing that is there.
+        """
+        ...
+
     async def demote(self, key: InstanceKey, generation: int) -> Generation:
         """The generation is a candidate, durably; it was so already, or was pending. Else StoreConflict."""
         ...
@@ -56,6 +68,21 @@ class SecretStore(Protocol):
     def fingerprint(self, secret: Secret) -> str:
         """Tells whether two secrets are the same, and nothing else of them."""
         ...
+
+
+_REFERENCE = re.compile(r"([0-9]{1,20})/([a-z0-9-]{1,63})/([A-Za-z0-9_-]{1,128})(?:#([1-9][0-9]{0,9}))?")
+
+
+def key_of(reference: str) -> tuple[InstanceKey, int | None]:
+    """Of `<account id>/<region>/<instance id>`, and of `#<generation>` behind it. UsageError for anything else."""
+    found = _REFERENCE.fullmatch(reference)
+    if found is None:
+        raise UsageError(
+            f"{reference!r} is no reference: <account id>/<region>/<instance id>, or that and #<generation>"
+        )
+    account_id, region, instance_id, generation = found.groups()
+    key = InstanceKey(account_id=account_id, region=region, instance_id=instance_id)
+    return key, int(generation) if generation else None
 
 
 def at_stage(stages: Sequence[Generation], stage: Stage) -> Generation | None:
@@ -77,7 +104,21 @@ def promotion(stages: Sequence[Generation], generation: int) -> Moves:
     if current and current.generation == generation:
         return ()
     _require_pending(stages, generation)
-    previous = at_stage(stages, Stage.PREVIOUS)
+    return _made_current(stages, generation)
+
+
+def adoption(stages: Sequence[Generation], generation: int) -> Moves:
+    """What makes a generation at any stage current; nothing when it is so already. Another one that is pending stays so."""
+    current = at_stage(stages, Stage.CURRENT)
+    if current and current.generation == generation:
+        return ()
+    if not any(each.generation == generation for each in stages):
+        raise StoreConflict(f"generation {generation} is not in the store")
+    return _made_current(stages, generation)
+
+
+def _made_current(stages: Sequence[Generation], generation: int) -> Moves:
+    current, previous = at_stage(stages, Stage.CURRENT), at_stage(stages, Stage.PREVIOUS)
     return (
         *(((previous.generation, Stage.CANDIDATE),) if previous else ()),
         *(((current.generation, Stage.PREVIOUS),) if current else ()),

@@ -41,6 +41,7 @@ from batchmod.model.loading import Loaded, load
 from batchmod.model.plan import Lane, PlannedRow
 from batchmod.model.record import RowState, Run
 from batchmod.model.secret import InstanceKey, Secret
+from batchmod.secrets.embedded import EmbeddedStore
 from batchmod.sim.errors import Refusal
 from batchmod.sim.faultfile import parse
 from batchmod.sim.fleet import fleet_ids, make_fleet
@@ -119,8 +120,8 @@ class World:
         journal.process, journal.noted = process, []
         store = None
         if self.with_password:
-            store = Store.open(self.folder, environ=self.environ, say=lambda _: None, clock=process.wall)
-            store.process, store.promoted, store.demoted = process, self._promoted, self._demoted
+            inner = EmbeddedStore.open(self.folder, environ=self.environ, say=lambda _: None, clock=process.wall)
+            store = Store(inner=inner, process=process, promoted=self._promoted, demoted=self._demoted)
         session = Session(state=self.folder, journal=journal, store=store)
         try:
             self.crashes += await killed(process, self._work(process, session, life, last=last))

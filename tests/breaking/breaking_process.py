@@ -20,7 +20,7 @@ from batchmod.model.events import Kind, Phase
 from batchmod.model.plan import PlannedRow
 from batchmod.model.record import Mark, Run, Step
 from batchmod.model.secret import Generation, InstanceKey, Secret
-from batchmod.secrets.embedded import EmbeddedStore
+from batchmod.secrets.store import SecretStore
 from batchmod.sim.envelope import written
 from batchmod.sim.scenario import FaultKind
 from batchmod.sim.service import Answer, Service
@@ -147,55 +147,71 @@ class Journal(SqliteJournal):
             raise
 
 
-class Store(EmbeddedStore):
-    """The real one, in the hands of a process. `promoted` and `demoted` are told what is about to become current or a candidate."""
+@dataclass(kw_only=True)
+class Store:
+    """A real store in the hands of a process. `promoted` and `demoted` are told what is about to become current or a candidate."""
 
+    inner: SecretStore
     process: Process
     promoted: Callable[[InstanceKey, int, Secret], None]
     demoted: Callable[[InstanceKey, int, Secret], None]
 
     async def stages(self, key: InstanceKey) -> tuple[Generation, ...]:
-        self.process.alive()
-        async with outside():
-            return await EmbeddedStore.stages(self, key)
+        return await self._read(lambda: self.inner.stages(key))
 
     async def pending(self, key: InstanceKey) -> Generation | None:
-        self.process.alive()
-        async with outside():
-            return await EmbeddedStore.pending(self, key)
+        return await self._read(lambda: self.inner.pending(key))
+
+    async def current(self, key: InstanceKey) -> Generation | None:
+        return await self._read(lambda: self.inner.current(key))
 
     async def reveal(self, key: InstanceKey, generation: int) -> Secret:
-        self.process.alive()
-        async with outside():
-            return await EmbeddedStore.reveal(self, key, generation)
+        return await self._read(lambda: self.inner.reveal(key, generation))
+
+    async def lookup(self, reference: str) -> Secret:
+        return await self._read(lambda: self.inner.lookup(reference))
 
     async def all(self) -> tuple[Generation, ...]:
         async with outside():
-            return await EmbeddedStore.all(self)
+            return await self.inner.all()
 
     async def close(self) -> None:
         async with outside():
-            await EmbeddedStore.close(self)
+            await self.inner.close()
+
+    async def insert(self, record: Generation, secret: Secret) -> None:
+        await self._read(lambda: self.inner.insert(record, secret))
 
     async def escrow(self, key: InstanceKey, *, login: str, secret: Secret, run_id: str) -> Generation:
         def work() -> Awaitable[Generation]:
-            return EmbeddedStore.escrow(self, key, login=login, secret=secret, run_id=run_id)
+            return self.inner.escrow(key, login=login, secret=secret, run_id=run_id)
 
         return await self.process.write(Port.ESCROW, work, StoreError)
 
     async def promote(self, key: InstanceKey, generation: int) -> Generation:
         async def work() -> Generation:
-            self.promoted(key, generation, await EmbeddedStore.reveal(self, key, generation))
-            return await EmbeddedStore.promote(self, key, generation)
+            self.promoted(key, generation, await self.inner.reveal(key, generation))
+            return await self.inner.promote(key, generation)
 
         return await self.process.write(Port.PROMOTE, work, StoreError)
+
+    async def adopt(self, key: InstanceKey, generation: int) -> Generation:
+        return await self.process.write(Port.PROMOTE, lambda: self.inner.adopt(key, generation), StoreError)
 
     async def demote(self, key: InstanceKey, generation: int) -> Generation:
         async def work() -> Generation:
-            self.demoted(key, generation, await EmbeddedStore.reveal(self, key, generation))
-            return await EmbeddedStore.demote(self, key, generation)
+            self.demoted(key, generation, await self.inner.reveal(key, generation))
+            return await self.inner.demote(key, generation)
 
         return await self.process.write(Port.PROMOTE, work, StoreError)
+
+    def fingerprint(self, secret: Secret) -> str:
+        return self.inner.fingerprint(secret)
+
+    async def _read(self, work: Callable[[], Awaitable[T]]) -> T:
+        self.process.alive()
+        async with outside():
+            return await work()
 
 
 @dataclass

@@ -20,6 +20,7 @@ from batchmod.model.loading import Loaded, load, restore
 from batchmod.model.manifest import AttributesChange, PasswordChange, ProfileAccount, Rename, RoleAccount, TdeChange
 from batchmod.model.schema import json_schema
 from batchmod.model.starter import STARTER
+from batchmod.model.stores import EmbeddedSettings
 from batchmod.model.values import Rate
 from batchmod.model.window import DAYS, Window
 
@@ -104,6 +105,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         "sts": "http://127.0.0.1:8080",
     }
     assert (manifest.defaults.account, manifest.defaults.region) == ("prod", "cn-hangzhou")
+    assert isinstance(manifest.secrets, EmbeddedSettings)
     assert manifest.secrets.recipients[0].startswith("age1")
     proof = manifest.proof
     assert (proof.password, proof.timeout, proof.address) == (Proof.LOGIN, 0.25, "127.0.0.1:6379")

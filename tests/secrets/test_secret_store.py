@@ -113,6 +113,25 @@ async def test_promotion_of_the_current_one_changes_nothing(store: SecretStore) 
     assert await look(store) == [C, P]
 
 
+@pytest.mark.parametrize(
+    ("live", "expected"), [(1, [C, X, V, P]), (2, [X, C, V, P]), (3, [X, V, C, P]), (4, [X, X, V, C])]
+)
+async def test_what_was_proved_live_is_adopted_from_any_stage(
+    store: SecretStore, live: int, expected: list[Stage]
+) -> None:
+    """It is current, the old current one previous; what else is pending stays so, and nothing disappears."""
+    for number in range(1, 4):
+        await escrow(store, number)
+        await store.promote(KEY, number)
+    await escrow(store, 4)
+    adopted = await store.adopt(KEY, live)
+    assert (adopted.generation, adopted.stage) == (live, C)
+    assert await look(store) == expected
+    assert await store.adopt(KEY, live) == adopted
+    with pytest.raises(StoreConflict, match="generation 9"):
+        await store.adopt(KEY, 9)
+
+
 async def test_demotion_frees_the_place_and_keeps_the_value(store: SecretStore) -> None:
     """What could not be settled becomes a candidate; twice is as good as once."""
     await escrow(store, 1)
