@@ -127,8 +127,8 @@ CASES = {  # text, place and path, a part of the message
     "other store": (GOOD + "secrets: {store: vault}\n", "5:10: secrets: ", "store must be one of embedded, openbao, kms"),
     "store without a region": (GOOD + "secrets: {store: kms}\n", "5:10: secrets.region: ", "is missing"),
     "place of all instances": (
-        GOOD + "secrets: {store: openbao, path: batchmod/{region}}\n",
-        "5:36: secrets.path: ",
+        GOOD + "secrets: {store: openbao, path: 'batchmod/{region}'}\n",
+        "5:33: secrets.path: ",
         "needs {account_id}, {id}",
     ),
     # quantities
