@@ -57,4 +57,9 @@ def held_by(older: Leftover, row: PlannedRow, *, now: float, fence: float) -> st
     until = older.sent_at + fence
     if now >= until or (row.kind is Kind.ATTRIBUTES and dict(older.row.after) == dict(row.after)):
         return None
+    return fence_until(until)
+
+
+def fence_until(until: float) -> str:
+    """As a detail says it; `until` is seconds since the epoch."""
     return f"fence until {datetime.fromtimestamp(until, UTC).isoformat(timespec='seconds').replace('+00:00', 'Z')}"

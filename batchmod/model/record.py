@@ -189,6 +189,7 @@ class Run:
     paces: tuple[Pace, ...] = ()  # of all its processes
     paced_at: float = 0.0  # the latest of these
     opened: int = 1  # the latest wave of which rows may be sent
+    command: str | None = None  # what made it, when it was no run: such a one is in no journal
 
     def began_before(self, at: float) -> float:
         """When the process began that worked on the run at this time."""

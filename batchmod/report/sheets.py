@@ -107,6 +107,7 @@ SHEETS: Final[Mapping[Format, Callable[[Run], Sheet]]] = {Format.CSV: CsvSheet, 
 def _run(run: Run, counts: Mapping[Outcome, int]) -> dict[str, Any]:
     return {
         "id": run.id,
+        "command": run.command or "run",
         "name": run.name,
         "manifest_digest": run.manifest_digest,
         "started_at": moment(run.started_at),

@@ -77,6 +77,8 @@ def _elapsed(run: Run) -> str:
 
 def steps(run: Run, counts: Mapping[Outcome, int], open_rows: int, resume: str | None) -> list[str]:
     """What is left to do for a person, one sentence each."""
+    if run.command is not None:
+        return [words.format(counts[outcome]) for outcome, words in _OF_STORED.items() if counts.get(outcome)]
     found = []
     if open_rows and not run.closed:
         command = resume or f"batchmod resume {run.id}"
@@ -90,6 +92,12 @@ def steps(run: Run, counts: Mapping[Outcome, int], open_rows: int, resume: str |
     if failed := counts.get(Outcome.FAILED, 0):
         found.append(f"see error_code of the {failed} failed rows; nothing was changed there")
     return found
+
+
+_OF_STORED: Final = {  # after `verify` and `reconcile`
+    Outcome.FAILED: "detail of the {} failed rows says what is known there; `batchmod reconcile` makes what is live current",
+    Outcome.UNRESOLVED: "detail of the {} unresolved rows says why; nothing that is stored was deleted",
+}
 
 
 def _state(run: Run, open_rows: int) -> str:

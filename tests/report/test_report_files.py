@@ -64,6 +64,7 @@ def test_the_json_report_is_the_contract() -> None:
         "schema": "batchmod.report/1",
         "run": {
             "id": "20260304T050607Z-1a2b",
+            "command": "run",
             "name": "rotate-prod",
             "manifest_digest": "d1",
             "started_at": "2026-03-04T05:06:07.250Z",
