@@ -30,16 +30,21 @@ def confirm(plan: Plan, options: Options) -> None:
     for kind, count in counts.items():
         if count:
             insist(f"  {count} instances: {WORDS[kind]}")
+    if not said_yes(f"Apply this to {instances_to_change(plan.rows)} instances?"):
+        raise UsageError("not confirmed: nothing was sent")
+
+
+def said_yes(question: str) -> bool:
+    """Whether the one at the terminal says yes in full. A signal raises KeyboardInterrupt, after it was said."""
     try:
         with at_once():  # before the question: whoever reads it may answer with a signal
-            sys.stderr.write(f"Apply this to {instances_to_change(plan.rows)} instances? Only 'yes' is taken as yes: ")
+            sys.stderr.write(f"{question} Only 'yes' is taken as yes: ")
             sys.stderr.flush()
             answer = sys.stdin.readline()
     except KeyboardInterrupt:
         insist(f"\n{NOTHING_SENT}")
         raise
-    if answer.strip() != "yes":
-        raise UsageError("not confirmed: nothing was sent")
+    return answer.strip() == "yes"
 
 
 def _irreversible(count: int, options: Options) -> None:

@@ -153,6 +153,29 @@ def report(wanted: str, form: str | None, options: Options) -> None:
 
 
 @cli.command()
+@MANIFEST
+@shared(*PLANNING, "report_dir")
+def verify(manifest: Path, options: Options) -> None:
+    """Prove, changing nothing, that the stored passwords are live."""
+    from batchmod.app.verify import verify  # noqa: PLC0415
+
+    run_to_end(verify(manifest, options))
+
+
+@cli.command()
+@MANIFEST
+@shared(*PLANNING, "report_dir", "yes")
+def reconcile(manifest: Path, options: Options) -> None:
+    """After the journal was lost: make current what logs in."""
+    from batchmod.app.holding import claimed  # noqa: PLC0415
+
+    with claimed(options, path=manifest) as claim:
+        from batchmod.app.reconcile import reconcile  # noqa: PLC0415
+
+        run_to_end(reconcile(manifest, options, claim))
+
+
+@cli.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0: any free port.")
 @click.option("--instances", type=click.IntRange(min=1), default=20, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)

@@ -124,7 +124,11 @@ CASES = {  # text, place and path, a part of the message
     "rate automatic": (GOOD + "limits: {rate: automatic}\n", "5:16: limits.rate: ", "such as 200/60s; or auto"),
     "logins auto": (GOOD + "proof: {rate: auto}\n", "5:15: proof.rate: ", "such as 200/60s"),
     "html": (GOOD + "report: {formats: [html]}\n", "5:20: report.formats[0]: ", "must be 'csv' or 'json'"),
-    "other store": (GOOD + "secrets: {store: vault}\n", "5:10: secrets: ", "store must be one of embedded, openbao, kms"),
+    "other store": (
+        GOOD + "secrets: {store: vault}\n",
+        "5:10: secrets: ",
+        "store must be one of embedded, openbao, kms",
+    ),
     "store without a region": (GOOD + "secrets: {store: kms}\n", "5:10: secrets.region: ", "is missing"),
     "place of all instances": (
         GOOD + "secrets: {store: openbao, path: 'batchmod/{region}'}\n",

@@ -131,6 +131,25 @@ async def report(c: Canary) -> None:
         await c.run("report", "job", *form)
 
 
+async def verify(c: Canary) -> None:
+    """Of passwords that are live, and of one that is not."""
+    await rotated(c)
+    await c.run("verify", manifest(c, ROTATE), "-v", code=None)
+    await c.run("run", manifest(c, TO_CHOSEN, targets=c.b.targets(1)), "--yes", "--state", "elsewhere", code=None)
+    await c.run("verify", manifest(c, ROTATE), "-v", "--log-format", "json", code=1)
+
+
+async def reconcile(c: Canary) -> None:
+    """After a journal was lost in the middle of a run; and where it is refused."""
+    await killed(c)
+    await c.run("reconcile", "job.yaml", "--yes", code=2)
+    for lost in c.b.folder.rglob("journal.db*"):
+        lost.unlink()
+    await c.run("reconcile", "job.yaml", code=2)
+    await c.run("reconcile", "job.yaml", "--yes", "-v", code=None)
+    await c.run("reconcile", "job.yaml", "--yes", "-v", "--log-format", "json", code=None)
+
+
 async def sim(c: Canary) -> None:
     """Its own keys are for its user; the operator's are not for its Valkey."""
     process = await c.b.start("sim", "--instances", "3")
@@ -193,6 +212,8 @@ SCENARIOS: Mapping[tuple[str, ...], Callable[[Canary], Awaitable[None]]] = {
     ("control",): control,
     ("runs",): runs,
     ("report",): report,
+    ("verify",): verify,
+    ("reconcile",): reconcile,
     ("sim",): sim,
     ("secrets", "list"): secrets_list,
     ("secrets", "get"): secrets_get,
