@@ -18,7 +18,7 @@ from batchmod.errors import StoreConflict, UsageError
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.journal.state import StateDir
 from batchmod.model.events import Phase
-from batchmod.model.exits import DONE
+from batchmod.model.exits import DONE, UNRESOLVED
 from batchmod.model.plan import PlannedRow
 from batchmod.model.secret import Generation, Stage
 from batchmod.model.settings import Retry
@@ -36,7 +36,7 @@ async def reconcile(path: Path, options: Options, claim: Claim) -> int:
         stored = await examination.read(store)
     if not stored.stages:
         insist(f"nothing to reconcile: of {len(stored.rows)} instances no password is stored")
-        return DONE
+        return UNRESOLVED if stored.failed else DONE
     _refuse(examination, stored)
     _confirm(examination, stored)
     place = StateDir(path=examination.state)

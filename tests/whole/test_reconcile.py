@@ -7,13 +7,14 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from journal_records import a_row
+from journal_records import a_row, a_run
 from whole_support import Bench, Result, bench, reaches
 
 from batchmod.app.reconcile import Moving
 from batchmod.app.trying import Trials
 from batchmod.engine.clock import Clock
 from batchmod.engine.reconciling import CANNOT_TELL, MOVED
+from batchmod.journal.sqlite import SqliteJournal
 from batchmod.journal.state import StateDir
 from batchmod.model.events import Phase
 from batchmod.model.secret import InstanceKey, Secret, Stage
@@ -112,6 +113,7 @@ async def test_it_is_for_a_lost_journal_only(tmp_path: Path) -> None:
         with state.hold(run_id="at-work", now=time.time()):
             held = await b.run("reconcile", manifest, "--yes")
         assert held.code == 75
+        b.manifest(name="other", targets=b.targets(3), changes=[ROTATE])
         known = await b.run("reconcile", manifest, "--yes")
         assert (known.code, "batchmod resume" in known.err) == (2, True), known.err
         for lost in state.path.glob("journal.db*"):
@@ -121,6 +123,21 @@ async def test_it_is_for_a_lost_journal_only(tmp_path: Path) -> None:
         assert (await b.run("secrets", "list")).out == before.out
 
 
+async def test_a_run_that_waits_is_resumed(tmp_path: Path) -> None:
+    """Also one that has nothing pending; a run of another name is no matter."""
+    async with bench(tmp_path, instances=1) as b:
+        manifest = rotation(b, 1)
+        assert (await b.run("run", manifest, "--yes")).code == 0
+        journal = SqliteJournal.open(tmp_path / ".batchmod")
+        await journal.open_run(a_run("r1", name="job"), [a_row()])
+        journal.close()
+        waits = await b.run("reconcile", manifest, "--yes")
+        assert (waits.code, "batchmod resume r1" in waits.err) == (2, True), waits.err
+        b.manifest(name="other", targets=b.targets(1), changes=[ROTATE])
+        assert (await b.run("reconcile", manifest, "--yes")).code == 0
+        assert b.outcomes() == {"unchanged": 1}
+
+
 async def test_what_another_moved_meanwhile_is_left_alone(tmp_path: Path) -> None:
     """The store is not as it was when the password logged in: nothing is moved, and it is said."""
     async with bench(tmp_path, instances=1) as b:
@@ -128,12 +145,13 @@ async def test_what_another_moved_meanwhile_is_left_alone(tmp_path: Path) -> Non
         key = InstanceKey(account_id="1", region="cn-hangzhou", instance_id="r-sim000000")
         secret = Secret(b.sim.cloud.passwords[key.instance_id])
         await store.escrow(key, login=key.instance_id, secret=secret, run_id="lost")
-        old = await store.stages(key)
         await store.demote(key, 1)
+        old = await store.stages(key)
+        await store.escrow(key, login=key.instance_id, secret=Secret("Another-1"), run_id="elsewhere")
         logins = Logins(tls=False, timeout=5.0, turn=nullcontext)
         moving = Moving(trials=Trials(logins=logins, store=store), clock=Clock(), lands_for=0.0)
         row = a_row(account_id="1", instance_id=key.instance_id, address=b.sim.data_plane)
         found, stages = await moving.conclude(row, old), await store.stages(key)
         await store.close()
     assert (found.phase, found.code, found.detail) == (Phase.UNRESOLVED, CANNOT_TELL, MOVED)
-    assert [each.stage for each in stages] == [Stage.CANDIDATE]
+    assert [each.stage for each in stages] == [Stage.CANDIDATE, Stage.PENDING]

@@ -39,12 +39,17 @@ async def test_what_is_stored_is_live_or_named(tmp_path: Path) -> None:
         rotated = await b.run("run", str(b.manifest(targets=b.targets(20), changes=[ROTATE], proof=LOGIN)), "--yes")
         assert rotated.code == 0, rotated.err
 
-        manifest = str(b.manifest(targets=b.targets(20), changes=[RENAME], proof={"tls": False}))
+        lines = [f"{each['id']},{each['region']}\n" for each in b.targets(20)[1::2]]
+        (tmp_path / "fleet.csv").write_text("id,region\n" + "".join(lines))
+        targets = [{"from": "fleet.csv"}, {"select": {"regions": ["cn-hangzhou"]}}]
+        meant = {"targets": targets, "exclude": ["r-sim000020"], "changes": [RENAME]}
+        manifest = str(b.manifest(**meant, proof={"tls": False}))
         before, calls = contents(state), b.modifying_calls()
         with StateDir(path=state).hold(run_id="at-work", now=time.time()):
             result = await b.run("verify", manifest)
         assert result.code == 0, result.err
         assert told(b) == {("unchanged", "login", None, "generation 1 is live")}
+        assert b.outcomes() == {"unchanged": 20}
         assert (b.report()["run"]["command"], b.report()["run"]["name"]) == ("verify", "job")
         assert contents(state) == before
 
