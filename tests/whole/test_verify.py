@@ -1,8 +1,9 @@
 """`verify`: what is stored is tried on the real server, and nothing is changed anywhere."""
 
 import os
+import sqlite3
 import time
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -55,15 +56,22 @@ async def test_what_is_stored_is_live_or_named(tmp_path: Path) -> None:
 
         taken = b.manifest(targets=b.targets(1), changes=[ROTATE], proof=LOGIN)
         assert (await b.run("run", str(taken), "--yes", "--state", "elsewhere")).code == 0
+        with closing(sqlite3.connect(state / "secrets.db")) as db, db:
+            db.execute("UPDATE secret SET value = zeroblob(200) WHERE instance_id = 'r-sim000004'")
         gone = [{"id": "r-gone", "region": "cn-hangzhou"}]
         b.manifest(targets=[*b.targets(21), *gone], changes=[RENAME])
         result = await b.run("verify", manifest, "--quiet", "--report-dir", "reports")
-        assert (result.code, b.outcomes()) == (1, {"unchanged": 19, "skipped": 1, "failed": 2})
+        assert (result.code, b.outcomes()) == (
+            1,
+            {"unchanged": 18, "skipped": 1, "failed": 2, "unresolved": 1},
+        )
         rows = {row["instance_id"]: row for row in b.report()["rows"]}
         dead = rows[ONE]
         assert (dead["outcome"], dead["error_code"], dead["proof"]) == ("failed", "NotLive", None)
         assert dead["detail"] == "generation 1 is refused, and nothing else is stored"
         assert dead["secret_ref"].endswith("/cn-hangzhou/r-sim000000#1")
+        assert rows["r-sim000004"]["error_code"] == "CannotTell"
+        assert rows["r-gone"]["error_code"] == "InvalidInstanceId.NotFound"
         assert rows["r-sim000020"]["detail"] == "no password is stored"
         assert result.out.splitlines()[1].split()[:4] == ["failed", "default", "cn-hangzhou", ONE]
         assert len(result.err.splitlines()) == 1
