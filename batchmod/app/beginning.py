@@ -34,7 +34,7 @@ class Beginning:
     run_id: str
     began: float  # when this process did, in seconds since the epoch
     clock: Clock
-    chosen: Secret | None
+    chosen: Secret | None  # outside of the secret store
 
     async def apply(self, *, held: bool) -> int:
         """The exit code. `held`: the state directory is ours already."""
@@ -58,7 +58,8 @@ class Beginning:
                 ) as session,
             ):
                 refuse(session.journal, job, options)
-                plan, usable = await job.planned(fleet, session, self.chosen, clock, began=self.began)
+                chosen = await job.settled(self.chosen, session.store)
+                plan, usable = await job.planned(fleet, session, chosen, clock, began=self.began)
                 if job.retry is not None and not worth_it(job.retry, plan):
                     return FAILED if plan.accounts_failed else DONE
                 show_plan(plan, options, pace_line(manifest, plan.rows))
@@ -67,7 +68,7 @@ class Beginning:
                 execution = Execution(
                     session=session,
                     fleet=usable,
-                    run=await self._opened(plan, session),
+                    run=await self._opened(plan, session, chosen),
                     manifest=manifest,
                     options=options,
                     reports=self.reports,
@@ -75,15 +76,15 @@ class Beginning:
                     signals=signals,
                     watching=watching,
                     clock=clock,
-                    chosen=self.chosen,
+                    chosen=chosen,
                     observed_at=plan.observed_at,
                 )
                 execution.announce(resumed=False, known=first_states(plan.rows))
                 return await execution.apply()
 
-    async def _opened(self, plan: Plan, session: Session) -> Run:
+    async def _opened(self, plan: Plan, session: Session, chosen: Secret | None) -> Run:
         """The run, in the journal with all its rows."""
-        job, store, chosen = self.job, session.store, self.chosen
+        job, store = self.job, session.store
         opened = Run(
             id=self.run_id,
             name=plan.name,

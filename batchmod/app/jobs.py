@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from batchmod.app.ages import young_in
-from batchmod.app.chosen import chosen_password, password_change
+from batchmod.app.chosen import chosen_password, password_change, referred_password
 from batchmod.app.fleet import Fleet, Regions, regions_of
 from batchmod.app.options import Options
-from batchmod.app.planfiles import check_directory, check_password
+from batchmod.app.planfiles import check_directory, check_fingerprint, check_password
 from batchmod.app.planned import make_plan
 from batchmod.app.retrying import Retry
 from batchmod.app.session import Session, state_of
@@ -21,6 +21,8 @@ from batchmod.model.planfile import PlanFile, read_plan_file
 from batchmod.model.planstart import is_plan_file
 from batchmod.model.record import Run
 from batchmod.model.secret import Secret
+from batchmod.model.stores import EmbeddedSettings
+from batchmod.secrets.store import SecretStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +59,14 @@ class ManifestJob:
         return regions_of(self.loaded)
 
     def chosen(self) -> Secret | None:
+        """The chosen password, if it is not in the secret store. Raises UsageError."""
         change, place = password_change(self.manifest), self.loaded.password_place
         return chosen_password(change, self.options.environ, self.directory, place=place)
+
+    async def settled(self, chosen: Secret | None, store: SecretStore | None) -> Secret | None:
+        """The chosen password, in the secret store or not. Raises UsageError."""
+        change, place = password_change(self.manifest), self.loaded.password_place
+        return chosen or await referred_password(change, store, place=place)
 
     def is_of(self, run: Run) -> bool:
         """The run means the same."""
@@ -122,10 +130,18 @@ class PlanJob:
         return regions
 
     def chosen(self) -> Secret | None:
-        """The password that the plan was made with. Raises UsageError for another one."""
+        """The password that the plan was made with, if it is not in the secret store. Raises UsageError for another one."""
         chosen = chosen_password(password_change(self.manifest), self.options.environ, self.directory, place=None)
-        check_password(self.path, self.file, chosen, self.options)
+        if isinstance(self.manifest.secrets, EmbeddedSettings):  # its key is at hand before it is open
+            check_password(self.path, self.file, chosen, self.options)
         return chosen
+
+    async def settled(self, chosen: Secret | None, store: SecretStore | None) -> Secret | None:
+        """The password that the plan was made with, in the secret store or not. Raises UsageError for another one."""
+        settled = chosen or await referred_password(password_change(self.manifest), store, place=None)
+        if store is not None and settled is not None:
+            check_fingerprint(self.path, self.file, store.fingerprint(settled))
+        return settled
 
     def is_of(self, run: Run) -> bool:
         """The run applies this very plan."""

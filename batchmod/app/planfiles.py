@@ -19,6 +19,7 @@ from batchmod.model.planstart import is_plan_file
 from batchmod.model.secret import Secret
 from batchmod.report.files import replace_file
 from batchmod.secrets.agekey import key_path, load_or_make, made_words
+from batchmod.secrets.embedded import EmbeddedStore
 from batchmod.secrets.schema import FILE
 from batchmod.secrets.store import SecretStore
 
@@ -61,11 +62,11 @@ async def fingerprint_of(
 ) -> str | None:
     """What a plan says of a chosen password; None without one, and without a key where none may be made.
 
-    A store that holds something must open with the key. Raises UsageError when it does not, or the key is not usable.
+    An embedded store that holds something must open with the key. Raises UsageError when it does not, or the key is not usable.
     """
     if chosen is None:
         return None
-    if store is not None and await store.all():
+    if store is not None and (not isinstance(store, EmbeddedStore) or await store.all()):
         return store.fingerprint(chosen)
     path = key_path(options.environ)
     if not may_make and not is_there(path):
@@ -83,7 +84,12 @@ def check_password(path: Path, file: PlanFile, chosen: Secret | None, options: O
     if file.password_hmac is None:
         raise UsageError(f"{path}: does not know its password, for there was no age key: make it with `plan -o`")
     key, _ = load_or_make(key_path(options.environ), may_make=False)
-    if not hmac.compare_digest(key.fingerprint(chosen), file.password_hmac):
+    check_fingerprint(path, file, key.fingerprint(chosen))
+
+
+def check_fingerprint(path: Path, file: PlanFile, fingerprint: str) -> None:
+    """It is that of the password that the plan was made with. Raises UsageError, else."""
+    if not hmac.compare_digest(fingerprint, file.password_hmac or ""):
         raise UsageError(
             f"{path}: not the password that this plan was made with, or another age key: set that one, or make a new plan"
         )

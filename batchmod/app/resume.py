@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from batchmod.app.chosen import chosen_password, password_change
+from batchmod.app.chosen import chosen_password, password_change, referred_password
 from batchmod.app.execute import Execution
 from batchmod.app.fleet import Regions, check_fence, open_fleet
 from batchmod.app.options import Options
@@ -44,7 +44,7 @@ async def resume(wanted: str | None, options: Options, *, held: bool) -> int:
         if execution is None:
             insist(f"nothing to resume: run {run.id} was closed meanwhile")
             return 0
-        execution.chosen = _chosen_again(execution, options)
+        execution.chosen = await _chosen_again(execution, options)
         await _mark_failed(execution)
         if options.reset_budget:
             await reset_budget(execution)
@@ -169,13 +169,14 @@ def _open_regions(session: Session, run: Run) -> Regions:
     return regions
 
 
-def _chosen_again(execution: Execution, options: Options) -> Secret | None:
+async def _chosen_again(execution: Execution, options: Options) -> Secret | None:
     """The chosen password for rows that were not escrowed yet; the same as when the run began, or nothing is sent."""
     store, rows = execution.session.store, execution.session.journal.states(execution.run.id)
     if store is None or not any(row.kind is Kind.PASSWORD and state.phase is Phase.PLANNED for row, state in rows):
         return None
     change = password_change(execution.manifest)
     chosen = chosen_password(change, options.environ, Path(execution.run.directory), place=None)
+    chosen = chosen or await referred_password(change, store, place=None)
     if chosen is not None and store.fingerprint(chosen) != execution.run.password_hmac:
         raise UsageError(
             "changes: password: not the password that this run began with: set that one, or abandon the run"

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmana
 from pathlib import Path
 
 from batchmod.app.ages import IsYoung, young_in
-from batchmod.app.chosen import chosen_password, password_change
+from batchmod.app.chosen import chosen_password, password_change, referred_password
 from batchmod.app.execute import write_report_files
 from batchmod.app.fleet import check_fence, open_fleet, regions_of
 from batchmod.app.options import Options
@@ -73,8 +73,10 @@ async def _plan_file(loaded: Loaded, options: Options, state: Path, *, keep: boo
     began, change = clock.wall(), password_change(manifest)
     chosen = chosen_password(change, options.environ, loaded.directory, place=loaded.password_place)
     aged = change is not None and change.max_age is not None
-    asked = chosen is not None or aged or manifest.proof.password is Proof.LOGIN_AND_OLD_REFUSED
+    referred = change is not None and change.secret is not None
+    asked = chosen is not None or referred or aged or manifest.proof.password is Proof.LOGIN_AND_OLD_REFUSED
     async with _stored(loaded, state, options) if asked else nullcontext() as store:
+        chosen = chosen or await referred_password(change, store, place=loaded.password_place)
         regions, skip = regions_of(loaded), options.skip_failed_accounts
         async with (
             _ages(manifest, store, state, now=began) as is_young,

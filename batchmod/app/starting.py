@@ -5,7 +5,7 @@ import os
 import time
 from pathlib import Path
 
-from batchmod.app.chosen import chosen_password, is_at_hand, password_change
+from batchmod.app.chosen import check_reference, chosen_password, is_at_hand, password_change
 from batchmod.app.speech import emit, say
 from batchmod.app.windows import tell_too_short
 from batchmod.engine.opening import Opening
@@ -43,7 +43,7 @@ def init(path: Path) -> None:
 def validate(manifest_path: Path) -> None:
     """Says that the manifest is right. Raises UsageError with all that is wrong with it.
 
-    A chosen password is checked if it is at hand: a manifest may be validated where its secrets are not.
+    A chosen password is checked if it is at hand, what a reference names is not looked up: a manifest may be validated where its secrets are not.
     """
     if is_plan_file(manifest_path):
         raise UsageError(f"{manifest_path}: a plan, and no manifest: `batchmod run` applies it")
@@ -52,6 +52,7 @@ def validate(manifest_path: Path) -> None:
     change = password_change(loaded.manifest)
     if is_at_hand(change, os.environ, loaded.directory):
         chosen_password(change, os.environ, loaded.directory, place=loaded.password_place)
+    check_reference(loaded.manifest, place=loaded.password_place)
     kinds = ", ".join(change.kind.value for change in loaded.manifest.changes)
     selectors = f", {len(loaded.selectors)} selectors" if loaded.selectors else ""
     emit([f"{manifest_path}: {len(loaded.targets)} targets{selectors}; {kinds}; valid\n"])

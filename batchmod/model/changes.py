@@ -14,10 +14,12 @@ from pydantic import (
 
 from batchmod.model import rules
 from batchmod.model.events import Kind
-from batchmod.model.fields import FilePath, Seconds, Section, matches
+from batchmod.model.fields import FilePath, Reference, Seconds, Section, matches
 from batchmod.model.templates import Rename, placeholders, render, template_problem
 
-NO_LITERAL = "a manifest never holds a password: write env: VARIABLE, file: path or generate: {length: 24}"
+NO_LITERAL = (
+    "a manifest never holds a password: write env: VARIABLE, file: path, secret: reference or generate: {length: 24}"
+)
 ALGORITHM = "AES-CTR-256"  # the only one that the service documents
 
 
@@ -106,6 +108,13 @@ class PasswordChange(Section):
         Field(description="The environment variable that holds one password for all."),
     ] = None
     file: Annotated[FilePath | None, Field(description="The file that holds one password for all.")] = None
+    secret: Annotated[
+        Reference | None,
+        Field(
+            description="What the secret store calls one password for all, in its own words.",
+            examples=["1234567890123456/cn-hangzhou/r-bp1zxszhcgatnx"],
+        ),
+    ] = None
     max_age: Annotated[
         Seconds | None,
         Field(description="A proved password that is younger stays; without it every run rotates.", examples=["30d"]),
@@ -113,8 +122,10 @@ class PasswordChange(Section):
 
     @model_validator(mode="after")
     def _one_place(self) -> "PasswordChange":
-        if sum(place is not None for place in (self.generate, self.env, self.file)) != 1:
-            raise ValueError("needs exactly one of generate: {length: 24}, env: VARIABLE and file: path")
+        if sum(place is not None for place in (self.generate, self.env, self.file, self.secret)) != 1:
+            raise ValueError(
+                "needs exactly one of generate: {length: 24}, env: VARIABLE, file: path and secret: reference"
+            )
         return self
 
     @property

@@ -34,6 +34,7 @@ from batchmod.model.values import (
 
 T = TypeVar("T")
 TEXT_LENGTH = 128
+REFERENCE_LENGTH = 512
 NO_ACCESS_KEY = (
     "a manifest never holds an access key: put it into a profile of the CLI and write profile: NAME, "
     "or into the environment, which is the account default"
@@ -95,6 +96,12 @@ def _text_problem(text: str) -> str | None:
     return None
 
 
+def _reference_problem(text: str) -> str | None:
+    if not text or len(text) > REFERENCE_LENGTH or not text.isprintable() or " " in text:
+        return f"must have 1 to {REFERENCE_LENGTH} characters that can be printed, and no blank"
+    return None
+
+
 def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
     for place, value in enumerate(values):
         if value in values[:place]:
@@ -136,6 +143,13 @@ Text = Annotated[
     _refused_by(_text_problem),
     WithJsonSchema(
         {"type": "string", "minLength": 1, "maxLength": TEXT_LENGTH, "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"}
+    ),
+]
+Reference = Annotated[
+    str,
+    _refused_by(_reference_problem),
+    WithJsonSchema(
+        {"type": "string", "minLength": 1, "maxLength": REFERENCE_LENGTH, "pattern": r"^[^\x00-\x20\x7f-\x9f]*$"}
     ),
 ]
 FilePath = Annotated[str, _refused_by(_path_problem), WithJsonSchema({"type": "string", "minLength": 1})]

@@ -97,7 +97,7 @@ def _password_place(manifest: Manifest, document: Document, path: Path) -> str |
     """Where the manifest says which password was chosen; None when it chooses none."""
     for number, change in enumerate(manifest.changes):
         if isinstance(change, PasswordChange) and change.generate is None:
-            key = "env" if change.env is not None else "file"
+            key = next(key for key in ("env", "file", "secret") if getattr(change, key) is not None)
             line, column = _place(document, ("changes", number, "password", key))
             return f"{path}:{line}:{column}: changes[{number}].password.{key}"
     return None

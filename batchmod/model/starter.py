@@ -29,7 +29,7 @@ changes:                               # each kind at most once; on every instan
   #     name: "{team}-{region}-cache"  # or {pattern: "^old-(.*)$", replace: "new-\\\\1"}
   #     release_protection: true
   - password:
-      generate: {length: 24}           # or env: NEW_PASSWORD, or file: path; never the password itself
+      generate: {length: 24}           # or env: NEW_PASSWORD, file: path, secret: reference; never the password itself
       # max_age: 30d                   # a proved one that is younger stays, for a job that runs every night
   # - tde: {}                          # cannot be undone; or {key_id: ..., role_arn: ...}
 

@@ -74,11 +74,13 @@ _REFERENCE = re.compile(r"([0-9]{1,20})/([a-z0-9-]{1,63})/([A-Za-z0-9_-]{1,128})
 
 
 def key_of(reference: str) -> tuple[InstanceKey, int | None]:
-    """Of `<account id>/<region>/<instance id>`, and of `#<generation>` behind it. UsageError for anything else."""
+    """Of `<account id>/<region>/<instance id>`, and of `#<generation>` behind it. UsageError, which does not repeat it, for
+    anything else: it may be a password.
+    """
     found = _REFERENCE.fullmatch(reference)
     if found is None:
         raise UsageError(
-            f"{reference!r} is no reference: <account id>/<region>/<instance id>, or that and #<generation>"
+            "is no reference to a stored password: <account id>/<region>/<instance id>, or that and #<generation>"
         )
     account_id, region, instance_id, generation = found.groups()
     key = InstanceKey(account_id=account_id, region=region, instance_id=instance_id)

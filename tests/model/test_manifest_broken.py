@@ -44,7 +44,7 @@ def window(written: str) -> str:
 
 ROLE = "acs:ram::1234567890123456:role/x"
 NO_KEY = "a manifest never holds an access key: put it into a profile of the CLI"
-NEVER = "a manifest never holds a password: write env: VARIABLE, file: path or generate"
+NEVER = "a manifest never holds a password: write env: VARIABLE, file: path, secret: reference or generate"
 CASES = {  # text, place and path, a part of the message
     # the text
     "empty": ("", "1:1: ", "there is nothing in it"),
@@ -600,15 +600,17 @@ CASES = {  # text, place and path, a part of the message
     "literal pwd": (changes("- password: {Pwd: hunter2}"), "5:14: changes[0].password.Pwd: ", NEVER),
     "literal in a list": (changes("- password: [hunter2]"), "5:13: changes[0].password: ", NEVER),
     "value elsewhere": (GOOD + "value: 1\n", "5:1: value: ", "unknown key; known here: version, name"),
-    "secret to come": (
-        changes("- password: {secret: reference}"),
-        "5:14: changes[0].password.secret: ",
-        "unknown key; known here: generate, env, file",
+    "secret beside another place": (
+        changes("- password: {secret: 1/cn-hangzhou/r-123, env: A}"),
+        "5:13: changes[0].password: ",
+        "needs exactly one of generate",
     ),
+    "empty secret": (changes("- password: {secret: ''}"), "5:22: changes[0].password.secret: ", "1 to 512"),
+    "secret with a blank": (changes("- password: {secret: a b}"), "5:22: changes[0].password.secret: ", "no blank"),
     "other key of a password": (
         changes("- password: {password_length: 24}"),
         "5:14: changes[0].password.password_length: ",
-        "unknown key; known here: generate, env, file",
+        "unknown key; known here: generate, env, file, secret",
     ),
     "other key of the secrets": (
         GOOD + "secrets: {xyz: 1}\n",
@@ -832,7 +834,7 @@ def test_no_message_holds_an_access_key(tmp_path: Path, written: str) -> None:
 def test_a_key_that_may_be_a_password_is_not_shown(tmp_path: Path, key: str) -> None:
     """Under a password, only a mistyped key is repeated: a short word, of too few kinds of characters to be one."""
     (line,) = problems(tmp_path, changes(f"- password: {{{key}: 1}}"))
-    assert line == "5:14: changes[0].password: unknown key; known here: generate, env, file, max_age"
+    assert line == "5:14: changes[0].password: unknown key; known here: generate, env, file, secret, max_age"
 
 
 @pytest.mark.parametrize("number", ["0123456789", "12345678", "yes"])
