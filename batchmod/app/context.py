@@ -1,6 +1,6 @@
 """The engine put together for one run: budgets, accounts, leftovers, proof, store and journal."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from batchmod.app.ages import young_in
 from batchmod.app.chosen import maker_of, password_change
@@ -44,6 +44,7 @@ def make_context(
     trouble: Callable[[Exception], None],
     opening: Opening,
     observed_at: float,
+    tell: Callable[[PlannedRow, int, Secret], Awaitable[str | None]],
 ) -> Context:
     """What the run's rows share; of the failure budget, which each wave has of its own, none counts yet."""
     journal = session.journal
@@ -77,6 +78,7 @@ def make_context(
         opening=opening,
         observed_at=observed_at,
         is_young=young_in(manifest, session.store, journal, now=run.began_before(clock.wall())),
+        tell=tell,
     )
 
 

@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import inf
 from pathlib import Path
 from typing import Any
 
+from batchmod.app.consumers import Consumers
 from batchmod.app.context import budget_of_wave, is_spent_before, make_context
 from batchmod.app.fleet import Fleet
 from batchmod.app.listening import Controls, listening
@@ -15,6 +17,7 @@ from batchmod.app.memory import kept
 from batchmod.app.options import Options
 from batchmod.app.session import Session
 from batchmod.app.signals import Signals
+from batchmod.app.telling import Telling
 from batchmod.app.watching import Watching
 from batchmod.app.waves import Gate
 from batchmod.app.windows import opening_of, tell_next, tell_too_short
@@ -23,6 +26,7 @@ from batchmod.engine.context import Context
 from batchmod.engine.driver import give_up, set_free
 from batchmod.engine.halt import Halt
 from batchmod.engine.opening import Opening, until_closed
+from batchmod.engine.ports import nobody
 from batchmod.engine.rollout import wave_count
 from batchmod.engine.runner import run_all
 from batchmod.errors import JournalError
@@ -56,6 +60,7 @@ class Driving:
     observed_at: float = inf
     known: Known | None = None  # all rows as they stand before anything is driven; None: as the journal has them
     troubles: list[str] = field(default_factory=list)
+    owes: bool = False  # every row may have ended, but a consumer was not told of the last of them
 
     async def drive(self) -> None:
         """Wave after wave, until all rows have ended or something stops the run."""
@@ -63,6 +68,7 @@ class Driving:
         self.known = None
         waves = sorted({row.wave or 1 for row, state in known if state.is_open})
         if not waves:
+            await self._tell(inf)
             return
         opening = opening_of(self.manifest, self.session.journal.recent_seconds, self.clock)
         tell_too_short(self.manifest, opening, {row.kind for row, state in known if state.is_open}, self.clock.wall())
@@ -77,7 +83,7 @@ class Driving:
         for wave in waves:
             if wave > self.run.opened and is_spent_before(self.manifest, self.run, known, wave):
                 self.halt.stop(StoppedBy.MAX_FAILURES)
-            if not await self._gate(known, context.opening).passed(wave):
+            if not await self._tell(wave) or not await self._gate(known, context.opening).passed(wave):
                 return
             await self._drive_wave(context, known, wave)
             to_come = sum(state.is_open and (row.wave or 1) > wave for row, state in known)
@@ -87,6 +93,38 @@ class Driving:
                 return
             if to_come:
                 known = list(self.session.journal.states(self.run.id))
+        await self._tell(inf)
+
+    async def _tell(self, before: float) -> bool:
+        """Whether the consumers know of all waves before this one; if not, `resume` has something to do."""
+        if self.consumers is not None:
+            telling = Telling(
+                consumers=self.consumers,
+                known=lambda: self.run,
+                states=lambda: self.session.journal.states(self.run.id),
+                mark=self._told,
+                halt=self.halt,
+                signals=self.signals,
+                clock=self.clock,
+            )
+            self.owes = True  # until it is known to be otherwise
+            self.owes = not await telling.told(before)
+        return not self.owes
+
+    @cached_property
+    def consumers(self) -> Consumers | None:
+        """None when nobody is to be told of anything."""
+        if self.session.store is None or not self.manifest.consumers:
+            return None
+        return Consumers(
+            manifest=self.manifest,
+            directory=Path(self.run.directory),
+            environ=self.options.environ,
+            run_id=self.run.id,
+            store=self.session.store,
+            halt=self.halt,
+            notify=self.watching.notify,
+        )
 
     async def _drive_wave(self, context: Context, known: Known, wave: int) -> None:
         """The rows of the wave have ended, or were left open by a stop. `known`: all rows, as they stand before it."""
@@ -107,6 +145,8 @@ class Driving:
         context = self._context(known, Opening())
         async with listening(self.session.state, self._controls(context)):
             await self._run_all(context, [(row, state) for row, state in known if state.phase not in NO_DOUBT])
+        if not self.run.closed:
+            await self._tell(inf)
         if self.signals.received or self.signals.stopping or self.troubles:
             return
         for row, state in journal.states(self.run.id):
@@ -160,6 +200,7 @@ class Driving:
             trouble=self.trouble,
             opening=opening,
             observed_at=self.observed_at,
+            tell=nobody if self.consumers is None else self.consumers.tell,
         )
         for lane, stopped in self.fleet.stopped.items():
             context.accounts.failed(lane.account_id, stopped.error)

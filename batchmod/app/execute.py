@@ -94,7 +94,8 @@ class Execution(Driving):
         open_rows = 0 if self.run.closed else journal.open_rows(self.run.id)
         counts = journal.counts(self.run.id)
         known = self._known_run()
-        code = exit_code(counts, open_rows=open_rows, accounts_failed=bool(known.accounts_failed))
+        left = open_rows or self._is_left
+        code = exit_code(counts, open_rows=left, accounts_failed=bool(known.accounts_failed))
         finished = Mark(type=MarkType.FINISHED, at=self.clock.wall(), exit_code=code)
         try:
             paths = write_report_files(journal, known.after(finished), self.manifest, self.reports)
@@ -107,13 +108,18 @@ class Execution(Driving):
             finished = replace(finished, exit_code=REPORT)
         # Only now: a run that dies before its report is there is unfinished, and resume writes it.
         told = await self._mark(finished)
-        if told and not open_rows and not self.run.closed:
+        if told and not left and not self.run.closed:
             told = await self._mark(Mark(type=MarkType.CLOSED, at=self.clock.wall()))
         if not told and code != REPORT:
             code = RESUMABLE  # for the journal it has not ended
-        hint = again(f"resume {known.id}", self.session.state, self.options) if open_rows else None
+        hint = again(f"resume {known.id}", self.session.state, self.options) if left else None
         self.watching.summary(known.after(finished), counts, paths, resume=hint, open_rows=open_rows)
         return code
+
+    @property
+    def _is_left(self) -> bool:
+        """Whether the run can be resumed though every row has ended: consumers are to be told, or one of them said no."""
+        return not self.run.closed and (self.owes or self.halt.reason is StoppedBy.CHECK)
 
     def _known_run(self) -> Run:
         """The run as the journal has it, or as this process knows it when the journal could not be told the end."""

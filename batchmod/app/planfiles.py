@@ -114,3 +114,5 @@ def _beside(manifest: Manifest, options: Options) -> Iterator[str]:
         yield f"report.dir {manifest.report.dir}"
     if manifest.rollout.check is not None:
         yield "rollout.check"
+    if manifest.consumers:
+        yield "consumers"

@@ -93,14 +93,14 @@ def found_quotas(journal: SqliteJournal, clock: Clock) -> Found:
 
 
 def unfinished_runs(journal: SqliteJournal, name: str | None = None) -> list[Run]:
-    """The runs that have an open row, or died before their report was written; oldest first.
+    """The runs that have an open row or a consumer to be run, or died before their report was written; oldest first.
 
     A closed run may have died so too: given up, and nobody told.
     """
     return [
         run
         for run in journal.runs()
-        if name in {None, run.name} and (run.finished_at is None or (not run.closed and journal.open_rows(run.id)))
+        if name in {None, run.name} and run.is_unfinished(0 if run.closed else journal.open_rows(run.id))
     ]
 
 

@@ -103,7 +103,7 @@ class Gate:
                 directory=self.directory,
                 environ=environ,
                 patience=self.manifest.timeouts.check,
-                halt=self.halt,
+                stopped=self.halt.stopped,
             )
             self.halt.check()
             at = self.clock.wall()

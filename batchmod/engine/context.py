@@ -13,14 +13,14 @@ from batchmod.engine.halt import Halt, HaltedError
 from batchmod.engine.leftovers import Leftovers
 from batchmod.engine.machine import step
 from batchmod.engine.opening import Opening
-from batchmod.engine.ports import Hands, Ledger, Prover, Vault
+from batchmod.engine.ports import Hands, Ledger, Prover, Vault, nobody
 from batchmod.engine.usual import Usual
 from batchmod.engine.walk import Learnt, Walk
 from batchmod.engine.watcher import Sight
 from batchmod.errors import CallError
 from batchmod.model.events import NO_DOUBT, TERMINAL, Phase, Proof
 from batchmod.model.notices import AccountStopped, Notice, RowMoved
-from batchmod.model.plan import Lane
+from batchmod.model.plan import Lane, PlannedRow
 from batchmod.model.record import Mark, MarkType, Step
 from batchmod.model.secret import InstanceKey, Secret
 
@@ -68,6 +68,8 @@ class Context:
     usual: Usual = field(default_factory=Usual)
     observed_at: float = inf  # when the plan read what the rows say; inf: just now
     is_young: Callable[[InstanceKey], Awaitable[str | None]] = never_young  # why a password is not due yet
+    tell: Callable[[PlannedRow, int, Secret], Awaitable[str | None]] = nobody  # that this generation is current; what
+    # went wrong with that
 
     @property
     def store(self) -> Vault:

@@ -88,6 +88,10 @@ class Halt:
         """Returns once nothing may be sent any more."""
         await self._stopped.wait()
 
+    async def gone(self) -> None:
+        """Returns once nothing is waited for any more."""
+        await self._left.wait()
+
     async def sleep(self, seconds: float, *, sending: bool) -> None:
         """Returns after `seconds`; raises HaltedError as soon as the wait is pointless.
 

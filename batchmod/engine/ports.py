@@ -67,3 +67,7 @@ class Prover(Protocol):
     async def outdated(self, row: PlannedRow, old: Secret) -> str | None:
         """None when the old secret is refused, else why not (yet)."""
         ...
+
+
+async def nobody(_: PlannedRow, __: int, ___: Secret) -> None:
+    """Without consumers nobody is told of a new password."""

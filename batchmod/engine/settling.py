@@ -82,13 +82,20 @@ def _is_quiet(context: Context, walk: Walk) -> bool:
 
 
 async def proved(context: Context, walk: Walk) -> Learnt:
-    """The store calls the new value current; only then is the row changed."""
-    if walk.state.generation is not None:
+    """The store calls the new value current and who needs it has been told; only then is the row changed.
+
+    A process that dies in between leaves it proved: the next one tells them again.
+    """
+    note, generation = None, walk.state.generation
+    if generation is not None:
         try:
-            await context.store.promote(walk.row.key, walk.state.generation)
+            await context.store.promote(walk.row.key, generation)
         except StoreConflict as conflict:
             return Learnt(seen=Seen.REFUSED, code="StoreConflict", message=str(conflict))
-    return Learnt(seen=Seen.PROMOTED)
+        walk.parked()
+        secret = walk.secret or await context.store.reveal(walk.row.key, generation)
+        note = await context.tell(walk.row, generation, secret)
+    return Learnt(seen=Seen.PROMOTED, detail=note)
 
 
 def _concluded(context: Context, walk: Walk, seen: Seen | None) -> Learnt | None:

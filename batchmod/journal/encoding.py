@@ -71,6 +71,8 @@ def run_of(text: str) -> Run:
         data["accounts_failed"] = tuple((account, reason) for account, reason in data["accounts_failed"])
         data["paces"] = tuple(Pace(**pace) for pace in data.get("paces", ()))
         data["resumed_at"] = tuple(data.get("resumed_at", ()))
+        data["consumed"] = tuple(data.get("consumed", (0, 0)))
+        data["consumers_failed"] = tuple(tuple(one) for one in data.get("consumers_failed", ()))
         return Run(**data)
     except (KeyError, TypeError, ValueError) as error:
         raise _unreadable("run", error) from error

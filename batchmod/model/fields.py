@@ -102,6 +102,12 @@ def _reference_problem(text: str) -> str | None:
     return None
 
 
+def _argument(text: str) -> str:
+    if not text or "\0" in text:
+        raise ValueError("is empty, or has a NUL in it: no command takes that")
+    return text
+
+
 def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
     for place, value in enumerate(values):
         if value in values[:place]:
@@ -154,6 +160,11 @@ Reference = Annotated[
 ]
 FilePath = Annotated[str, _refused_by(_path_problem), WithJsonSchema({"type": "string", "minLength": 1})]
 Listed = Strict(strict=False)  # a YAML list is a Python list, and kept as a tuple
+Command = Annotated[  # a program and its arguments
+    tuple[Annotated[str, AfterValidator(_argument), WithJsonSchema({"type": "string", "pattern": r"^[^\x00]+$"})], ...],
+    Listed,
+    Field(min_length=1),
+]
 Several = Annotated[  # at least one, and nothing twice
     tuple[T, ...], Listed, Field(min_length=1, json_schema_extra={"uniqueItems": True}), AfterValidator(_distinct)
 ]

@@ -18,6 +18,7 @@ from pydantic_core import CoreSchema
 from batchmod.model.accounts import Accounts, ProfileAccount, RoleAccount
 from batchmod.model.changelist import Change, each_kind_once
 from batchmod.model.changes import AttributesChange, Generate, PasswordChange, TdeChange
+from batchmod.model.consumers import Consumers
 from batchmod.model.endpoints import Endpoints
 from batchmod.model.fields import Account, FilePath, InstanceId, Listed, Region, Section, matches
 from batchmod.model.rollout import Rollout
@@ -187,4 +188,5 @@ class Manifest(Section):
     rollout: Annotated[Rollout, Field(description="In which order, how much at once, and what stops a run.")] = (
         Rollout()
     )
+    consumers: Annotated[Consumers, Field(description="Who is told of the passwords that were changed.")] = ()
     report: Annotated[ReportSettings, Field(description="What a run leaves to read.")] = ReportSettings()

@@ -85,6 +85,15 @@ class CheckEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumerEnded:
+    """A consumer that was told of a wave has ended, or one that was told of a target stops the run."""
+
+    wave: int
+    passed: bool
+    text: str  # who, of what, and how it ended; no password is in it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Controlled:
     """An operator changed how the run goes on."""
 
@@ -101,5 +110,6 @@ Notice = (
     | WaveOpened
     | WaveEnded
     | CheckEnded
+    | ConsumerEnded
     | Controlled
 )

@@ -10,9 +10,11 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from batchmod.model.events import TERMINAL, Outcome, Phase, Proof, StoppedBy, outcome_of
+from batchmod.model.exits import REPORT, RESUMABLE
 from batchmod.model.pace import Pace, added
 from batchmod.model.plan import PlannedRow
 
+LEFT = frozenset({RESUMABLE, REPORT})  # exit codes of a run that has not ended, unless it is closed
 _ARMED = frozenset({Phase.ARMED, Phase.REARMED})
 _ANSWERED = frozenset({Phase.ARMED, Phase.WAITING, Phase.SETTLING, Phase.FAILED, Phase.NOT_STARTED})  # what an armed
 # attempt becomes with an answer; a refusal in the second of these two phases is taken for none, to be on the safe side
@@ -146,6 +148,10 @@ class MarkType(StrEnum):
     WAVE_ENDED = "wave ended"  # every row of `wave`, and of those before it, has its final outcome
     PAUSE_OVER = "pause over"  # what had to pass after `wave` has passed: the time, or an operator has looked
     CHECKED = "checked"  # the check after `wave` ended with `exit_code` (None: with none) and said `reason`
+    CONSUMED = (
+        "consumed"  # `consumer`, one of those per wave, was run for `wave` and ended with `exit_code`; `reason` says
+    )
+    # what was wrong; it is to be run again when `stopped_by` is there
     WAVE_OPENED = "wave opened"  # rows of `wave` may be sent
     PACED = "paced"  # this process has made so much of each API's quota, and found it so: `paces`
     CONTROLLED = "controlled"  # an operator changed how the run goes on; `reason` is what was said
@@ -161,6 +167,7 @@ class Mark:
     exit_code: int | None = None
     wave: int | None = None
     paces: tuple[Pace, ...] | None = None
+    consumer: int | None = None  # from 0, among those per wave
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,11 +196,19 @@ class Run:
     paces: tuple[Pace, ...] = ()  # of all its processes
     paced_at: float = 0.0  # the latest of these
     opened: int = 1  # the latest wave of which rows may be sent
-    command: str | None = None  # what made it, when it was no run: such a one is in no journal
+    consumed: tuple[int, int] = (0, 0)  # a wave, and how many of the consumers per wave have been told of it
+    consumers_failed: tuple[tuple[int, int, str], ...] = ()  # (wave, consumer, what was wrong)
 
     def began_before(self, at: float) -> float:
         """When the process began that worked on the run at this time."""
         return max((start for start in self.resumed_at if start <= at), default=self.started_at)
+
+    def is_unfinished(self, open_rows: int) -> bool:
+        """Something is left to do, and `resume` would do it; `open_rows` are those of the run.
+
+        Also when every row has ended: a consumer may be waiting to be run, or run again.
+        """
+        return self.finished_at is None or (not self.closed and (bool(open_rows) or self.exit_code in LEFT))
 
     def after(self, mark: Mark) -> "Run":
         """The run once this happened to it. A resumed run is not finished and not stopped any more."""
@@ -229,7 +244,20 @@ def _of_wave(run: Run, mark: Mark) -> dict[str, Any]:
             return {"opened": mark.wave}
         case MarkType.PACED:
             return {"paces": added(run.paces, mark.paces or ()), "paced_at": mark.at}
+        case MarkType.CONSUMED:
+            return _of_consumer(run, mark)
         case MarkType.CHECKED if mark.exit_code != 0:
             return {"stopped_by": StoppedBy.CHECK}
         case _:
             return {}
+
+
+def _of_consumer(run: Run, mark: Mark) -> dict[str, Any]:
+    """What it failed with before does not count once it is run again."""
+    wave, consumer = mark.wave or 0, mark.consumer or 0
+    failed = tuple(one for one in run.consumers_failed if one[:2] != (wave, consumer))
+    if mark.reason is not None:
+        failed = (*failed, (wave, consumer, mark.reason))
+    if mark.stopped_by is not None:
+        return {"consumers_failed": failed, "stopped_by": run.stopped_by or mark.stopped_by}
+    return {"consumers_failed": failed, "consumed": (wave, consumer + 1)}

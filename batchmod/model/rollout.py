@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
 
-from batchmod.model.fields import Listed, Section, ShareText, duration
+from batchmod.model.fields import Command, Listed, Section, ShareText, duration
 from batchmod.model.suggest import did_you_mean
 from batchmod.model.templates import PLACEHOLDERS, var_problem
 from batchmod.model.values import DURATION, Share, format_duration
@@ -35,12 +35,6 @@ def _var(name: str) -> str:
     if problem := var_problem(name):
         raise ValueError(problem)
     return name
-
-
-def _argument(text: str) -> str:
-    if not text or "\0" in text:
-        raise ValueError("is empty, or has a NUL in it: no command takes that")
-    return text
 
 
 def _between_waves(value: object, info: ValidationInfo) -> object:
@@ -96,15 +90,7 @@ class Rollout(Section):
         ),
     ] = None
     check: Annotated[
-        Annotated[
-            tuple[
-                Annotated[str, AfterValidator(_argument), WithJsonSchema({"type": "string", "pattern": r"^[^\x00]+$"})],
-                ...,
-            ],
-            Listed,
-            Field(min_length=1),
-        ]
-        | None,
+        Command | None,
         AfterValidator(_between_waves),
         Field(
             description="A command and its arguments, run between waves: any exit code but 0 stops the run.",

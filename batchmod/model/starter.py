@@ -37,6 +37,9 @@ proof:
   password: settled                    # accepted < settled < login < login-and-old-refused
   # tls: auto                          # or true or false: whether logins go through TLS
 
+# consumers:                           # told of each password that has become current, by JSON on stdin
+#   - run: ["./refresh.sh"]            # {per: wave, reveal: true, required: true, timeout: 60s} if they are to be
+
 rollout:
   max_targets: 10                      # a plan that would change more is refused
   max_failures: 2%                     # never exceeded, not even by what is in flight

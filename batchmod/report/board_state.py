@@ -12,6 +12,7 @@ from batchmod.model.notices import (
     AccountStopped,
     CallAnswered,
     CheckEnded,
+    ConsumerEnded,
     Controlled,
     Notice,
     Paced,
@@ -149,7 +150,9 @@ class BoardState:
             case _:
                 self._fold_control(notice, now)
 
-    def _fold_control(self, notice: WaveOpened | WaveEnded | CheckEnded | Controlled, now: float) -> None:
+    def _fold_control(
+        self, notice: WaveOpened | WaveEnded | CheckEnded | ConsumerEnded | Controlled, now: float
+    ) -> None:
         match notice:
             case WaveOpened():
                 self.wave, self.ended, self.opens_at, self.checked = notice, None, None, None
@@ -162,7 +165,7 @@ class BoardState:
                 self.paused = self.stopping is None
             case Controlled(text="continue"):
                 self.paused = False
-            case Controlled():
+            case Controlled() | ConsumerEnded():  # of a consumer the last words tell
                 pass
 
     def _move(self, row: PlannedRow, state: RowState) -> None:

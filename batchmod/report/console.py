@@ -7,6 +7,7 @@ from batchmod.model.notices import (
     AccountStopped,
     CallAnswered,
     CheckEnded,
+    ConsumerEnded,
     Controlled,
     Notice,
     Paced,
@@ -98,7 +99,7 @@ def opening(run: RunOpened) -> str:
     return f"{run.name} {run.run_id} {verb}: {run.to_send} of {run.rows} rows to do{budget}"
 
 
-def between(notice: WaveOpened | WaveEnded | CheckEnded | Controlled) -> str:
+def between(notice: WaveOpened | WaveEnded | CheckEnded | ConsumerEnded | Controlled) -> str:
     """One line of a wave, of what comes between two, or of what an operator said."""
     match notice:
         case WaveOpened(wave=wave, waves=waves, instances=instances):
@@ -109,6 +110,8 @@ def between(notice: WaveOpened | WaveEnded | CheckEnded | Controlled) -> str:
             return f"wave {wave} ended" + (f"; the next one in {duration(pause)}" if pause else "")
         case CheckEnded(wave=wave, passed=passed, text=text):
             return f"check after wave {wave} {'passed' if passed else 'FAILED'}: {text}"
+        case ConsumerEnded(wave=wave, passed=passed, text=text):
+            return f"after wave {wave}: {text}" if passed else f"wave {wave}: FAILED: {text}"
         case Controlled(text=text):
             return f"control: {text}"
 

@@ -10,6 +10,7 @@ from batchmod.model.notices import (
     AccountStopped,
     CallAnswered,
     CheckEnded,
+    ConsumerEnded,
     Controlled,
     Notice,
     Paced,
@@ -149,6 +150,9 @@ def _event(notice: Notice) -> tuple[str, Level, dict[str, Any]]:
         case CheckEnded(wave=wave, passed=passed, text=text):
             level = Level.INFO if passed else Level.ERROR
             return "check_ended", level, {"wave": wave, "passed": passed, "text": text}
+        case ConsumerEnded(wave=wave, passed=passed, text=text):
+            level = Level.INFO if passed else Level.ERROR
+            return "consumer_ended", level, {"wave": wave, "passed": passed, "text": text}
         case Controlled(text=text):
             return "controlled", Level.INFO, {"text": text}
         case _:

@@ -115,6 +115,7 @@ def _run(run: Run, counts: Mapping[Outcome, int]) -> dict[str, Any]:
         "stopped_by": run.stopped_by,
         "exit_code": run.exit_code,
         "accounts_failed": [{"account": account, "reason": reason} for account, reason in run.accounts_failed],
+        "consumers_failed": [{"wave": wave, "text": text} for wave, _, text in run.consumers_failed],
         "pacing": [pace.document() for pace in sorted(run.paces, key=lambda pace: pace.key)],
         "counts": {outcome: counts.get(outcome, 0) for outcome in Outcome},
     }

@@ -29,6 +29,7 @@ def summary(
         shown = ", ".join(f"{rows} {outcome}" for outcome, rows in _all(counts) if rows) or "no rows"
         parts = [f"{run.name} {run.id}: {shown}"]
         parts += [f"stopped by {run.stopped_by}"] if run.stopped_by else []
+        parts += [f"wave {wave}: {text}" for wave, _, text in run.consumers_failed]
         parts += [f"exit {_code(run)}"]
         parts += [", ".join(str(path) for path in paths)] if paths else []
         parts += [f"run {closed_first} was closed first"] if closed_first else []
@@ -36,6 +37,7 @@ def summary(
     lines = [f"{run.name} {run.id}: {sum(counts.values())} rows{_elapsed(run)}"]
     lines.append("  " + " · ".join(f"{rows} {outcome}" for outcome, rows in _all(counts)))
     lines += [f"account {account} stopped: {reason}" for account, reason in run.accounts_failed]
+    lines += [f"wave {wave}: {text}" for wave, _, text in run.consumers_failed]
     if run.stopped_by:
         lines.append(f"stopped by: {run.stopped_by}")
     if run.exit_code is not None:
@@ -84,6 +86,8 @@ def steps(run: Run, counts: Mapping[Outcome, int], open_rows: int, resume: str |
         command = resume or f"batchmod resume {run.id}"
         spent = run.stopped_by is StoppedBy.MAX_FAILURES
         found.append(f"{command}{' --reset-budget' if spent else ''} ({open_rows} rows are open)")
+    elif resume:
+        found.append(f"{resume} (no row is open: what is still to be done comes after them)")
     if unresolved := counts.get(Outcome.UNRESOLVED, 0):
         found.append(
             f"look at the {unresolved} unresolved rows of the report: each may or may not have been applied; "
@@ -101,7 +105,7 @@ _OF_STORED: Final = {  # after `verify` and `reconcile`
 
 
 def _state(run: Run, open_rows: int) -> str:
-    if not run.closed and (open_rows or run.finished_at is None):
+    if not run.closed and run.is_unfinished(open_rows):
         return "unfinished" + (f", stopped by {run.stopped_by}" if run.stopped_by else "")
     if run.closed and open_rows:
         return "abandoned"

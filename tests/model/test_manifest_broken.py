@@ -629,6 +629,26 @@ CASES = {  # text, place and path, a part of the message
         "5:22: targets[0].vars.Password: ",
         "from env or file",
     ),
+    "consumers of nothing": (
+        GOOD + "consumers: [{run: [./a.sh]}]\n",
+        "5:12: consumers: ",
+        "are never run: no password is changed",
+    ),
+    "consumer without a command": (
+        changes("- password: {generate: {}}") + "\nconsumers: [{run: []}]\n",
+        "6:19: consumers[0].run: ",
+        "empty",
+    ),
+    "consumer per row": (
+        changes("- password: {generate: {}}") + "\nconsumers: [{run: [a], per: row}]\n",
+        "6:29: consumers[0].per: ",
+        "target",
+    ),
+    "consumer without a unit": (
+        changes("- password: {generate: {}}") + "\nconsumers: [{run: [a], timeout: 60}]\n",
+        "6:33: consumers[0].timeout: ",
+        "has no unit",
+    ),
     "no place": (changes("- password: {}"), "5:13: changes[0].password: ", "needs exactly one of generate"),
     "two places": (
         changes("- password: {env: A, file: b}"),

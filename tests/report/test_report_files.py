@@ -41,6 +41,7 @@ RUN = replace(
     stopped_by=StoppedBy.SIGNAL,
     exit_code=3,
     accounts_failed=(("eu", "InvalidAccessKeyId.NotFound"),),
+    consumers_failed=((1, 0, "consumer ./a.sh ended with 3"),),
     paces=(PACE,),
 )
 
@@ -72,6 +73,7 @@ def test_the_json_report_is_the_contract() -> None:
             "stopped_by": "signal",
             "exit_code": 3,
             "accounts_failed": [{"account": "eu", "reason": "InvalidAccessKeyId.NotFound"}],
+            "consumers_failed": [{"wave": 1, "text": "consumer ./a.sh ended with 3"}],
             "pacing": [
                 {
                     "account_id": "1234567890123456",

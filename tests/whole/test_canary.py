@@ -96,6 +96,18 @@ async def run(c: Canary) -> None:
     await c.run("plan", manifest(c, RENAME, TO_CHOSEN), "-o", "plan.json", environ=planned)
     await c.run("run", "plan.json", "--yes", "-v", code=2)
     await c.run("run", "plan.json", "--yes", "-v", code=None, environ=planned)
+    await consumed(c)
+
+
+async def consumed(c: Canary) -> None:
+    """By programs that get the passwords, fail, and repeat what they were given."""
+    loud = c.b.folder / "loud.sh"
+    loud.write_text("#!/bin/sh\ntee -a /dev/stderr\nexit 3\n")
+    loud.chmod(0o755)
+    consumers = [{"run": ["./loud.sh"], "reveal": True, "per": per} for per in ("target", "wave")]
+    await c.run("run", manifest(c, TO_CHOSEN, consumers=consumers), "--yes", "-v", code=None)
+    result = await c.run("run", manifest(c, ROTATE, consumers=consumers), "--yes", "--log-format", "json", code=None)
+    assert "withheld" in result.err
 
 
 async def resume(c: Canary) -> None:

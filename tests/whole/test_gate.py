@@ -56,7 +56,7 @@ async def said(
     folder: Path, script: str, *, patience: float = 20.0, halt: Halt | None = None, environ: Mapping[str, str] = PATH
 ) -> Checked:
     command = ["/bin/sh", "-c", script]
-    return await check(command, directory=folder, environ=environ, patience=patience, halt=halt or Halt())
+    return await check(command, directory=folder, environ=environ, patience=patience, stopped=(halt or Halt()).stopped)
 
 
 async def test_what_a_check_says_is_kept_to_its_last_part(tmp_path: Path) -> None:
@@ -107,6 +107,6 @@ async def test_a_run_that_stops_stops_its_check(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", [["./not-there"], ["/"], ["a\0b"]])
 async def test_a_command_that_cannot_be_run_has_not_passed(tmp_path: Path, command: list[str]) -> None:
-    checked = await check(command, directory=tmp_path, environ=PATH, patience=5.0, halt=Halt())
+    checked = await check(command, directory=tmp_path, environ=PATH, patience=5.0, stopped=Halt().stopped)
     assert (checked.passed, checked.code) == (False, None)
     assert "cannot be run" in checked.how
