@@ -122,6 +122,17 @@ def abandon(wanted: str, options: Options) -> None:
 
 
 @cli.command()
+@MANIFEST
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@shared("endpoint", "state", "report_dir")
+def doctor(manifest: Path, form: str, options: Options) -> None:
+    """Look whether everything that a run needs can be used; makes and changes nothing."""
+    from batchmod.app.doctor import doctor  # noqa: PLC0415
+
+    run_to_end(doctor(manifest, options, form=form))
+
+
+@cli.command()
 @click.argument("wanted", metavar="RUN")
 @click.argument("action", metavar="ACTION")
 @shared("state", "log_format")

@@ -4,6 +4,7 @@ Every call that writes returns when it is on disk; calls that wait together shar
 loop never waits for the disk or the cipher.
 """
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from batchmod.model.secret import Generation, InstanceKey, Secret, Stage
 from batchmod.secrets.agekey import AgeKey, checked_recipients, key_path
 from batchmod.secrets.line import Job, Line
 from batchmod.secrets.schema import FILE
-from batchmod.secrets.store import adoption, demotion, key_of, promotion
+from batchmod.secrets.store import Finding, adoption, demotion, key_of, promotion
 from batchmod.secrets.table import Table
 from batchmod.secrets.unlocking import open_table
 
@@ -126,12 +127,29 @@ class EmbeddedStore:
     async def insert(self, record: Generation, secret: Secret) -> None:
         await self._line.write(record.key, partial(self._insert, record, secret))
 
+    async def diagnose(self) -> tuple[Finding, ...]:
+        return await self._line.read(None, self._diagnosed)
+
     async def close(self) -> None:
         await self._line.read(None, self._table.close)
         self._thread.shutdown()
 
     def fingerprint(self, secret: Secret) -> str:
         return self._key.fingerprint(secret)
+
+    def _diagnosed(self) -> tuple[Finding, ...]:
+        """That it is open says that it is sound and that the key opens it."""
+        path, count = self._table.path, len(self._table.all())
+        there = path if path.exists() else path.parent
+        writable = os.access(there, os.W_OK) and os.access(path.parent, os.W_OK | os.X_OK)
+        opens = f"{path}: opens with the age key, {count} generations" if count else f"{path}: nothing is stored yet"
+        writes = "can be written" if writable else f"cannot be written: give this user the right to write {there}"
+        return (
+            Finding(what="store", ok=True, text=opens),
+            Finding(what="store, writing", ok=writable, text=f"{path}: {writes}"),
+            Finding(what="store, versions", ok=True, text="all are kept, nothing that was ever sent is deleted"),
+            Finding(what="store, clock", ok=True, text="this machine's"),
+        )
 
     def _commit(self, jobs: Sequence[Job[Any]]) -> None:
         """What the jobs write is on disk and confirmed, but for what was refused. When the commit fails, none of it is.

@@ -7,12 +7,22 @@ instance restored from a backup asks for the password it had then, and nothing t
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from batchmod.errors import StoreConflict, UsageError
 from batchmod.model.secret import Generation, InstanceKey, Secret, Stage
 
 Moves = tuple[tuple[int, Stage], ...]  # generation and its new stage, in the order that keeps each stage single
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What was found when something that a run needs was looked at: `text` also says what to do when it is not `ok`."""
+
+    what: str
+    ok: bool
+    text: str
 
 
 class SecretStore(Protocol):
@@ -61,6 +71,12 @@ class SecretStore(Protocol):
 
     async def insert(self, record: Generation, secret: Secret) -> None:
         """The record with this value is stored as it is, or was so already. StoreConflict when its place is taken."""
+        ...
+
+    async def diagnose(self) -> tuple[Finding, ...]:
+        """Whether the store can be reached and written, how many versions it keeps, and whether its clock agrees; nothing
+        of any instance is changed.
+        """
         ...
 
     async def close(self) -> None: ...

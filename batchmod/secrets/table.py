@@ -84,6 +84,10 @@ class Table:
         self._read.close()
         self._write.close()
 
+    @property
+    def path(self) -> Path:
+        return self._path
+
     def is_empty(self) -> bool:
         with self._reading:
             return not self._read.execute("SELECT 1 FROM secret LIMIT 1").fetchall()

@@ -20,7 +20,7 @@ from batchmod.model.events import Kind, Phase
 from batchmod.model.plan import PlannedRow
 from batchmod.model.record import Mark, Run, Step
 from batchmod.model.secret import Generation, InstanceKey, Secret
-from batchmod.secrets.store import SecretStore
+from batchmod.secrets.store import Finding, SecretStore
 from batchmod.sim.envelope import written
 from batchmod.sim.scenario import FaultKind
 from batchmod.sim.service import Answer, Service
@@ -155,6 +155,9 @@ class Store:
     process: Process
     promoted: Callable[[InstanceKey, int, Secret], None]
     demoted: Callable[[InstanceKey, int, Secret], None]
+
+    async def diagnose(self) -> tuple[Finding, ...]:
+        return await self._read(self.inner.diagnose)
 
     async def stages(self, key: InstanceKey) -> tuple[Generation, ...]:
         return await self._read(lambda: self.inner.stages(key))

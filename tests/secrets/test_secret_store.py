@@ -200,3 +200,12 @@ async def test_fingerprints_compare_secrets_without_showing_them(store: SecretSt
     """Equal for equal values only."""
     assert store.fingerprint(password(1)) == store.fingerprint(password(1)) != store.fingerprint(password(2))
     assert password(1).reveal() not in store.fingerprint(password(1))
+
+
+async def test_a_store_that_works_has_no_complaint(store: SecretStore) -> None:
+    """It is looked at without a change, whether something is stored or not."""
+    assert all(finding.ok and finding.text for finding in await store.diagnose())
+    await escrow(store, 1)
+    before = await store.stages(KEY)
+    assert all(finding.ok for finding in await store.diagnose())
+    assert await store.stages(KEY) == before

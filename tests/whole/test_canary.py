@@ -120,6 +120,20 @@ async def abandon(c: Canary) -> None:
     await c.run("abandon", "job", "-v", code=None)
 
 
+async def doctor(c: Canary) -> None:
+    """Before a run and after it; with a password that breaks a rule, with keys that are refused."""
+    job = manifest(c, RENAME, TO_CHOSEN, proof={"password": "login"})
+    await c.run("doctor", job, code=None)
+    await rotated(c)
+    job = manifest(c, RENAME, TO_CHOSEN)
+    for form in ("table", "json"):
+        await c.run("doctor", job, "--format", form, code=None)
+    c.secrets["weak password"] = "weak but long enough"
+    c.secrets["wrong key"] = "Wr0ng-access-key-secret"
+    broken = {"CHOSEN": c.secrets["weak password"], "ALIBABA_CLOUD_ACCESS_KEY_SECRET": c.secrets["wrong key"]}
+    await c.run("doctor", job, environ=broken, code=2)
+
+
 async def control(c: Canary) -> None:
     """In what it says, in the requests and their answers, and in a run's log that is JSON."""
     c.b.manifest(targets=c.b.targets(3), changes=[TO_CHOSEN], proof=ACCEPTED, limits={"rate": "1/1s"})
@@ -221,6 +235,7 @@ SCENARIOS: Mapping[tuple[str, ...], Callable[[Canary], Awaitable[None]]] = {
     ("run",): run,
     ("resume",): resume,
     ("abandon",): abandon,
+    ("doctor",): doctor,
     ("control",): control,
     ("runs",): runs,
     ("report",): report,
