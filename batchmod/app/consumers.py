@@ -84,7 +84,7 @@ class Consumers:
             environ=clean_environ(self.environ, **ours),
             patience=consumer.timeout,
             stopped=self.halt.gone,
-            told=self._document(wave, rows, secrets if consumer.reveal else None),
+            told=await asyncio.to_thread(self._document, wave, rows, secrets if consumer.reveal else None),
         )
         if checked.passed:
             return None
@@ -137,10 +137,11 @@ def _note(consumer: Consumer, checked: Checked, secrets: Iterable[Secret]) -> st
 def last_words(said: str, secrets: Iterable[Secret]) -> str:
     """The end of what was said, in one line; WITHHELD when any part of a password is in it, cut off or not."""
     words = " ".join(said.split())
-    if any(_is_in(secret.reveal(), words) or _is_in(secret.reveal(), said) for secret in secrets):
+    heard = _pieces(words) | _pieces(said)
+    if not all(heard.isdisjoint(_pieces(secret.reveal())) for secret in secrets):
         return WITHHELD
     return words if len(words) <= WORDS else f"…{words[-WORDS:]}"
 
 
-def _is_in(password: str, text: str) -> bool:
-    return any(password[at : at + PIECE] in text for at in range(max(1, len(password) - PIECE + 1)))
+def _pieces(text: str) -> set[str]:
+    return {text[at : at + PIECE] for at in range(len(text) - PIECE + 1)}

@@ -140,7 +140,8 @@ def report(wanted: str, options: Options, *, form: str | None) -> None:
     with _journal(options) as journal:
         run = find_run(journal, wanted)
         if form is not None:
-            rows = (report_row(run, row, state) for row, state in journal.states(run.id))
+            store = restore(run.manifest).secrets.store
+            rows = (report_row(run, row, state, store=store) for row, state in journal.states(run.id))
             emit(render_report(run, rows, Format(form)))
             return
         manifest = restore(run.manifest)

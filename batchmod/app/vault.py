@@ -9,41 +9,84 @@ from pathlib import Path
 from batchmod.app.options import Options
 from batchmod.app.session import state_of
 from batchmod.app.speech import emit, insist, say
+from batchmod.app.stores import opened_store
 from batchmod.errors import UsageError
 from batchmod.journal.state import StateDir
+from batchmod.model.loading import load
 from batchmod.model.secret import Generation, Secret, Stage
+from batchmod.model.stores import EmbeddedSettings, StoreSettings
 from batchmod.report.layout import columns, moment
 from batchmod.secrets.embedded import EmbeddedStore
+from batchmod.secrets.store import SecretStore
 from batchmod.secrets.transfer import Format, backup, export_csv, export_json, import_
 
 EXPORTS = {Format.JSON: export_json, Format.CSV: export_csv}
 
 
-@asynccontextmanager
-async def _store(options: Options) -> AsyncIterator[EmbeddedStore]:
-    store = EmbeddedStore.open(state_of(options, None), environ=options.environ, say=insist, create=False)
-    try:
-        yield store
-    finally:
-        await store.close()
+class Place:
+    """The secret store that is meant: that of a manifest, or the embedded one of the state directory."""
+
+    def __init__(self, options: Options, manifest: Path | None) -> None:
+        """Raises UsageError for a manifest that cannot be used."""
+        self._options = options
+        self._loaded = None if manifest is None else load(manifest)
+        self.state = state_of(options, manifest)
+
+    @property
+    def kind(self) -> str:
+        return self._settings.store
+
+    @property
+    def _settings(self) -> StoreSettings:
+        return EmbeddedSettings() if self._loaded is None else self._loaded.manifest.secrets
+
+    @asynccontextmanager
+    async def opened(self, *, create: bool = False) -> AsyncIterator[SecretStore]:
+        """Raises UsageError when it cannot be used."""
+        if self._loaded is not None:
+            loaded, state = self._loaded, self.state
+            opening = opened_store(
+                loaded.manifest, state=state, directory=loaded.directory, options=self._options, create=create
+            )
+            async with opening as named:
+                yield named
+            return
+        store = EmbeddedStore.open(self.state, environ=self._options.environ, say=insist, create=create)
+        try:
+            yield store
+        finally:
+            await store.close()
+
+    @asynccontextmanager
+    async def written(self) -> AsyncIterator[SecretStore]:
+        """The same, made if need be; no run works with an embedded one meanwhile."""
+        if not isinstance(self._settings, EmbeddedSettings):
+            async with self.opened(create=True) as store:
+                yield store
+            return
+        state = StateDir(path=self.state)
+        state.prepare()
+        with state.hold(run_id="import", now=time.time()):
+            async with self.opened(create=True) as store:
+                yield store
 
 
-async def listing(options: Options) -> None:
+async def listing(place: Place) -> None:
     """Every stored generation without its value, on stdout."""
-    async with _store(options) as store:
+    async with place.opened() as store:
         known = await store.all()
     lines = [("account", "region", "instance", "login", "generation", "stage", "run", "updated")]
     for one in known:
         key, updated = one.key, moment(one.updated_at, timespec="seconds")
-        place = (key.account_id, key.region, key.instance_id, one.login)
-        lines.append((*place, str(one.generation), one.stage.value, one.run_id, updated))
+        cells = (key.account_id, key.region, key.instance_id, one.login)
+        lines.append((*cells, str(one.generation), one.stage.value, one.run_id, updated))
     emit(["\n".join(columns(lines, 1000)) if known else "no secrets yet", "\n"])
 
 
-async def get(options: Options, instance_id: str, *, stage: str, reveal: bool) -> None:
+async def get(place: Place, instance_id: str, *, stage: str, reveal: bool) -> None:
     """One password on stdout. Raises UsageError when there is none at that stage, or more than one."""
     _may_show(reveal=reveal)
-    async with _store(options) as store:
+    async with place.opened() as store:
         found = [one for one in await store.all() if one.key.instance_id == instance_id and one.stage.value == stage]
         if not found:
             raise UsageError(f"{instance_id}: no {stage} password is stored; `batchmod secrets list` shows what is")
@@ -53,32 +96,27 @@ async def get(options: Options, instance_id: str, *, stage: str, reveal: bool) -
     emit([secret.reveal(), "\n"])
 
 
-async def export(options: Options, *, form: str, reveal: bool) -> None:
+async def export(place: Place, *, form: str, reveal: bool) -> None:
     """Every stored password in the clear, on stdout."""
     _may_show(reveal=reveal)
-    async with _store(options) as store:
+    async with place.opened() as store:
         records: list[tuple[Generation, Secret]] = [
             (one, await store.reveal(one.key, one.generation)) for one in await store.all()
         ]
     emit([EXPORTS[Format(form)](records)])
 
 
-async def import_file(options: Options, path: Path, *, form: str | None) -> None:
+async def import_file(place: Place, path: Path, *, form: str | None) -> None:
     """Every record of an export is in the store, or none is and UsageError says why."""
     text = _text_of(path)
     wanted = Format(form or ("csv" if path.suffix == ".csv" else "json"))
     records = import_(text, wanted, at=time.time())
-    state = StateDir(path=state_of(options, None))
-    state.prepare()
-    with state.hold(run_id="import", now=time.time()):
-        store = EmbeddedStore.open(state.path, environ=options.environ, say=insist)
-        try:
-            await _check_free(store, records)
-            for record, secret in records:
-                await store.insert(record, secret)
-        finally:
-            await store.close()
-    say(f"{len(records)} secrets imported into {state.path}")
+    async with place.written() as store:
+        await _check_free(store, records)
+        for record, secret in records:
+            await store.insert(record, secret)
+    embedded = place.kind == EmbeddedSettings().store
+    say(f"{len(records)} secrets imported into {place.state if embedded else place.kind}")
 
 
 def _text_of(path: Path) -> str:
@@ -88,7 +126,7 @@ def _text_of(path: Path) -> str:
         raise UsageError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}") from error
 
 
-async def _check_free(store: EmbeddedStore, records: list[tuple[Generation, Secret]]) -> None:
+async def _check_free(store: SecretStore, records: list[tuple[Generation, Secret]]) -> None:
     """Raises UsageError, before anything is written, for what is stored otherwise already."""
     known = {(one.key, one.generation): one for one in await store.all()}
     problems = []
@@ -105,9 +143,11 @@ async def _check_free(store: EmbeddedStore, records: list[tuple[Generation, Secr
         raise UsageError(*problems)
 
 
-def backup_to(options: Options, target: Path) -> None:
-    """A copy of the store, values still encrypted; the age key is not in it."""
-    backup(state_of(options, None), target)
+def backup_to(place: Place, target: Path) -> None:
+    """A copy of the embedded store, values still encrypted; the age key is not in it. Raises UsageError for another."""
+    if place.kind != EmbeddedSettings().store:
+        raise UsageError(f"{place.kind}: only the embedded store is copied: back it up with its own tools")
+    backup(place.state, target)
     say(f"{target}: written; it opens with the age key only, which is not in it")
 
 

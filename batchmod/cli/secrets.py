@@ -7,6 +7,10 @@ import click
 from batchmod.app.options import Options
 from batchmod.cli.options import run_to_end, shared
 
+OF_MANIFEST = click.option(
+    "--manifest", metavar="FILE", type=click.Path(path_type=Path), help="Of the store that this manifest names."
+)
+
 
 @click.group("secrets")
 def secrets() -> None:
@@ -14,12 +18,13 @@ def secrets() -> None:
 
 
 @secrets.command("list")
+@OF_MANIFEST
 @shared("state")
-def secrets_list(options: Options) -> None:
+def secrets_list(manifest: Path | None, options: Options) -> None:
     """Show what is stored, without values."""
-    from batchmod.app.vault import listing  # noqa: PLC0415
+    from batchmod.app.vault import Place, listing  # noqa: PLC0415
 
-    run_to_end(listing(options))
+    run_to_end(listing(Place(options, manifest)))
 
 
 STAGES = click.Choice(["current", "pending", "previous", "candidate"])
@@ -30,41 +35,45 @@ REVEAL = click.option("--reveal", is_flag=True, help="Show passwords on a termin
 @click.argument("instance")
 @click.option("--stage", type=STAGES, default="current", show_default=True)
 @REVEAL
+@OF_MANIFEST
 @shared("state")
-def secrets_get(instance: str, stage: str, reveal: bool, options: Options) -> None:
+def secrets_get(instance: str, stage: str, reveal: bool, manifest: Path | None, options: Options) -> None:
     """Print one password."""
-    from batchmod.app.vault import get  # noqa: PLC0415
+    from batchmod.app.vault import Place, get  # noqa: PLC0415
 
-    run_to_end(get(options, instance, stage=stage, reveal=reveal))
+    run_to_end(get(Place(options, manifest), instance, stage=stage, reveal=reveal))
 
 
 @secrets.command("export")
 @click.option("--format", "form", type=click.Choice(["json", "csv"]), default="json", show_default=True)
 @REVEAL
+@OF_MANIFEST
 @shared("state")
-def secrets_export(form: str, reveal: bool, options: Options) -> None:
+def secrets_export(form: str, reveal: bool, manifest: Path | None, options: Options) -> None:
     """Print every password."""
-    from batchmod.app.vault import export  # noqa: PLC0415
+    from batchmod.app.vault import Place, export  # noqa: PLC0415
 
-    run_to_end(export(options, form=form, reveal=reveal))
+    run_to_end(export(Place(options, manifest), form=form, reveal=reveal))
 
 
 @secrets.command("import")
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--format", "form", type=click.Choice(["json", "csv"]), help="Default: by the file's ending, else json.")
+@OF_MANIFEST
 @shared("state")
-def secrets_import(path: Path, form: str | None, options: Options) -> None:
+def secrets_import(path: Path, form: str | None, manifest: Path | None, options: Options) -> None:
     """Store every password of an export."""
-    from batchmod.app.vault import import_file  # noqa: PLC0415
+    from batchmod.app.vault import Place, import_file  # noqa: PLC0415
 
-    run_to_end(import_file(options, path, form=form))
+    run_to_end(import_file(Place(options, manifest), path, form=form))
 
 
 @secrets.command("backup")
 @click.argument("target", metavar="FILE", type=click.Path(path_type=Path))
+@OF_MANIFEST
 @shared("state")
-def secrets_backup(target: Path, options: Options) -> None:
+def secrets_backup(target: Path, manifest: Path | None, options: Options) -> None:
     """Copy the store; values stay encrypted."""
-    from batchmod.app.vault import backup_to  # noqa: PLC0415
+    from batchmod.app.vault import Place, backup_to  # noqa: PLC0415
 
-    backup_to(options, target)
+    backup_to(Place(options, manifest), target)

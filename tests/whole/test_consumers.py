@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rollout_support import ACCEPTED, ROTATE, ended, marks, reached, script, sent_to
+from rollout_support import ACCEPTED, ROTATE, ended, is_alive, marks, reached, script, sent_to
 from whole_support import Bench, bench
 
 from batchmod.app.checking import check
@@ -194,6 +194,7 @@ async def test_a_signal_is_honoured(tmp_path: Path, per: str) -> None:
         process.send_signal(signal.SIGTERM)
         result = await ended(process)
         assert (result.code, b.report()["run"]["stopped_by"]) == (3, "signal"), result.err
+        assert not is_alive(int((tmp_path / "begun").read_text()))
         (tmp_path / "well").touch()
         result = await b.run("resume")
         assert (result.code, b.outcomes()) == (0, {"changed": 1}), result.err

@@ -116,3 +116,25 @@ async def test_no_secret_is_in_anything_that_a_run_leaves_or_says(tmp_path: Path
         forms.append(b.sim.access_key_secret)
         for form in forms:
             assert not any(form.encode() in text for text in texts), form
+
+
+async def test_a_manifest_names_the_store(tmp_path: Path) -> None:
+    """From wherever the command is called; an import goes there too; only the embedded one is copied."""
+    async with bench(tmp_path, instances=2) as b:
+        live = await rotated(b, 2)
+        (tmp_path / "elsewhere").mkdir()
+        named = ("--manifest", str(tmp_path / "elsewhere/job.yaml"))
+        written = json.loads((tmp_path / "job.yaml").read_text())
+        (tmp_path / "elsewhere/job.yaml").write_text(json.dumps(written))
+        exported = await b.run("secrets", "export", "--manifest", "job.yaml")
+        assert {one["instance_id"]: one["password"] for one in json.loads(exported.out)} == live
+        assert (await b.run("secrets", "list", *named)).code == 2  # nothing was ever kept there
+        (tmp_path / "out.json").write_text(exported.out)
+        assert (await b.run("secrets", "import", "out.json", *named)).code == 0
+        assert (await b.run("secrets", "list", *named)).out.count("current") == 2
+        assert (await b.run("secrets", "get", "r-sim000001", *named)).out == live["r-sim000001"] + "\n"
+        assert (await b.run("secrets", "backup", "copy.db", *named)).code == 0
+        kept = {**written, "secrets": {"store": "openbao", "address": "http://127.0.0.1:1"}}
+        (tmp_path / "elsewhere/job.yaml").write_text(json.dumps(kept))
+        refused = await b.run("secrets", "backup", "other.db", *named)
+        assert (refused.code, "back it up with its own tools" in refused.err) == (2, True), refused.err
