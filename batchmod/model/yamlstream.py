@@ -118,13 +118,10 @@ def _is_apart(open_: list[Node], apart: str) -> bool:
     """Whether the list that has just begun is the value of that key in the top mapping, the first time it stands there."""
     if len(open_) != _ABOVE_ITEMS or (open_[1].form, open_[2].form) != (Form.MAPPING, Form.LIST):
         return False
-    *before, key = open_[1].items[: len(open_[1].items) // 2 * 2 : 2]
-    return (
-        len(open_[1].items) % 2 == 0
-        and key.is_key
-        and key.text == apart
-        and not any(other.is_key and other.text == apart for other in before)
-    )
+    if len(open_[1].items) % 2:  # a list as a key
+        return False
+    *before, key = open_[1].items[::2]
+    return key.is_key and key.text == apart and not any(other.is_key and other.text == apart for other in before)
 
 
 def _items(events: Iterator[yaml.Event], source: str) -> Iterator[Events]:

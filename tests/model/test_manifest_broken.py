@@ -594,6 +594,7 @@ CASES = {  # text, place and path, a part of the message
         "is no role",
     ),
     "tde key": (changes("- tde: {key_id: 'a b'}"), "5:17: changes[0].tde.key_id: ", "is no key id"),
+    "list as the first key": ("{[", "2:1: ", "is no YAML"),
     # passwords
     "literal password": (changes("- password: hunter2"), "5:13: changes[0].password: ", NEVER),
     "literal value": (changes("- password: {value: hunter2}"), "5:14: changes[0].password.value: ", NEVER),
