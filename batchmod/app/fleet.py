@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from batchmod.app.accounts import KeyRing, identify
 from batchmod.app.options import Options
 from batchmod.cloud import changes
-from batchmod.cloud.client import KVSTORE_VERSION, STS_VERSION, Client
+from batchmod.cloud.client import KMS_VERSION, KVSTORE_VERSION, STS_VERSION, Client
 from batchmod.cloud.credentials import Keys
 from batchmod.cloud.endpoints import Product, endpoint_for, proxy_for
 from batchmod.cloud.inventory import Inventory
@@ -27,6 +27,7 @@ from batchmod.model.plan import FailedAccount, Lane, PlannedRow, Values
 from batchmod.model.secret import Secret
 
 WRITES = frozenset(changes.API.values())
+VERSIONS: Mapping[Product, str] = {"r-kvstore": KVSTORE_VERSION, "sts": STS_VERSION, "kms": KMS_VERSION}
 STS_SLOTS = 4  # apart from the lanes' connections: a call that holds one of those may wait for a token
 
 Regions = Mapping[str, Collection[str]]  # by the name of an account
@@ -121,8 +122,8 @@ def check_fence(manifest: Manifest, regions: Iterable[str], override: str | None
         )
 
 
-class _Maker:
-    """Makes clients that share the run's settings and connection slots; their lines end with the stack."""
+class ClientMaker:
+    """Makes clients that share the run's settings and connection slots; their sessions end with the stack."""
 
     def __init__(
         self,
@@ -146,14 +147,25 @@ class _Maker:
         self.paces: list[Pacing] = []
 
     def sts(self, account: str, keys: Keys) -> Client:
-        return self._client(account, keys, None, asyncio.Semaphore(STS_SLOTS))
+        return self._client("sts", account, keys, slots=asyncio.Semaphore(STS_SLOTS))
 
     def kvstore(self, account: str, keys: Keys, lane: Lane) -> Client:
-        return self._client(account, keys, lane, self._slots)
+        return self._client("r-kvstore", account, keys, slots=self._slots, lane=lane, region=lane.region)
 
-    def _client(self, account: str, keys: Keys, lane: Lane | None, slots: asyncio.Semaphore) -> Client:
-        product: Product = "sts" if lane is None else "r-kvstore"
-        region = lane.region if lane else None
+    def kms(self, account: str, keys: Keys, region: str) -> Client:
+        """Apart from the lanes: what is kept must not wait for what is changed."""
+        return self._client("kms", account, keys, slots=self._slots, region=region)
+
+    def _client(
+        self,
+        product: Product,
+        account: str,
+        keys: Keys,
+        *,
+        slots: asyncio.Semaphore,
+        lane: Lane | None = None,
+        region: str | None = None,
+    ) -> Client:
         endpoint = endpoint_for(product, region, self._options.endpoint, self._manifest.endpoints)
         limits, timeouts = self._manifest.limits, self._manifest.timeouts
         wire = Line(
@@ -173,7 +185,7 @@ class _Maker:
             wire=wire,
             pace=self.paces[-1],
             notify=self._notify,
-            version=STS_VERSION if lane is None else KVSTORE_VERSION,
+            version=VERSIONS[product],
             wall=self._clock.wall,  # what the fence is counted by: a request is dated as it is armed
             monotonic=self._clock.now,
         )
@@ -209,7 +221,7 @@ async def open_fleet(
     reached, and for a clock that is wrong.
     """
     async with AsyncExitStack() as stack:
-        maker = _Maker(manifest, options, stack, halt=halt, notify=notify, clock=clock, found=found)
+        maker = ClientMaker(manifest, options, stack, halt=halt, notify=notify, clock=clock, found=found)
         ring = KeyRing(manifest, options.environ, maker.sts)
         accounts = await identify(regions, ring, skip_failed=options.skip_failed_accounts, clock=clock)
         hands: dict[Lane, LaneHands] = {}

@@ -66,7 +66,7 @@ async def fingerprint_of(
     """
     if chosen is None:
         return None
-    if store is not None and (not isinstance(store, EmbeddedStore) or await store.all()):
+    if isinstance(store, EmbeddedStore) and await store.all():
         return store.fingerprint(chosen)
     path = key_path(options.environ)
     if not may_make and not is_there(path):

@@ -7,7 +7,7 @@ from pathlib import Path
 from batchmod.app.options import Options
 from batchmod.app.speech import insist
 from batchmod.model.manifest import Manifest
-from batchmod.model.stores import EmbeddedSettings
+from batchmod.model.stores import EmbeddedSettings, KmsSettings
 from batchmod.secrets.embedded import EmbeddedStore
 from batchmod.secrets.store import SecretStore
 
@@ -28,6 +28,12 @@ async def opened_store(
     match manifest.secrets:
         case EmbeddedSettings(recipients=recipients):
             store = EmbeddedStore.open(state, environ=options.environ, say=insist, recipients=recipients, create=create)
+        case KmsSettings() as settings:
+            from batchmod.app.kmsstore import opened_kms  # noqa: PLC0415  the network, for the runs that need it
+
+            async with opened_kms(settings, manifest, options=options, create=create) as kms:
+                yield kms
+            return
         case _:
             raise NotImplementedError(manifest.secrets.store)
     try:

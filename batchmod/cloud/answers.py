@@ -23,7 +23,9 @@ MESSAGE_LIMIT: Final = 500
 LOOKED_AT: Final = 1 << 16  # characters of a text that is shown in part
 ESCAPES: Final = 3  # that stand around each other
 WITHHELD: Final = "(withheld)"
-SECRET_FIELDS: Final = frozenset({"AccessKeySecret", "SecurityToken"})  # of a reply, as AssumeRole has them
+SECRET_FIELDS: Final = frozenset(
+    {"AccessKeySecret", "SecurityToken", "SecretData"}
+)  # of a reply, as AssumeRole and GetSecretValue have them
 _SECRET_NAMES = tuple(name.encode() for name in ["\\", "\0", *sorted(SECRET_FIELDS)])  # escaped, in UTF-16, and plain
 RETRY_AFTER: Final = "x-acs-retry-after"  # milliseconds; a positive integer or nothing
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,200}")  # an id or a code

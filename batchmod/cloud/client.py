@@ -22,6 +22,7 @@ from batchmod.model.secret import Secret
 
 KVSTORE_VERSION: Final = "2015-01-01"
 STS_VERSION: Final = "2015-04-01"
+KMS_VERSION: Final = "2016-01-20"
 
 Param = str | bool | int | Secret | None
 Before = Callable[[], Awaitable[None]]

@@ -33,6 +33,7 @@ _PERMISSION = (
 _SIGNATURE = "Check the access key secret for missing or extra characters; a proxy may also have changed the request."
 _OURS = "The endpoint does not serve this API in this form; check --endpoint, and report it if that is right."
 _MISSING = "Check id, account and region: the instance is released, or lives elsewhere."
+_NO_SECRET = "Check `secrets.name`, `account` and `region`: there is no such KMS secret, version or stage."  # noqa: S105  advice, no secret
 _BUSY = "Nothing to do: batchmod waits until the instance's own task has ended."
 _SERVER = "Nothing to do: batchmod looks whether the change arrived before it sends it again."
 _RULES_OF = "Choose another one that keeps the documented rules for a"
@@ -66,6 +67,10 @@ SERVICE: Final[tuple[Rule, ...]] = (
     ),
     Rule("MissingParameter", _NO, "The service wants a parameter that the change does not have; the message names it."),
     Rule("InvalidParameter", _NO, "The service does not accept a value of this change; the message names it."),
+    Rule("Forbidden.ResourceNotFound", _NO, _NO_SECRET),
+    Rule("Rejected.ResourceExist", _NO, "Nothing to do: batchmod looks who made the KMS secret or its version."),
+    Rule("Rejected.ResourceInDeleteWindow", _NO, "Restore the KMS secret: it is to be deleted."),
+    Rule("Rejected.LimitExceeded", _NO, "Raise the quota of KMS secrets, or delete those that nobody needs."),
     Rule("Forbidden*", Verdict.FORBIDDEN, "Allow the RAM user or role this API on this instance."),
     Rule("Forbedden*", Verdict.FORBIDDEN, "Allow the RAM user or role this API on this instance."),
     Rule("NoPermission*", Verdict.FORBIDDEN, _PERMISSION),
@@ -85,6 +90,7 @@ SERVICE: Final[tuple[Rule, ...]] = (
     Rule("UnsupportedHTTPMethod", _NO, _OURS),
     Rule("ServiceUnavailable*", _LOST, _SERVER),
     Rule("InternalError*", _LOST, _SERVER),
+    Rule("InternalFailure*", _LOST, _SERVER),
 )
 
 OWN: Final[Mapping[str, Rule]] = {

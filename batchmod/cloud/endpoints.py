@@ -11,7 +11,7 @@ from batchmod.errors import UsageError
 from batchmod.model.hosts import DEFAULT_PORT, VPC_REGIONS, endpoint_problem, is_loopback, split_url
 from batchmod.model.secret import Secret
 
-Product = Literal["r-kvstore", "sts"]
+Product = Literal["r-kvstore", "sts", "kms"]
 
 # Regions of r-kvstore that the central host serves: the endpoint map of alibabacloud-r-kvstore20150101 7.0.0.
 CENTRAL = frozenset(
@@ -43,8 +43,8 @@ def endpoint_for(
 ) -> Endpoint:
     """The endpoint of a product in a region; STS has one host for all of them.
 
-    `override` serves everything. Else `endpoints` may name one for a region, or for `sts`: a URL, or for a region VPC,
-    the word for its host inside a VPC. Else it is the vendor's public host.
+    `override` serves everything. Else `endpoints` may name one for a region, for `sts` or for `kms`: a URL, or for a region
+    VPC, the word for its host inside a VPC, which KMS has too. Else it is the vendor's public host.
 
     Raises UsageError, which says whose endpoint it is, for one that is not `https://host[:port]` (plain http to
     loopback), a region that cannot be one, or one that has no host inside a VPC.
@@ -56,6 +56,11 @@ def endpoint_for(
     if not region or not _REGION.fullmatch(region):
         raise UsageError(f"region {region!r}: not the name of a region, such as cn-hangzhou")
     named = endpoints.get(region)
+    if product == "kms":
+        inside = "-vpc" if named == VPC else ""
+        return (
+            _own("endpoints.kms", endpoints["kms"]) if "kms" in endpoints else _at(f"kms{inside}.{region}.aliyuncs.com")
+        )
     if named == VPC:
         return _inside(region)
     if named is not None:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 from batchmod.model.hosts import VPC_REGIONS, endpoint_problem
 from batchmod.model.rules import REGION
 
-STS = "sts"
+STS, KMS = "sts", "kms"  # products that are no region
 VPC = "vpc"
 
 
@@ -31,8 +31,8 @@ def _with_places(endpoints: object) -> object:
 
 
 def _vpc_problem(place: str) -> str | None:
-    if place == STS:
-        return "vpc is for regions: write the URL, such as https://sts-vpc.cn-hangzhou.aliyuncs.com"
+    if place in {STS, KMS}:
+        return f"vpc is for regions: write the URL, such as https://{place}-vpc.cn-hangzhou.aliyuncs.com"
     if not re.fullmatch(REGION, place) or place in VPC_REGIONS:
         return None
     return "no host inside a VPC is known for this region: write its URL, https://host"
@@ -45,8 +45,8 @@ def _well_placed(value: object) -> object:
 
 
 def _place(name: str) -> str:
-    if name != STS and not re.fullmatch(REGION, name):
-        raise ValueError(f"is no region, written like cn-hangzhou, and not {STS}")
+    if name not in {STS, KMS} and not re.fullmatch(REGION, name):
+        raise ValueError(f"is no region, written like cn-hangzhou, and not {STS} or {KMS}")
     return name
 
 
@@ -74,9 +74,10 @@ Endpoints = Annotated[
     WithJsonSchema(
         {
             "type": "object",
-            "propertyNames": {"pattern": f"^({REGION}|{STS})$"},
+            "propertyNames": {"pattern": f"^({REGION}|{STS}|{KMS})$"},
             "properties": {
                 STS: _URL,
+                KMS: _URL,
                 **{region: {"anyOf": [{"const": VPC}, _URL]} for region in sorted(VPC_REGIONS)},
             },
             "additionalProperties": _URL,

@@ -23,7 +23,13 @@ from batchmod.model.values import AUTO, Limit, Rate
 
 FENCE = 960.0  # seconds; a signed request stays valid for 900
 RATE = Rate(calls=200, period=60.0)  # the vendor's most usual quota for calls that change something
-RATES = {"DescribeInstanceAttribute": Rate(calls=1000, period=1.0)}  # its published quota
+KMS_READS = ("GetSecretValue", "ListSecretVersionIds")
+KMS_OTHERS = ("CreateSecret", "PutSecretValue", "UpdateSecretVersionStage", "ListSecrets")
+RATES = {
+    "DescribeInstanceAttribute": Rate(calls=1000, period=1.0),  # its published quota
+    **dict.fromkeys(KMS_READS, Rate(calls=60, period=1.0)),  # no quota is published: slow enough for any
+    **dict.fromkeys(KMS_OTHERS, Rate(calls=20, period=1.0)),
+}
 APIS = (
     "ModifyInstanceAttribute",
     "ModifyInstanceTDE",
@@ -34,6 +40,8 @@ APIS = (
     "DescribeDBInstanceNetInfo",
     "GetCallerIdentity",
     "AssumeRole",
+    *KMS_READS,
+    *KMS_OTHERS,
 )
 PASSWORD_PROOFS = (Proof.ACCEPTED, Proof.SETTLED, Proof.LOGIN, Proof.LOGIN_AND_OLD_REFUSED)
 

@@ -18,7 +18,7 @@ Moves = tuple[tuple[int, Stage], ...]  # generation and its new stage, in the or
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What was found when something that a run needs was looked at: `text` also says what to do when it is not `ok`."""
+    """One thing that `doctor` looked at, and how it is."""
 
     what: str
     ok: bool

@@ -15,6 +15,7 @@ class Product(StrEnum):
 
     KVSTORE = "kvstore"
     STS = "sts"
+    KMS = "kms"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

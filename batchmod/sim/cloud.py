@@ -15,6 +15,7 @@ from batchmod.sim.instances import Change, Instance, Task
 from batchmod.sim.keyring import Keyring
 from batchmod.sim.ram import Ram
 from batchmod.sim.scenario import Scenario
+from batchmod.sim.secrets import KmsSecrets
 
 
 class Plane(Protocol):
@@ -48,6 +49,7 @@ class FakeCloud:
         self.keyring = keyring
         self.ram = Ram(scenario.roles, scenario.policies)
         self.endpoints: dict[str, str] = {}  # host:port by region, where a region has one of its own
+        self._secrets: dict[tuple[str, str], KmsSecrets] = {}
         self._book = Book(remembered)
         self._clock = clock
         self._speed = speed
@@ -77,6 +79,10 @@ class FakeCloud:
     def regions(self) -> list[str]:
         """Those of the fault file, and whatever others instances are in."""
         return sorted({*self.scenario.regions, *self.lanes.regions})
+
+    def secrets_of(self, account_id: str, region: str) -> KmsSecrets:
+        """What KMS keeps for the account there."""
+        return self._secrets.setdefault((account_id, region), KmsSecrets())
 
     def now(self) -> float:
         return self._clock()

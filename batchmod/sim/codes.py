@@ -82,4 +82,12 @@ STS: Mapping[str, tuple[int, str]] = {
     "MissingRoleArn": (400, "RoleArn is mandatory for this action."),
     "MissingRoleSessionName": (400, "RoleSessionName is mandatory for this action."),
 }
-CODES: Mapping[str, tuple[int, str]] = {**GATEWAY, **KVSTORE, **STS}
+KMS: Mapping[str, tuple[int, str]] = {
+    "Forbidden.NoPermission": (403, "You are not authorized to perform the operation."),
+    "Forbidden.ResourceNotFound": (404, "The resource is not found."),
+    "Rejected.ResourceExist": (409, "The resource already exists."),
+    "Rejected.ResourceInDeleteWindow": (409, "The secret is planned to be deleted."),
+    "Rejected.LimitExceeded": (400, "The secret quota is exceeded."),
+    "InternalFailure": (500, "An internal error occurred."),
+}
+CODES: Mapping[str, tuple[int, str]] = {**GATEWAY, **KVSTORE, **STS, **KMS}

@@ -7,6 +7,18 @@ from typing import Any
 from batchmod.sim.calls import Call, Product, instance_arn
 from batchmod.sim.changes import modify_attribute, modify_tde, reset_password
 from batchmod.sim.cloud import FakeCloud
+from batchmod.sim.kms import (
+    create_secret,
+    delete_secret,
+    describe_secret,
+    get_secret_value,
+    list_secret_version_ids,
+    list_secrets,
+    put_secret_value,
+    update_secret_version_stage,
+    wants_secret,
+    wants_secrets,
+)
 from batchmod.sim.logins import describe_accounts
 from batchmod.sim.ram import Ask
 from batchmod.sim.reads import (
@@ -68,8 +80,20 @@ OPERATIONS: Mapping[str, Operation] = {
     "TagResources": Operation(run=tag_resources, needs=wants_tagged),
     "AssumeRole": Operation(run=assume_role, needs=wants_role, product=Product.STS),
     "GetCallerIdentity": Operation(run=caller_identity, needs=wants_nothing, product=Product.STS),
+    "CreateSecret": Operation(run=create_secret, needs=wants_secret, product=Product.KMS),
+    "PutSecretValue": Operation(run=put_secret_value, needs=wants_secret, product=Product.KMS),
+    "GetSecretValue": Operation(run=get_secret_value, needs=wants_secret, product=Product.KMS),
+    "ListSecretVersionIds": Operation(run=list_secret_version_ids, needs=wants_secret, product=Product.KMS),
+    "UpdateSecretVersionStage": Operation(run=update_secret_version_stage, needs=wants_secret, product=Product.KMS),
+    "ListSecrets": Operation(run=list_secrets, needs=wants_secrets, product=Product.KMS),
+    "DescribeSecret": Operation(run=describe_secret, needs=wants_secret, product=Product.KMS),
+    "DeleteSecret": Operation(run=delete_secret, needs=wants_secret, product=Product.KMS),
 }
-VERSIONS: Mapping[Product, str] = {Product.KVSTORE: "2015-01-01", Product.STS: "2015-04-01"}
+VERSIONS: Mapping[Product, str] = {
+    Product.KVSTORE: "2015-01-01",
+    Product.STS: "2015-04-01",
+    Product.KMS: "2016-01-20",
+}
 
 
 def authorize(cloud: FakeCloud, call: Call) -> None:

@@ -17,10 +17,12 @@ class Page(Generic[T]):
     numbers: dict[str, int]  # the fields of the reply that say which page of what
 
 
-def page_of(found: Sequence[T], params: Mapping[str, str]) -> Page[T]:
+def page_of(
+    found: Sequence[T], params: Mapping[str, str], *, default: int = DEFAULT_PAGE, high: int = MAX_PAGE
+) -> Page[T]:
     """The page that PageNumber and PageSize ask for; past the end an empty one. Raises InvalidParameter."""
     number = whole_number(params, "PageNumber", default=1, high=10**6)
-    size = whole_number(params, "PageSize", default=DEFAULT_PAGE, high=MAX_PAGE)
+    size = whole_number(params, "PageSize", default=default, high=high)
     return Page(
         items=list(found[(number - 1) * size : number * size]),
         numbers={"PageNumber": number, "PageSize": size, "TotalCount": len(found)},

@@ -125,6 +125,18 @@ DEFAULT_QUOTAS: Mapping[str, Quota] = {
     "DescribeInstanceAttribute": Quota(calls=1000, seconds=1.0),
     "AssumeRole": Quota(calls=100, seconds=1.0),
     "GetCallerIdentity": Quota(calls=100, seconds=1.0),
+    **dict.fromkeys(("GetSecretValue", "ListSecretVersionIds"), Quota(calls=100, seconds=1.0)),
+    **dict.fromkeys(
+        (
+            "CreateSecret",
+            "PutSecretValue",
+            "UpdateSecretVersionStage",
+            "ListSecrets",
+            "DescribeSecret",
+            "DeleteSecret",
+        ),
+        Quota(calls=40, seconds=1.0),
+    ),
 }
 
 

@@ -42,8 +42,19 @@ KNOWN = {
         "UnsupportedHTTPMethod",
         "InvalidRegionId",
         "InvalidRegionId.NotFound",
+        "Forbidden.ResourceNotFound",
+        "Rejected.ResourceExist",
+        "Rejected.ResourceInDeleteWindow",
+        "Rejected.LimitExceeded",
     ],
-    Verdict.FORBIDDEN: ["Forbidden", "Forbidden.RAM", "Forbidden.NotSupportRAM", "Forbedden.RAM", "NoPermission"],
+    Verdict.FORBIDDEN: [
+        "Forbidden",
+        "Forbidden.RAM",
+        "Forbidden.NotSupportRAM",
+        "Forbedden.RAM",
+        "NoPermission",
+        "Forbidden.NoPermission",
+    ],
     Verdict.GONE: [
         "InvalidInstanceId.NotFound",
         "InvalidDBInstance.NotFound",
@@ -63,7 +74,7 @@ KNOWN = {
         "InvalidTimeStamp.Format",
         "MissingSecurityToken",
     ],
-    Verdict.LOST: ["ServiceUnavailable", "InternalError", "SignatureNonceUsed"],
+    Verdict.LOST: ["ServiceUnavailable", "InternalError", "InternalFailure", "SignatureNonceUsed"],
 }
 CASES = [(code, verdict) for verdict, codes in KNOWN.items() for code in codes]
 

@@ -14,14 +14,15 @@ DOCUMENTED = {
         OperationDenied.KVstoreInstanceStatus OperationDeniedDBStatus LockTimeout InstanceType.NotSupport
         InvalidEngineVersion.Format InvalidAccountName.Format InvalidAccountName.Duplicate InvalidAccountPassword.Format
         InvalidParameter.RoleArn InvalidParameter.RoleSessionName InvalidParameter.DurationSeconds
-        InvalidParameter.PolicyGrammar InvalidParameter.PolicySize MissingRoleArn MissingRoleSessionName""",
+        InvalidParameter.PolicyGrammar InvalidParameter.PolicySize MissingRoleArn MissingRoleSessionName Rejected.LimitExceeded""",
     403: """Forbidden.RAM Forbidden.NotSupportRAM Forbedden.NotSupportRAM Forbidden.AccessKeyDisabled
         Forbidden.RiskControl NoPermission IncorrectDBInstanceState IncorrectDBInstanceLockMode
-        IncorrectEngineVersion""",
+        IncorrectEngineVersion Forbidden.NoPermission""",
     404: """InvalidAccessKeyId.NotFound InvalidApi.NotFound InvalidAction.NotFound InvalidProtocol.NeedSsl
         InvalidInstanceId.NotFound InvalidDBInstance.NotFound InvalidDBInstanceId.NotFound
-        InvalidDbInstanceId.NotFound EntityNotExist.Role""",
-    500: "InternalError",
+        InvalidDbInstanceId.NotFound EntityNotExist.Role Forbidden.ResourceNotFound""",
+    409: "Rejected.ResourceExist Rejected.ResourceInDeleteWindow",
+    500: "InternalError InternalFailure",
     503: "ServiceUnavailable",
 }
 EXPECTED = {code: status for status, codes in DOCUMENTED.items() for code in codes.split()}
