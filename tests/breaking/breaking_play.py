@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -42,6 +42,7 @@ from batchmod.model.plan import Lane, PlannedRow
 from batchmod.model.record import RowState, Run
 from batchmod.model.secret import InstanceKey, Secret
 from batchmod.secrets.embedded import EmbeddedStore
+from batchmod.secrets.store import SecretStore
 from batchmod.sim.errors import Refusal
 from batchmod.sim.faultfile import parse
 from batchmod.sim.fleet import fleet_ids, make_fleet
@@ -68,11 +69,20 @@ class Rehearsed(Execution):
         return context if context.prover is None else replace(context, prover=self.logins)
 
 
+def embedded(world: "World", process: Process) -> SecretStore:
+    return EmbeddedStore.open(world.folder, environ=world.environ, say=lambda _: None, clock=process.wall)
+
+
 @dataclass(kw_only=True)
 class World:
-    """One state directory, one cloud, and the processes that come and go. `problems` is what broke a rule on the way."""
+    """One state directory, one cloud, and the processes that come and go. `problems` is what broke a rule on the way.
+
+    `opens`: the store, for a process that begins; with `threads`, threads work for it.
+    """
 
     schedule: Schedule
+    opens: Callable[["World", Process], SecretStore] = embedded
+    threads: bool = True
     folder: Path
     cloud: Cloud
     doors: Doors
@@ -115,13 +125,14 @@ class World:
             self.cloud.advance()
 
     async def _process(self, life: Life, *, last: bool) -> None:
-        process = Process(life, the_loop().time)
+        process = Process(life, the_loop().time, threads=self.threads)
         journal = cast("Journal", Journal.open(self.folder))  # `open` makes what it is called on
         journal.process, journal.noted = process, []
         store = None
         if self.with_password:
-            inner = EmbeddedStore.open(self.folder, environ=self.environ, say=lambda _: None, clock=process.wall)
-            store = Store(inner=inner, process=process, promoted=self._promoted, demoted=self._demoted)
+            store = Store(
+                inner=self.opens(self, process), process=process, promoted=self._promoted, demoted=self._demoted
+            )
         session = Session(state=self.folder, journal=journal, store=store)
         try:
             self.crashes += await killed(process, self._work(process, session, life, last=last))
@@ -136,7 +147,9 @@ class World:
 
     async def _inspect(self, store: Store) -> None:
         """Generations are for ever, and so are their values."""
-        store.process = Process(Life(), the_loop().time)
+        store.process = Process(Life(), the_loop().time, threads=self.threads)
+        if not self.threads:  # its connections died with the process
+            store.inner = self.opens(self, store.process)
         now = {
             (each.key, each.generation): (await store.reveal(each.key, each.generation)).reveal()
             for each in await store.all()
@@ -348,9 +361,9 @@ def make_world(schedule: Schedule, folder: Path) -> World:
     return World(schedule=schedule, folder=folder, cloud=cloud, doors=doors, service=Service(cloud, ids=ids))
 
 
-async def play(schedule: Schedule, folder: Path) -> World:
+async def play(schedule: Schedule, folder: Path, made: Callable[[Schedule, Path], World] = make_world) -> World:
     """The world when everything has ended that can, and everything has landed that may."""
-    world = make_world(schedule, folder)
+    world = made(schedule, folder)
     the_loop().skipping.passing = world.passes
     for life in schedule.lives:
         await world.live(life)

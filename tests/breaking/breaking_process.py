@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -47,6 +47,7 @@ class Process:
     life: Life
     time: Callable[[], float]
     run: str = ""
+    threads: bool = True  # a thread works for the store; else it is awaited like the network
     boundaries: int = 0
     wall_ahead: float = 0.0
     on_signal: Callable[[], None] = lambda: None
@@ -77,6 +78,9 @@ class Process:
             self.died.set()
             raise EndedError
 
+    def in_store(self) -> AbstractAsyncContextManager[None]:
+        return outside() if self.threads else nullcontext()
+
     async def write(self, port: Port, work: Callable[[], Awaitable[T]], error: type[Exception]) -> T:
         """The work between two boundaries, unless the port is broken."""
         self.boundary()
@@ -85,7 +89,7 @@ class Process:
         fails = broken is not None and broken.port is port and nth >= broken.nth
         result: T | None = None
         if broken is None or not fails or (broken.landed and nth == broken.nth):
-            async with outside():
+            async with outside() if port is Port.JOURNAL else self.in_store():
                 result = await work()
         if fails:
             if port is not Port.JOURNAL:  # that one refuses by itself whatever would be armed
@@ -175,11 +179,11 @@ class Store:
         return await self._read(lambda: self.inner.lookup(reference))
 
     async def all(self) -> tuple[Generation, ...]:
-        async with outside():
+        async with self.process.in_store():
             return await self.inner.all()
 
     async def close(self) -> None:
-        async with outside():
+        async with self.process.in_store():
             await self.inner.close()
 
     async def insert(self, record: Generation, secret: Secret) -> None:
@@ -213,7 +217,7 @@ class Store:
 
     async def _read(self, work: Callable[[], Awaitable[T]]) -> T:
         self.process.alive()
-        async with outside():
+        async with self.process.in_store():
             return await work()
 
 

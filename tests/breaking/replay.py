@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from breaking_play import World, play
+from breaking_kms import KMS, kms_world
+from breaking_play import World, make_world, play
 from breaking_process import EPOCH
 from breaking_rules import broken_rules
 from breaking_schedule import Schedule, named
@@ -20,9 +21,9 @@ def say(what: object) -> None:
 
 
 def main(name: str, instance: str | None = None) -> int:
-    schedule = named(name)
+    schedule, made = named(name.removeprefix(KMS)), kms_world if name.startswith(KMS) else make_world
     with TemporaryDirectory() as folder:
-        world = run_skipping(play(schedule, Path(folder)))
+        world = run_skipping(play(schedule, Path(folder), made))
         problems = broken_rules(world)
         _tell(schedule, world, instance)
     for problem in problems:

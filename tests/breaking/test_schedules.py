@@ -5,11 +5,13 @@
 
 import itertools
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from breaking_play import World, play
+from breaking_kms import KMS, kms_world
+from breaking_play import World, make_world, play
 from breaking_rules import broken_rules
 from breaking_schedule import Schedule, drawn, failing, killed, named, singles, windowed
 from breaking_time import run_skipping
@@ -27,20 +29,22 @@ STRIDE = max(1, 83 // FACTOR)  # of the schedules that kill one instance's proce
 class Round:
     """Schedules that are played one after the other, and what came of them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, made: Callable[[Schedule, Path], World] = make_world, prefix: str = "") -> None:
+        """`prefix`: before a schedule's name, it is played in a world that is made so."""
         self._folder = folder
+        self._made, self._prefix = made, prefix
         self._played = self._crashes = self._lost = self._mis_stated = 0
         self._broken: list[str] = []
 
     def play(self, schedule: Schedule) -> World:
         with TemporaryDirectory(dir=self._folder) as place:
-            world = run_skipping(play(schedule, Path(place)))
+            world = run_skipping(play(schedule, Path(place), self._made))
             problems = broken_rules(world)
         self._played += 1
         self._crashes += world.crashes
         self._lost += any(problem.startswith("nothing_is_lost") for problem in problems)
         self._mis_stated += any(not problem.startswith("nothing_is_lost") for problem in problems)
-        again = f".venv/bin/python tests/breaking/replay.py {schedule.name}"
+        again = f".venv/bin/python tests/breaking/replay.py {self._prefix}{schedule.name}"
         self._broken += [f"{again}: {problem}" for problem in problems[:3]]
         return world
 
@@ -90,6 +94,25 @@ def test_one_instance_with_every_fault_killed_at_every_boundary(
         first = zlib.crc32(single.name.encode()) % STRIDE
         for schedule in itertools.islice(killed(single, min(boundaries, LONGEST)), first, None, STRIDE):
             batch_of.play(schedule)
+    batch_of.finish(record_property)
+
+
+ON_KMS = (
+    *("0", "7", "9", "13", "22", "25", "56", "30", "35", "38", "49", "52", "55", "61", "failing6", "failing12"),
+    "password/login/reset_after+0/14/go5",
+    "password/login/ok+0/45/go5",
+    "password/settled/ok+0/30/anew1020",
+    "password/settled/late-90/60/go1200",
+)
+
+
+@pytest.mark.parametrize("batch", range(4))
+def test_the_same_with_the_passwords_in_kms(batch: int, tmp_path: Path, record_property: Record) -> None:
+    """Every call of the store is a boundary too, and its replies are lost, refused and late like all others."""
+    batch_of = Round(tmp_path, kms_world, KMS)
+    for name in ON_KMS[batch::4]:
+        world = batch_of.play(named(name))
+        assert any(record.api == "PutSecretValue" for record in world.cloud.calls), f"{name} keeps no password"
     batch_of.finish(record_property)
 
 
