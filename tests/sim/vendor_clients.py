@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from alibabacloud_kms20160120 import models as kms_models
+from alibabacloud_kms20160120.client import Client as KmsClient
 from alibabacloud_r_kvstore20150101 import models as kvstore_models
 from alibabacloud_r_kvstore20150101.client import Client as KvstoreClient
 from alibabacloud_sts20150401 import models as sts_models
@@ -22,7 +24,7 @@ from aliyunsdkcore.auth.credentials import StsTokenCredential
 from aliyunsdkcore.client import AcsClient
 from darabonba.exceptions import UnretryableException
 from darabonba.runtime import RuntimeOptions
-from vendor_rows import REGION, STS_OPERATIONS
+from vendor_rows import KMS_OPERATIONS, REGION, STS_OPERATIONS
 
 METHODS = {  # where the modern client's generated name is not the operation's in snake case
     "ModifyInstanceTDE": "modify_instance_tdewith",
@@ -76,7 +78,7 @@ class Vendor(Protocol):
 
 
 class Modern:
-    """alibabacloud-r-kvstore20150101 and alibabacloud-sts20150401, blocking or on the loop."""
+    """alibabacloud-r-kvstore20150101, -sts20150401 and -kms20160120, blocking or on the loop."""
 
     tells_all = True
     adds_region = False
@@ -97,9 +99,8 @@ class Modern:
 
     async def model(self, operation: str, params: Params, door: Door) -> Any:
         """The model of the reply's body, as the client gives it."""
-        of_sts = operation in STS_OPERATIONS
-        models = sts_models if of_sts else kvstore_models
-        client = (StsClient if of_sts else KvstoreClient)(config_of(door))
+        models, maker = _product(operation)
+        client = maker(config_of(door))
         options = RuntimeOptions(connect_timeout=3000, read_timeout=int(door.read_seconds * 1000))
         arguments: list[Any] = [options]
         if operation != "GetCallerIdentity":  # it has no parameters, so there is no class of its request
@@ -199,6 +200,13 @@ def heard_of_modern(error: AlibabaCloudException) -> Heard:
         denied=getattr(error, "access_denied_detail", None),
         recommend=(error.data or {}).get("Recommend"),
     )
+
+
+def _product(operation: str) -> tuple[Any, Any]:
+    """Its models and its client."""
+    if operation in KMS_OPERATIONS:
+        return kms_models, KmsClient
+    return (sts_models, StsClient) if operation in STS_OPERATIONS else (kvstore_models, KvstoreClient)
 
 
 def _snake(operation: str) -> str:

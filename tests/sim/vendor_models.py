@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from xml.etree.ElementTree import Element
 
+from alibabacloud_kms20160120 import models as kms_models
 from alibabacloud_r_kvstore20150101 import models as kvstore_models
 from alibabacloud_sts20150401 import models as sts_models
-from vendor_rows import STS_OPERATIONS
+from vendor_rows import KMS_OPERATIONS, STS_OPERATIONS
 
 
 def complaints(operation: str, reply: Mapping[str, Any], *, may_lack: frozenset[str]) -> list[str]:
@@ -19,6 +20,7 @@ def complaints(operation: str, reply: Mapping[str, Any], *, may_lack: frozenset[
 
 def body_class(operation: str) -> type[Any]:
     models = sts_models if operation in STS_OPERATIONS else kvstore_models
+    models = kms_models if operation in KMS_OPERATIONS else models
     found: type[Any] = getattr(models, f"{operation}ResponseBody")
     return found
 

@@ -88,6 +88,18 @@ class Operation:
 
 
 STS_OPERATIONS = frozenset({"AssumeRole", "GetCallerIdentity"})
+KMS_OPERATIONS = frozenset(
+    {
+        "CreateSecret",
+        "PutSecretValue",
+        "GetSecretValue",
+        "ListSecretVersionIds",
+        "UpdateSecretVersionStage",
+        "ListSecrets",
+        "DescribeSecret",
+        "DeleteSecret",
+    }
+)
 UNKNOWN = Refused(code="InvalidInstanceId.NotFound", status=404, change={"InstanceId": "r-none"})
 
 
