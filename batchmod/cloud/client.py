@@ -18,7 +18,7 @@ from batchmod.cloud.wire import Wire
 from batchmod.errors import CallError, Verdict
 from batchmod.model.notices import CallAnswered, Notice
 from batchmod.model.plan import Lane
-from batchmod.model.secret import Secret
+from batchmod.model.secret import Holding, Secret
 
 KVSTORE_VERSION: Final = "2015-01-01"
 STS_VERSION: Final = "2015-04-01"
@@ -141,6 +141,7 @@ class Client:
             key.secret,
             *([key.token] if key.token else []),
             *(v for v in params.values() if isinstance(v, Secret)),
+            *(v.within for v in params.values() if isinstance(v, Holding)),
         ]
         try:
             status, answered, content = await self._wire.post(headers, body)

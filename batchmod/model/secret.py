@@ -41,6 +41,16 @@ class Secret:
         raise TypeError("a Secret is not pickled or copied to another process")
 
 
+class Holding(Secret):
+    """A secret text with another one within, which alone is one too."""
+
+    __slots__ = ("within",)
+
+    def __init__(self, text: str, within: Secret) -> None:
+        super().__init__(text)
+        self.within = within
+
+
 class Stage(StrEnum):
     """Where a stored generation stands. Nothing that may be live is ever deleted."""
 

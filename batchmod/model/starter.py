@@ -9,7 +9,7 @@ name: my-campaign                      # a-z, 0-9 and -; runs and reports are na
 # accounts:                            # default is always there: the credentials in the environment
 #   prod: {profile: prod}              # a profile of the vendor CLI's config file; never an access key itself
 #   eu: {role_arn: "acs:ram::1234567890123456:role/redis-operator", via: prod}
-# endpoints: {cn-hangzhou: vpc}        # or a URL; of sts too
+# endpoints: {cn-hangzhou: vpc}        # or a URL; of sts and kms too
 
 defaults:
   region: cn-hangzhou                  # of targets that name none
@@ -50,7 +50,7 @@ rollout:
   # window: {days: [sat, sun], start: "02:00", end: "05:00", timezone: Asia/Shanghai}
 
 # Everything below shows the defaults.
-# secrets: {store: embedded, recipients: []}          # age1... public keys that can open the store too
+# secrets: {store: embedded, recipients: []}          # age1... keys that open it too; or {store: kms, region: ...}
 # limits:
 #   rate: 200/60s                      # calls per period, of each API in each account and region; or auto
 #   apis: {DescribeInstanceAttribute: 1000/1s}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from batchmod.errors import StoreError, UsageError
-from batchmod.model.secret import Generation, InstanceKey, Secret, Stage
+from batchmod.model.secret import Generation, Holding, InstanceKey, Secret, Stage
 
 NAME, PASSWORD, OURS = "AccountName", "AccountPassword", "batchmod"
 REFERENCE: Final = re.compile(r"([A-Za-z0-9_/+=.@-]{1,192})(?:#(.{1,64}))?")
@@ -34,7 +34,8 @@ class Value:
             "updated_at": self.updated_at,
             "nonce": self.nonce,
         }
-        return Secret(json.dumps({NAME: self.login, PASSWORD: self.secret.reveal(), OURS: ours}, ensure_ascii=False))
+        fields = {NAME: self.login, PASSWORD: self.secret.reveal(), OURS: ours}
+        return Holding(json.dumps(fields, ensure_ascii=False), self.secret)
 
     def generation(self, number: int, stage: Stage) -> Generation:
         return Generation(

@@ -34,6 +34,16 @@ def test_sts_has_one_host_for_all_regions() -> None:
     )
 
 
+def test_kms_has_a_host_in_each_region_and_one_inside_its_vpc() -> None:
+    """Also in regions where the instances' service has none of its own; `endpoints.kms` is for all of them."""
+    inside = {"cn-hangzhou": "vpc", "cn-beijing": "https://gate.example"}
+    assert endpoint_for("kms", "cn-hangzhou", None).host == "kms.cn-hangzhou.aliyuncs.com"
+    assert endpoint_for("kms", "cn-hangzhou", None, inside).host == "kms-vpc.cn-hangzhou.aliyuncs.com"
+    assert endpoint_for("kms", "cn-beijing", None, inside).host == "kms.cn-beijing.aliyuncs.com"
+    own = inside | {"kms": "https://kms.example:8443"}
+    assert endpoint_for("kms", "cn-hangzhou", None, own).host == "kms.example:8443"
+
+
 @pytest.mark.parametrize(
     ("url", "host", "loopback"),
     [
@@ -48,7 +58,7 @@ def test_sts_has_one_host_for_all_regions() -> None:
 )
 def test_an_override_serves_every_product(url: str, host: str, loopback: bool) -> None:
     """The operator's endpoint is used for all, with a Host that has its port unless it is the usual one."""
-    for product in ("r-kvstore", "sts"):
+    for product in ("r-kvstore", "sts", "kms"):
         endpoint = endpoint_for(product, "cn-hangzhou", url)
         assert (endpoint.host, endpoint.loopback) == (host, loopback)
         assert endpoint.url == f"{url.partition(':')[0].lower()}://{host}/"

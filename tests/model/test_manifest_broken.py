@@ -415,6 +415,7 @@ CASES = {  # text, place and path, a part of the message
     ),
     "endpoint without scheme": (GOOD + "endpoints: {sts: host}\n", "5:18: endpoints.sts: ", "https://host[:port]"),
     "sts inside a VPC": (GOOD + "endpoints: {sts: vpc}\n", "5:18: endpoints.sts: ", "https://sts-vpc.cn-hangzhou"),
+    "KMS inside a VPC": (GOOD + "endpoints: {kms: vpc}\n", "5:18: endpoints.kms: ", "https://kms-vpc.cn-hangzhou"),
     "region without a VPC host": (
         GOOD + "endpoints: {cn-nowhere: vpc}\n",
         "5:25: endpoints.cn-nowhere: ",

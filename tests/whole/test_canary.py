@@ -13,7 +13,7 @@ import click
 import pytest
 from canary_forms import Searcher, forms
 from canary_support import OPERATORS, PROXY_PASSWORD, TOKEN, Canary, canary
-from canary_wire import ECHOES, LAST_WORDS, SIGNATURE, reply
+from canary_wire import ECHOES, LAST_WORDS, SIGNATURE, refusal, reply
 from fleet_support import THREE, A, B, every, write_profiles
 from whole_support import reaches
 
@@ -270,6 +270,18 @@ async def test_no_command_lets_a_secret_out(tmp_path: Path, command: tuple[str, 
         await SCENARIOS[command](c)
         await c.check()
         assert c.limits[-1] == "0 0", c.limits
+
+
+async def test_a_secret_that_is_repeated_in_part_is_withheld(tmp_path: Path) -> None:
+    """A store in KMS sends the password within a longer text; the first half of that is still a password."""
+    async with canary(tmp_path, instances=1) as c:
+        c.wire.plays["PutSecretValue"] = refusal("InvalidParameter", lambda sent: dict(sent.form)["SecretData"][:100])
+        secrets = {"store": "kms", "region": "cn-hangzhou"}
+        result = await c.run(
+            "run", manifest(c, TO_CHOSEN, targets=c.b.targets(1), secrets=secrets), "--yes", "-v", code=3
+        )
+        assert "(withheld)" in result.err
+        await c.check()
 
 
 LEAKS = {  # by where it is to be found: what a program does with `secret`
