@@ -41,6 +41,8 @@ class Kms:
         self.calls: list[str] = []
         self.lose: dict[int, bool] = {}
         self.die: int | None = None
+        self.refuse: str | None = None  # a code that every call is answered with
+        self.skew: float | None = 0.0
 
     def now(self) -> float:
         return 1000.0
@@ -59,13 +61,15 @@ class Kms:
         if number == self.die:
             raise EndedError
         self.calls.append(api)
+        if self.refuse:
+            raise CallError(Verdict.FORBIDDEN, code=self.refuse, message="no")
         landed = self.lose.get(number) if api in WRITES else None
         if landed is False:
             raise CallError(Verdict.LOST, code="ConnectionLost", message="")
         body = self._answer(api, params)
         if landed is True:
             raise CallError(Verdict.LOST, code="ConnectionLost", message="")
-        return Answer(body=body, skew=0.0)
+        return Answer(body=body, skew=self.skew)
 
     def _answer(self, api: str, params: Mapping[str, Param]) -> dict[str, Any]:
         given = {

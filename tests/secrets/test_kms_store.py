@@ -190,6 +190,22 @@ async def test_unproved_ones_are_kept_until_the_labels_are_used_up() -> None:
     assert [each.ok for each in await store.diagnose()] == [True, False, True]
 
 
+async def test_a_diagnosis_reads_and_changes_nothing() -> None:
+    """Reachable, room in each secret, a clock that agrees; or the one thing that keeps it from being known."""
+    kms = Kms()
+    store = await proved(kms, 2)
+    before, calls = kms.labels(NAME), len(kms.calls)
+    for skew, agrees in ((-59.0, True), (61.0, False), (None, False)):
+        kms.skew = skew
+        found = await store.diagnose()
+        assert [(each.what, each.ok) for each in found] == [("reachable", True), ("versions", True), ("clock", agrees)]
+    assert set(kms.calls[calls:]) == {"ListSecrets", "ListSecretVersionIds"}
+    assert kms.labels(NAME) == before
+    kms.refuse = "Forbidden.RAM"
+    (finding,) = await store.diagnose()
+    assert (finding.ok, finding.text) == (False, "KMS, ListSecrets: Forbidden.RAM: no")
+
+
 async def test_lookup_means_what_applications_read() -> None:
     """The current version: the password of a JSON that has one, a field, or the whole text."""
     kms = Kms()
