@@ -77,3 +77,26 @@ async def test_a_kms_that_refuses_is_said_before_anything_is_sent(tmp_path: Path
         assert (refused.code, b.modifying_calls()) == (2, 0)
         assert "secrets: KMS, ListSecrets: Forbidden.RAM" in line
         assert "Allow the RAM user" in line
+
+
+async def test_a_reviewed_plan_of_a_chosen_password(tmp_path: Path) -> None:
+    """Known again by the age key, which is made for it; once it is current in KMS, the next run changes nothing."""
+    chosen = {"CHOSEN": "Ch0sen-Passw0rd"}
+    async with bench(tmp_path, instances=2) as b:
+        manifest = str(
+            b.manifest(
+                targets=b.targets(2),
+                changes=[{"password": {"env": "CHOSEN"}}],
+                proof={"password": "accepted"},
+                secrets=KMS,
+            )
+        )
+        assert (await b.run("plan", manifest, "-o", "plan.json", environ=chosen)).code == 0
+        assert kept(b) == {}
+        refused = await b.run("run", "plan.json", "--yes", environ={"CHOSEN": "An0ther-Passw0rd"})
+        assert (refused.code, "not the password that this plan was made with" in refused.err) == (2, True)
+        applied = await b.run("run", "plan.json", "--yes", environ=chosen)
+        assert (applied.code, b.outcomes()) == (0, {"changed": 2}), applied.err
+        assert {each["AccountPassword"] for each in kept(b).values()} == {"Ch0sen-Passw0rd"}
+        again = await b.run("run", manifest, "--yes", environ=chosen)
+        assert (again.code, b.outcomes()) == (0, {"unchanged": 2}), again.err
