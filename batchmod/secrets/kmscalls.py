@@ -63,8 +63,8 @@ class KmsCalls:
             )
 
     async def put(self, name: str, number: int, value: Value, label: str) -> None:
-        """Raises CallError."""
-        await self._call(
+        """The new version has this label and no other one. Raises CallError; StoreError when the service gave it another."""
+        answer = await self._call(
             "PutSecretValue",
             {
                 "SecretName": name,
@@ -73,6 +73,9 @@ class KmsCalls:
                 "VersionStages": json.dumps([label]),
             },
         )
+        given = _inner(answer.body, "VersionStages", "VersionStage")
+        if list(given) != [label]:
+            raise StoreError(f"{name}: KMS gave {version_id(number)} the stages {given}, not {label}: look at it first")
 
     async def create(self, name: str, key: InstanceKey) -> None:
         """The secret with its placeholder. Raises CallError, also when somebody else was first."""

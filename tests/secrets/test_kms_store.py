@@ -190,6 +190,17 @@ async def test_unproved_ones_are_kept_until_the_labels_are_used_up() -> None:
     assert [each.ok for each in await store.diagnose()] == [True, False, True]
 
 
+async def test_a_stage_that_was_not_asked_for_stops_at_once() -> None:
+    """A service that makes the new version current says so in its reply: nothing of it is taken for escrowed."""
+    kms = Kms()
+
+    async def call(api: str, params: Mapping[str, Param]) -> Answer:
+        return await kms.call(api, {name: value for name, value in params.items() if name != "VersionStages"})
+
+    with pytest.raises(StoreError, match=r"gave batchmod-1 the stages \['ACSCurrent'\], not batchmod-pending"):
+        await escrow(kms.store(call), 1)
+
+
 async def test_a_diagnosis_reads_and_changes_nothing() -> None:
     """Reachable, room in each secret, a clock that agrees; or the one thing that keeps it from being known."""
     kms = Kms()
