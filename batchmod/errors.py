@@ -63,6 +63,10 @@ class StoreConflict(StoreError):
         self.holder = holder
 
 
+class NoPlaceError(StoreError):
+    """No other password of this one instance can be stored without losing something; nothing was written."""
+
+
 class CallError(BatchmodError):
     """One API call without success. Carries no parameter, URL or header of the request."""
 

@@ -6,7 +6,7 @@ from batchmod.engine.machine import Seen
 from batchmod.engine.observed import observed_again
 from batchmod.engine.sending import not_normal, preflight, send
 from batchmod.engine.walk import Learnt, Walk
-from batchmod.errors import StoreConflict
+from batchmod.errors import NoPlaceError, StoreConflict
 from batchmod.model.events import TERMINAL, Kind, Phase
 from batchmod.model.secret import Generation
 
@@ -73,9 +73,12 @@ async def _due(context: Context, walk: Walk) -> Learnt | None:
 
 
 async def _new(context: Context, walk: Walk) -> Learnt:
-    """A new password is pending. Raises StoreConflict when one is already."""
+    """A new password is pending, or the row ends for want of a place for it. Raises StoreConflict when one is already."""
     secret = context.new_password()
-    pending = await context.store.escrow(walk.row.key, login=walk.row.login, secret=secret, run_id=context.run_id)
+    try:
+        pending = await context.store.escrow(walk.row.key, login=walk.row.login, secret=secret, run_id=context.run_id)
+    except NoPlaceError as error:
+        return Learnt(seen=Seen.INELIGIBLE, detail=str(error))
     walk.secret = secret
     return Learnt(seen=Seen.ESCROWED, generation=pending.generation)
 

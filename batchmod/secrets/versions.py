@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from batchmod.errors import StoreConflict, StoreError
+from batchmod.errors import NoPlaceError, StoreConflict
 from batchmod.model.secret import Stage
 
 CURRENT, PREVIOUS = "ACSCurrent", "ACSPrevious"
@@ -142,17 +142,17 @@ def moved(versions: Versions, moves: Iterable[Move]) -> tuple[Version, ...]:
 def require_room(versions: Versions, name: str) -> None:
     """Another generation can be pending, and then current or a candidate, and nothing is dropped that may be live.
 
-    StoreError, which says what to do, else.
+    NoPlaceError, which says what to do, else.
     """
     labels = {label for each in versions for label in each.labels}
     if len(labels | {CURRENT, PREVIOUS, PENDING, MARK}) > MAX_LABELS:
-        raise StoreError(
+        raise NoPlaceError(
             f"{name}: KMS allows {MAX_LABELS} version stages, and no room is left beside {', '.join(sorted(labels))}: take "
             "batchmod-candidate-… off a version whose password cannot be live any more (UpdateSecretVersionStage)"
         )
     earliest = min(versions, key=lambda each: (each.created, each.number or 0), default=None)
     if len(versions) >= MAX_VERSIONS and earliest is not None and earliest.labels:
-        raise StoreError(
+        raise NoPlaceError(
             f"{name}: KMS keeps {MAX_VERSIONS} versions and would drop {earliest.id}, which is "
             f"{', '.join(sorted(earliest.labels))}: if its password cannot be live any more, take that stage off it "
             "(UpdateSecretVersionStage); if it is live, make it current first"

@@ -13,11 +13,11 @@ from batchmod.engine.driver import drive
 from batchmod.engine.halt import Halt
 from batchmod.engine.old import NO_OLD, old_secret
 from batchmod.engine.runner import Places, run_all
-from batchmod.errors import JournalError, StoreError
+from batchmod.errors import JournalError, NoPlaceError, StoreError
 from batchmod.model.events import Kind, Phase, Proof, StoppedBy
 from batchmod.model.plan import Lane, PlannedRow, Values
 from batchmod.model.record import Mark, Step
-from batchmod.model.secret import InstanceKey, Secret, Stage
+from batchmod.model.secret import Generation, InstanceKey, Secret, Stage
 
 PASSWORD = row(Kind.PASSWORD)
 TDE = row(Kind.TDE)
@@ -485,6 +485,22 @@ async def test_a_password_of_a_run_that_nobody_knows_is_left_alone(desk: Desk) -
     world = World()
     state = await desk.go(world, PASSWORD)
     assert (state.phase, state.detail, world.sent) == (Phase.SKIPPED, "held by run elsewhere", [])
+
+
+async def test_an_instance_without_a_place_for_another_password_is_skipped(desk: Desk) -> None:
+    """With what the store says of it; nothing is sent, and no other instance is concerned."""
+    world, context = World(), desk.context(World(), "a")
+
+    class Full(type(desk.store)):  # type: ignore[misc]  # the store of this test, but for one answer
+        async def escrow(self, key: InstanceKey, **_: object) -> Generation:
+            raise NoPlaceError(f"{key}: ten versions, and each may be live")
+
+    desk.store.__class__ = Full
+    await desk.begin("a", [PASSWORD])
+    state = await desk.go(world, PASSWORD, new=False)
+    assert context.halt.reason is None
+    assert (state.phase, world.sent) == (Phase.SKIPPED, [])
+    assert state.detail == f"{PASSWORD.key}: ten versions, and each may be live"
 
 
 async def test_slots_of_rows_in_doubt_are_theirs_before_anybody_waits(desk: Desk) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from kms_support import EndedError, Kms
 
-from batchmod.errors import StoreConflict, StoreError, UsageError
+from batchmod.errors import NoPlaceError, StoreConflict, StoreError, UsageError
 from batchmod.model.secret import InstanceKey, Secret, Stage
 from batchmod.secrets.kms import KmsStore
 from batchmod.secrets.kmscalls import Answer, Param
@@ -169,10 +169,10 @@ async def test_nothing_that_may_be_live_is_dropped() -> None:
     store = await proved(kms, 14)
     assert [each.generation for each in await store.stages(KEY)] == list(range(5, 15))
     await store.adopt(KEY, 5)
-    with pytest.raises(StoreError, match=r"would drop batchmod-5, which is ACSCurrent.*make it current first"):
+    with pytest.raises(NoPlaceError, match=r"would drop batchmod-5, which is ACSCurrent.*make it current first"):
         await escrow(store, 15)
     await store.adopt(KEY, 14)
-    with pytest.raises(StoreError, match=r"would drop batchmod-5, which is ACSPrevious"):
+    with pytest.raises(NoPlaceError, match=r"would drop batchmod-5, which is ACSPrevious"):
         await escrow(store, 15)
 
 
@@ -184,7 +184,7 @@ async def test_unproved_ones_are_kept_until_the_labels_are_used_up() -> None:
         await escrow(store, number)
         await store.demote(KEY, number)
     before, calls = kms.labels(NAME), len(kms.calls)
-    with pytest.raises(StoreError, match=r"8 version stages.*batchmod-candidate-3.*take"):
+    with pytest.raises(NoPlaceError, match=r"8 version stages.*batchmod-candidate-3.*take"):
         await escrow(store, 8)
     assert (kms.labels(NAME), kms.calls[calls:]) == (before, ["ListSecretVersionIds"])
     assert [each.ok for each in await store.diagnose()] == [True, False, True]
