@@ -12,7 +12,9 @@ from hypothesis import settings
 settings.register_profile("batchmod", deadline=None)  # a promise is not about the speed of the machine
 settings.load_profile("batchmod")
 
-FOREIGN = ("ALIBABA_CLOUD_", "ALIBABACLOUD_", "BATCHMOD_", "XDG_")
+pytest_plugins = ["bao_server"]
+
+FOREIGN = ("ALIBABA_CLOUD_", "ALIBABACLOUD_", "BATCHMOD_", "XDG_", "BAO_", "VAULT_")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 

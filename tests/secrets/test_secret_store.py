@@ -1,12 +1,13 @@
 """What every secret store promises; run over each one that there is."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from kms_support import Kms
+from bao_server import BaoServer
+from bao_support import opened
 
 from batchmod.errors import StoreConflict, StoreError
 from batchmod.model.secret import Generation, InstanceKey, Secret, Stage
@@ -18,17 +19,24 @@ OTHER = replace(KEY, region="cn-shanghai")
 P, C, V, X = Stage.PENDING, Stage.CURRENT, Stage.PREVIOUS, Stage.CANDIDATE
 
 
-@pytest.fixture(params=["embedded", "kms"])
+@pytest.fixture(params=["embedded", "openbao"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SecretStore]:
-    if request.param == "kms":
-        yield Kms().store()
-        return
     ticks = iter(range(1000, 2000))
-    opened = EmbeddedStore.open(
-        tmp_path / "state", environ={"HOME": str(tmp_path)}, say=lambda _: None, clock=lambda: float(next(ticks))
-    )
-    yield opened
-    await opened.close()
+    made = await OPEN[request.param](request, tmp_path, lambda: float(next(ticks)))
+    yield made
+    await made.close()
+
+
+async def open_embedded(_: pytest.FixtureRequest, folder: Path, clock: Callable[[], float]) -> SecretStore:
+    return EmbeddedStore.open(folder / "state", environ={"HOME": str(folder)}, say=lambda _: None, clock=clock)
+
+
+async def open_openbao(request: pytest.FixtureRequest, folder: Path, clock: Callable[[], float]) -> SecretStore:
+    bao: BaoServer = request.getfixturevalue("bao")
+    return await opened(bao, folder.name, clock=clock)
+
+
+OPEN = {"embedded": open_embedded, "openbao": open_openbao}
 
 
 def password(number: int) -> Secret:
