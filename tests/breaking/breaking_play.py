@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from breaking_process import EPOCH, Journal, Logins, Process, Store, Wire, killed
 from breaking_schedule import FENCE, MINUTE, Act, Life, Schedule, Task, until_open
-from breaking_time import the_loop
+from breaking_time import outside, the_loop
 from breaking_truth import FIRST_PASSWORD, THEIR_PASSWORD, THEM, Cloud, Doors, Sent
 
 from batchmod.app.execute import Execution
@@ -59,6 +59,17 @@ PATIENCE = 6  # processes that may be needed to end what is open, and two for ea
 WIDE = {"default": Quota(calls=10**6, seconds=1.0), "DescribeInstanceAttribute": Quota(calls=10**6, seconds=1.0)}
 
 
+OpenStore = Callable[[Path, Callable[[], float]], Awaitable[SecretStore]]  # of the state directory, and a wall clock
+
+
+def environ_of(folder: Path) -> Mapping[str, str]:
+    return {"BATCHMOD_AGE_KEY": str(folder / "age.key")}
+
+
+async def embedded(folder: Path, wall: Callable[[], float]) -> SecretStore:
+    return EmbeddedStore.open(folder, environ=environ_of(folder), say=lambda _: None, clock=wall)
+
+
 class Rehearsed(Execution):
     """An execution whose logins are asked of the simulator's truth."""
 
@@ -94,13 +105,14 @@ class World:
     abandoned: set[str] = field(default_factory=set)
     crashes: int = 0
     boundaries: list[int] = field(default_factory=list)  # of each process
+    open_store: OpenStore
     variant: int = 0  # which values the manifest asks for
     runs: int = 0
     reset: dict[str, int] = field(default_factory=dict)  # the last step before the first reset of each run's budget
 
     @property
     def environ(self) -> Mapping[str, str]:
-        return {"BATCHMOD_AGE_KEY": str(self.folder / "age.key")}
+        return environ_of(self.folder)
 
     @property
     def with_password(self) -> bool:
@@ -130,9 +142,9 @@ class World:
         journal.process, journal.noted = process, []
         store = None
         if self.with_password:
-            store = Store(
-                inner=self.opens(self, process), process=process, promoted=self._promoted, demoted=self._demoted
-            )
+            async with outside():
+                inner = await self.open_store(self.folder, process.wall)
+            store = Store(inner=inner, process=process, promoted=self._promoted, demoted=self._demoted)
         session = Session(state=self.folder, journal=journal, store=store)
         try:
             self.crashes += await killed(process, self._work(process, session, life, last=last))
@@ -322,7 +334,7 @@ def _loaded(schedule: Schedule, variant: int) -> Loaded:
         return load(path)
 
 
-def make_world(schedule: Schedule, folder: Path) -> World:
+def make_world(schedule: Schedule, folder: Path, open_store: OpenStore) -> World:
     loop, ids = the_loop(), fleet_ids(schedule.instances)
 
     def clock() -> float:
@@ -358,12 +370,13 @@ def make_world(schedule: Schedule, folder: Path) -> World:
                 cloud.start(instance, change, seconds=one.seconds, status="Changing")
 
         cloud.schedule(EPOCH + one.at, meddle)
-    return World(schedule=schedule, folder=folder, cloud=cloud, doors=doors, service=Service(cloud, ids=ids))
+    service = Service(cloud, ids=ids)
+    return World(schedule=schedule, folder=folder, cloud=cloud, doors=doors, service=service, open_store=open_store)
 
 
-async def play(schedule: Schedule, folder: Path, made: Callable[[Schedule, Path], World] = make_world) -> World:
+async def play(schedule: Schedule, folder: Path, open_store: OpenStore = embedded) -> World:
     """The world when everything has ended that can, and everything has landed that may."""
-    world = made(schedule, folder)
+    world = make_world(schedule, folder, open_store)
     the_loop().skipping.passing = world.passes
     for life in schedule.lives:
         await world.live(life)
