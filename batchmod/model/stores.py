@@ -15,6 +15,7 @@ DEFAULT_PLACE = "batchmod/{account_id}/{region}/{id}"
 STORES = ("embedded", "openbao", "kms")
 _RECIPIENT = r"age1[02-9ac-hj-np-z]{58}"
 _PATH = r"[A-Za-z0-9_.{}/-]{1,256}"
+_MOUNT = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*"
 
 
 def _recipient(text: str) -> str:
@@ -28,6 +29,8 @@ def _recipient(text: str) -> str:
 def _place(text: str) -> str:
     if not re.fullmatch(_PATH, text) or text.strip("/") != text or "//" in text:
         raise ValueError("is no path: letters, digits, _ . - and / between, none at its ends")
+    if {".", ".."} & set(text.split("/")):
+        raise ValueError("is no path: a . or .. between slashes would lead elsewhere")
     named = tuple(placeholders(text))
     if missing := [name for name in PLACES if name not in named]:
         raise ValueError(f"needs {', '.join(f'{{{name}}}' for name in missing)}: each instance has a place of its own")
@@ -36,10 +39,19 @@ def _place(text: str) -> str:
     return text
 
 
+def _mount(text: str) -> str:
+    if not re.fullmatch(_MOUNT, text):
+        raise ValueError("is no mount: letters, digits, _ . - and / between, no . first and no / last")
+    return text
+
+
 def _address(text: str) -> str:
     if problem := endpoint_problem(text):
         raise ValueError(problem)
     return text
+
+
+_Mount = Annotated[str, AfterValidator(_mount), WithJsonSchema({"type": "string", "pattern": f"^{_MOUNT}$"})]
 
 
 class EmbeddedSettings(Section):
@@ -68,7 +80,7 @@ class OpenBaoSettings(Section):
             description="Of the server; without it: BAO_ADDR, else VAULT_ADDR.", examples=["https://bao.example:8200"]
         ),
     ] = None
-    mount: Annotated[Text, Field(description="Where the engine is mounted.")] = "secret"
+    mount: Annotated[_Mount, Field(description="Where the engine is mounted.")] = "secret"
     path: Annotated[
         Annotated[str, AfterValidator(_place), WithJsonSchema({"type": "string", "pattern": f"^{_PATH}$"})],
         Field(description="Of each instance's secret below the mount."),
@@ -81,7 +93,7 @@ class OpenBaoSettings(Section):
         Literal["token", "approle", "kubernetes"],
         Field(description="How to log in: a token, an AppRole or a service account, out of the environment."),
     ] = "token"
-    auth_mount: Annotated[Text | None, Field(description="Where that is mounted; without it: its own name.")] = None
+    auth_mount: Annotated[_Mount | None, Field(description="Where that is mounted; without it: its own name.")] = None
     role: Annotated[Text | None, Field(description="The role to log in as, for kubernetes.")] = None
 
 

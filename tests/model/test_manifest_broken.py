@@ -129,6 +129,16 @@ CASES = {  # text, place and path, a part of the message
         "5:10: secrets: ",
         "store must be one of embedded, openbao, kms",
     ),
+    "store outside its mount": (
+        GOOD + "secrets: {store: openbao, path: '../{account_id}/{region}/{id}'}\n",
+        "5:33: secrets.path: ",
+        "would lead elsewhere",
+    ),
+    "mount with a slash": (
+        GOOD + "secrets: {store: openbao, mount: secret/}\n",
+        "5:34: secrets.mount: ",
+        "is no mount",
+    ),
     "store without a region": (GOOD + "secrets: {store: kms}\n", "5:10: secrets.region: ", "is missing"),
     "place of all instances": (
         GOOD + "secrets: {store: openbao, path: 'batchmod/{region}'}\n",
