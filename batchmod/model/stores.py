@@ -15,7 +15,7 @@ DEFAULT_PLACE = "batchmod/{account_id}/{region}/{id}"
 STORES = ("embedded", "openbao", "kms")
 _RECIPIENT = r"age1[02-9ac-hj-np-z]{58}"
 _PATH = r"[A-Za-z0-9_.{}/-]{1,256}"
-_MOUNT = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*"
+_PLACE = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*"
 
 
 def _recipient(text: str) -> str:
@@ -39,9 +39,9 @@ def _place(text: str) -> str:
     return text
 
 
-def _mount(text: str) -> str:
-    if not re.fullmatch(_MOUNT, text):
-        raise ValueError("is no mount: letters, digits, _ . - and / between, no . first and no / last")
+def _named(text: str) -> str:
+    if not re.fullmatch(_PLACE, text):
+        raise ValueError("is no place: letters, digits, _ . - and / between, no name that begins with . and no / last")
     return text
 
 
@@ -51,7 +51,7 @@ def _address(text: str) -> str:
     return text
 
 
-_Mount = Annotated[str, AfterValidator(_mount), WithJsonSchema({"type": "string", "pattern": f"^{_MOUNT}$"})]
+_Place = Annotated[str, AfterValidator(_named), WithJsonSchema({"type": "string", "pattern": f"^{_PLACE}$"})]
 
 
 class EmbeddedSettings(Section):
@@ -80,12 +80,12 @@ class OpenBaoSettings(Section):
             description="Of the server; without it: BAO_ADDR, else VAULT_ADDR.", examples=["https://bao.example:8200"]
         ),
     ] = None
-    mount: Annotated[_Mount, Field(description="Where the engine is mounted.")] = "secret"
+    mount: Annotated[_Place, Field(description="Where the engine is mounted.")] = "secret"
     path: Annotated[
         Annotated[str, AfterValidator(_place), WithJsonSchema({"type": "string", "pattern": f"^{_PATH}$"})],
         Field(description="Of each instance's secret below the mount."),
     ] = DEFAULT_PLACE
-    namespace: Annotated[Text | None, Field(description="For servers that have them.")] = None
+    namespace: Annotated[_Place | None, Field(description="For servers that have them.")] = None
     ca_file: Annotated[
         FilePath | None, Field(description="Certificates of the authorities that vouch for the server, PEM.")
     ] = None
@@ -93,7 +93,7 @@ class OpenBaoSettings(Section):
         Literal["token", "approle", "kubernetes"],
         Field(description="How to log in: a token, an AppRole or a service account, out of the environment."),
     ] = "token"
-    auth_mount: Annotated[_Mount | None, Field(description="Where that is mounted; without it: its own name.")] = None
+    auth_mount: Annotated[_Place | None, Field(description="Where that is mounted; without it: its own name.")] = None
     role: Annotated[Text | None, Field(description="The role to log in as, for kubernetes.")] = None
 
 

@@ -137,7 +137,7 @@ CASES = {  # text, place and path, a part of the message
     "mount with a slash": (
         GOOD + "secrets: {store: openbao, mount: secret/}\n",
         "5:34: secrets.mount: ",
-        "is no mount",
+        "is no place",
     ),
     "store without a region": (GOOD + "secrets: {store: kms}\n", "5:10: secrets.region: ", "is missing"),
     "place of all instances": (

@@ -124,6 +124,34 @@ async def test_a_token_ends_in_mid_run_and_a_new_one_resumes(bao: BaoServer, tmp
         assert_current_is_live(b, bao)
 
 
+async def test_a_chosen_password_is_recognised(bao: BaoServer, tmp_path: Path) -> None:
+    """By a fingerprint under the age key, which is made for it alone; the reviewed plan applies, and again changes nothing."""
+    async with bench(tmp_path, instances=2) as b:
+        where = {"store": "openbao", "address": bao.address, "path": f"{prefix_of(b)}/{{account_id}}/{{region}}/{{id}}"}
+        changes = [{"password": {"env": "NEW_PASSWORD"}}]
+        manifest = b.manifest(targets=b.targets(2), changes=changes, proof=LOGIN, secrets=where)
+        environ = {"BAO_TOKEN": bao.token, "NEW_PASSWORD": "Chosen-Passw0rd"}
+        planned = await b.run("plan", str(manifest), "-o", "plan.json", environ=environ)
+        assert planned.code == 0, planned.err
+        assert "by it a chosen password is recognised again" in planned.err
+        applied = await b.run("run", "plan.json", "--yes", environ=environ)
+        assert applied.code == 0, applied.err
+        assert set(b.sim.cloud.passwords.values()) == {"Chosen-Passw0rd"}
+        again = await b.run("run", str(manifest), "--yes", environ=environ)
+        assert again.code == 0, again.err
+        assert b.outcomes() == {"unchanged": 2}
+
+
+async def test_without_its_extra_the_store_says_so(tmp_path: Path) -> None:
+    """Exit 2, with the command that installs it."""
+    program = "import sys\nsys.modules['hvac'] = None\nfrom batchmod.cli import main\nsys.exit(main(sys.argv[1:]))\n"
+    async with bench(tmp_path, instances=1) as b:
+        secrets = {"store": "openbao", "address": "http://127.0.0.1:9"}
+        manifest = b.manifest(targets=b.targets(1), changes=[ROTATE], secrets=secrets)
+        result = await ended(await b.start_program(program, "run", str(manifest), "--yes"))
+        assert (result.code, "pip install 'batchmod[openbao]'" in result.err) == (2, True), result.err
+
+
 @dataclass(kw_only=True)
 class Try:
     """One login of an application with what it read; wall clock."""
