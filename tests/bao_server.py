@@ -5,15 +5,13 @@ It keeps its data by integrated storage (raft, one node): plain file storage is 
 
 import json
 import os
-import signal
 import socket
 import ssl
 import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,16 +89,6 @@ class BaoServer:
         assert self.process is not None
         self.process.kill()
         self.process.wait()
-
-    @asynccontextmanager
-    async def frozen(self) -> AsyncIterator[None]:
-        """Takes connections and answers nothing, until the block ends."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self.process.send_signal(signal.SIGCONT)
 
     def unseal(self) -> None:
         self.call("PUT", "sys/unseal", {"key": self.unseal_key})

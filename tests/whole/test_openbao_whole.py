@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bao_proxy import between
 from bao_server import BaoServer
 from whole_support import Bench, Result, bench, reaches
 
@@ -19,13 +20,13 @@ from batchmod.model.secret import Secret
 from batchmod.secrets.dialogue import Account, Answer, try_login
 from batchmod.sim.instances import Instance
 
-INSTANCES = 24
-WINDOW_INSTANCES = int(os.environ.get("WINDOW_INSTANCES", "60"))  # 500 for the figure in docs/rotation.md
+INSTANCES = 12
+WINDOW_INSTANCES = int(os.environ.get("WINDOW_INSTANCES", "40"))  # 500 for the figure in docs/rotation.md
 READERS = 4
 ROTATE: dict[str, Any] = {"password": {"generate": {"length": 24}}}
 LOGIN = {"password": "login", "rate": "2000/1s"}
 SLOW = {"durations": {"password": 0.3}}
-FEW = {"rate": "3000/1s", "changing": 6}  # in change at once: a run takes more than a second
+FEW = {"rate": "3000/1s", "changing": 4}  # in change at once: a run takes more than a second
 
 
 def rotation(b: Bench, bao: BaoServer, count: int = INSTANCES, **secrets: Any) -> Path:
@@ -75,8 +76,6 @@ async def test_the_server_goes_away_in_mid_run(how: str, own_bao: BaoServer, tmp
         assert result.code == 3, result.err
         assert "the server is sealed: unseal it" in result.err
         assert b.report()["run"]["stopped_by"] == "store"
-        sealed = await b.run("resume", environ=environ)
-        assert sealed.code == 2, sealed.err
         await asyncio.to_thread(own_bao.unseal)
         resumed = await b.run("resume", environ=environ)
         assert resumed.code == 0, resumed.err
@@ -85,16 +84,19 @@ async def test_the_server_goes_away_in_mid_run(how: str, own_bao: BaoServer, tmp
         assert {row["secret_ref"].partition(":")[0] for row in b.report()["rows"]} == {"openbao"}
 
 
-async def test_a_short_outage_is_ridden_out(own_bao: BaoServer, tmp_path: Path) -> None:
-    """A server that does not answer for a second, and then does: the run is none the wiser."""
-    async with bench(tmp_path, instances=INSTANCES, faults=SLOW) as b:
-        process = await b.start("run", str(rotation(b, own_bao)), "--yes", environ={"BAO_TOKEN": own_bao.token})
-        await reaches(b, "ModifyInstanceAttribute", INSTANCES // 3)
-        async with own_bao.frozen():
-            await asyncio.sleep(1.0)
-        result = await ended(process)
-        assert result.code == 0, result.err
-        assert_current_is_live(b, own_bao)
+async def test_a_short_outage_is_ridden_out(bao: BaoServer, tmp_path: Path) -> None:
+    """A dozen requests find no answer, lose it, or are told to come back: the run is none the wiser."""
+    bad = iter(("cut before", "cut after", "503", "429") * 3)
+    with between(bao.address) as proxy:
+        async with bench(tmp_path, instances=INSTANCES, faults=SLOW) as b:
+            manifest = rotation(b, bao, address=proxy.address)
+            process = await b.start("run", str(manifest), "--yes", environ={"BAO_TOKEN": bao.token})
+            await reaches(b, "ModifyInstanceAttribute", INSTANCES // 3)
+            proxy.spoil = lambda method, path: next(bad, None)  # noqa: ARG005
+            result = await ended(process)
+            assert result.code == 0, result.err
+            assert next(bad, None) is None
+            assert_current_is_live(b, bao)
 
 
 async def test_an_approles_token_ends_in_mid_run_and_the_run_goes_on(bao: BaoServer, tmp_path: Path) -> None:
@@ -117,8 +119,9 @@ async def test_a_token_ends_in_mid_run_and_a_new_one_resumes(bao: BaoServer, tmp
         result = await ended(process)
         assert result.code == 3, result.err
         assert "the token has expired" in result.err
-        kept = [path.read_bytes() for path in b.files() if path.is_file()]
-        assert not any(token.encode() in each for each in (*kept, result.out.encode(), result.err.encode()))
+        kept = [path.read_bytes() for path in b.files() if path.is_file()] + [result.out.encode(), result.err.encode()]
+        secret = [token, *b.sim.cloud.passwords.values()]
+        assert not any(each.encode() in content for each in secret for content in kept)
         resumed = await b.run("resume", environ={"VAULT_TOKEN": bao.limited_token(tmp_path.name)})
         assert resumed.code == 0, resumed.err
         assert_current_is_live(b, bao)
