@@ -19,8 +19,9 @@ from batchmod.journal.state import StateDir
 from batchmod.model.events import StoppedBy
 from batchmod.model.notices import Controlled, Notice
 from batchmod.model.record import Mark, MarkType
-from batchmod.model.settings import RATES, Limits
+from batchmod.model.settings import KMS_OTHERS, KMS_READS, RATES, Limits
 
+OF_FLEET = RATES.keys() - {*KMS_READS, *KMS_OTHERS}  # of a secret store the rates are its own
 EVERY = 0.25  # seconds between two looks
 TOO_LATE = Answer(done=False, text="is writing its report: nothing more is sent")
 
@@ -72,7 +73,7 @@ class Controls:
                 limits = self.limits.at(action.rate)
                 for pace in self.paces:
                     pace.set_rates(limits.rate_for)
-                return f"{action} for every API but {', '.join(sorted({*RATES, *limits.apis}))}"
+                return f"{action} for every API but {', '.join(sorted({*OF_FLEET, *limits.apis}))}"
 
 
 @asynccontextmanager

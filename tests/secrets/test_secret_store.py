@@ -216,8 +216,11 @@ async def test_fingerprints_compare_secrets_without_showing_them(store: SecretSt
 
 async def test_a_store_that_works_has_no_complaint(store: SecretStore) -> None:
     """It is looked at without a change, whether something is stored or not."""
-    assert all(finding.ok and finding.text for finding in await store.diagnose())
-    await escrow(store, 1)
-    before = await store.stages(KEY)
-    assert all(finding.ok for finding in await store.diagnose())
-    assert await store.stages(KEY) == before
+    before: tuple[Generation, ...] = ()
+    for _ in range(2):
+        found = [finding for finding in await store.diagnose() if finding.what != "clock"]  # this test's is none
+        assert found
+        assert all(finding.ok and finding.text for finding in found)
+        assert await store.stages(KEY) == before
+        await escrow(store, 1) if not before else None
+        before = await store.stages(KEY)
