@@ -42,6 +42,13 @@ async def _escrow(context: Context, walk: Walk) -> Learnt:
     unprovable = await preflight(context, walk) if walk.row.status is None else None
     if unprovable is not None:
         return unprovable
+    try:
+        return await _stored(context, walk)
+    except NoPlaceError as error:  # of this instance alone: nothing of it was sent
+        return Learnt(seen=Seen.INELIGIBLE, detail=str(error))
+
+
+async def _stored(context: Context, walk: Walk) -> Learnt:
     if (walk.row.key, Kind.PASSWORD) not in context.leftovers:
         try:
             return await _due(context, walk) or await _new(context, walk)
@@ -73,12 +80,9 @@ async def _due(context: Context, walk: Walk) -> Learnt | None:
 
 
 async def _new(context: Context, walk: Walk) -> Learnt:
-    """A new password is pending, or the row ends for want of a place for it. Raises StoreConflict when one is already."""
+    """A new password is pending. Raises StoreConflict when one is already."""
     secret = context.new_password()
-    try:
-        pending = await context.store.escrow(walk.row.key, login=walk.row.login, secret=secret, run_id=context.run_id)
-    except NoPlaceError as error:
-        return Learnt(seen=Seen.INELIGIBLE, detail=str(error))
+    pending = await context.store.escrow(walk.row.key, login=walk.row.login, secret=secret, run_id=context.run_id)
     walk.secret = secret
     return Learnt(seen=Seen.ESCROWED, generation=pending.generation)
 

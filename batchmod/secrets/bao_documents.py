@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from batchmod.errors import StoreError
+from batchmod.errors import NoPlaceError, StoreError
 from batchmod.model.secret import InstanceKey
 from batchmod.secrets.bao_checks import EXPIRING
 from batchmod.secrets.bao_paths import Paths
@@ -34,12 +34,12 @@ class Documents:
         self._places = asyncio.Semaphore(_AT_ONCE)
 
     async def read(self, key: InstanceKey) -> Found:
-        """StoreError when the document is not ours, or its latest version was deleted."""
+        """NoPlaceError when the document is not ours, or its latest version was deleted."""
         answer = await self.at(self._paths.of(key))
         metadata = answer.data.get("metadata") or {}
         version = int(metadata.get("version") or 0)
         if meaning(answer) is Meaning.ABSENT and version:
-            raise StoreError(
+            raise NoPlaceError(
                 f"{self.place(key)}: version {version} was deleted or destroyed: bring it back with `undelete`,"
                 " or write the last good version again with `rollback`"
             )
@@ -47,8 +47,8 @@ class Documents:
             return Found()
         try:
             _, document = parsed(answer.data.get("data") or {}, key)
-        except StoreError as error:
-            raise StoreError(f"{self.place(key)}: {error}") from None
+        except NoPlaceError as error:
+            raise NoPlaceError(f"{self.place(key)}: {error}") from None
         return Found(document=document, version=version)
 
     async def write(self, key: InstanceKey, document: Document, version: int) -> bool:
@@ -65,7 +65,7 @@ class Documents:
         return meaning(answer) is Meaning.OK
 
     async def require_kept(self, key: InstanceKey) -> None:
-        """What is written for this instance stays. StoreError when its metadata has the engine delete it after a time."""
+        """What is written for this instance stays. NoPlaceError when its metadata has the engine delete it after a time."""
         if key in self._kept:
             return
         path = self._paths.of(key)
@@ -74,7 +74,7 @@ class Documents:
             lambda client: client.secrets.kv.v2.read_secret_metadata(path, mount_point=self._mount), what
         )
         if answer.data.get("delete_version_after", "0s") != "0s":
-            raise StoreError(f"{what}: {EXPIRING}")
+            raise NoPlaceError(f"{what}: {EXPIRING}")
         self._kept.add(key)
 
     async def all(self) -> list[tuple[InstanceKey, Document]]:
@@ -120,8 +120,8 @@ class Documents:
             return None
         try:
             key, document = parsed(fields)
-        except StoreError as error:
-            raise StoreError(f"{self._mount}/data/{path}: {error}") from None
+        except NoPlaceError as error:
+            raise NoPlaceError(f"{self._mount}/data/{path}: {error}") from None
         return (key, document) if self._paths.of(key) == path else None
 
     async def _bounded(self, work: Callable[[], Awaitable[T]]) -> T:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from batchmod.errors import StoreConflict, StoreError
+from batchmod.errors import NoPlaceError, StoreConflict
 from batchmod.model.secret import Generation, InstanceKey, Secret, Stage
 from batchmod.secrets.store import Moves, at_stage, refuse_second_pending
 
@@ -90,7 +90,7 @@ class Document:
         }
         fields = {**self.foreign, **shown, OURS: own}
         if len(json.dumps(fields)) > LARGEST:
-            raise StoreError(
+            raise NoPlaceError(
                 f"{key}: its document would grow beyond {LARGEST // 1024} KiB: export its candidates,"
                 " move the document away, and import what is still needed"
             )
@@ -100,20 +100,22 @@ class Document:
 def parsed(fields: Mapping[str, Any], key: InstanceKey | None = None) -> tuple[InstanceKey, Document]:
     """Whose document it is, and what is in it.
 
-    StoreError, which repeats nothing of it, when it is not one of ours, of another version, damaged, or not of `key`.
+    NoPlaceError, which repeats nothing of it, when it is not one of ours, of another version, damaged, or not of `key`.
     """
     if OURS not in fields:
-        raise StoreError("holds a secret that batchmod did not write: name another secrets.path, or move that one away")
+        raise NoPlaceError(
+            "holds a secret that batchmod did not write: name another secrets.path, or move that one away"
+        )
     own = fields[OURS]
     if not isinstance(own, dict) or own.get("schema") != SCHEMA:
-        raise StoreError(f"is damaged, or of another version of batchmod: schema {SCHEMA} is expected")
+        raise NoPlaceError(f"is damaged, or of another version of batchmod: schema {SCHEMA} is expected")
     try:
         whose = InstanceKey(account_id=own["account_id"], region=own["region"], instance_id=own["instance_id"])
         entries = tuple(_entry(each, whose) for each in own["generations"])
     except (KeyError, TypeError, ValueError):  # its text might hold a value
-        raise StoreError("is damaged: restore an older version of it") from None
+        raise NoPlaceError("is damaged: restore an older version of it") from None
     if key is not None and whose != key:
-        raise StoreError(f"is the document of {whose}: it was copied here; move it away")
+        raise NoPlaceError(f"is the document of {whose}: it was copied here; move it away")
     foreign = {name: value for name, value in fields.items() if name not in {*_SHOWN, OURS}}
     return whose, Document(entries=entries, foreign=foreign)
 

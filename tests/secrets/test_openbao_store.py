@@ -11,7 +11,7 @@ from bao_proxy import Proxy, between
 from bao_server import BaoServer
 from bao_support import opened
 
-from batchmod.errors import StoreConflict, StoreError, UsageError
+from batchmod.errors import NoPlaceError, StoreConflict, StoreError, UsageError
 from batchmod.model.secret import InstanceKey, Secret, Stage
 from batchmod.secrets.bao_wire import PATIENCE
 from batchmod.secrets.document import LARGEST
@@ -88,20 +88,20 @@ async def test_a_deleted_document_is_not_begun_anew(how: str, bao: BaoServer, st
     method, place = how.split()
     bao.call(method, f"secret/{place}/{path}", {"versions": [1]})
     for work in (escrow(store, 2), store.promote(KEY, 1), store.stages(KEY)):
-        with pytest.raises(StoreError, match=rf"{path}: version 1 was deleted or destroyed.*undelete"):
+        with pytest.raises(NoPlaceError, match=rf"{path}: version 1 was deleted or destroyed.*undelete"):
             await work
 
 
 async def test_a_strangers_secret_is_left_alone(bao: BaoServer, store: OpenBaoStore, path: str) -> None:
     """Not one of ours, or a copy of another instance's: refused, and neither told nor changed."""
     bao.call("POST", f"secret/data/{path}", {"data": {"password": "theirs"}})
-    with pytest.raises(StoreError, match="batchmod did not write") as caught:
+    with pytest.raises(NoPlaceError, match="batchmod did not write") as caught:
         await escrow(store, 1)
     assert "theirs" not in str(caught.value)
     await escrow(store, 1, OTHER)
     copied = bao.read(f"{path.rpartition('/')[0]}/{OTHER.instance_id}")
     bao.call("POST", f"secret/data/{path}", {"data": copied})
-    with pytest.raises(StoreError, match=f"is the document of {OTHER}"):
+    with pytest.raises(NoPlaceError, match=f"is the document of {OTHER}"):
         await store.pending(KEY)
     assert [each.key for each in await store.all()] == [OTHER]
 
@@ -113,7 +113,7 @@ async def test_damage_is_said_and_not_told(bao: BaoServer, store: OpenBaoStore, 
     own["generations"][0]["stage"] = "Password_at-the-wrong-place"
     bao.call("POST", f"secret/data/{path}", {"data": {"batchmod": own}})
     for work in (store.stages(KEY), store.all()):
-        with pytest.raises(StoreError, match=f"secret/data/{path}: is damaged") as caught:
+        with pytest.raises(NoPlaceError, match=f"secret/data/{path}: is damaged") as caught:
             await work
         assert "Password" not in f"{caught.value!r} {caught.value.__cause__!r}"
 
@@ -122,7 +122,7 @@ async def test_versions_that_vanish_by_themselves_are_refused(bao: BaoServer, pr
     """By the path's metadata at the first escrow, by the mount's at opening; nothing is written."""
     bao.call("POST", f"secret/metadata/{path}", {"delete_version_after": "24h"})
     async with aclosing(Closing(store := await opened(bao, prefix))):
-        with pytest.raises(StoreError, match=f"secret/metadata/{path}: delete_version_after is set"):
+        with pytest.raises(NoPlaceError, match=f"secret/metadata/{path}: delete_version_after is set"):
             await escrow(store, 1)
         assert await store.stages(KEY) == ()
     bao.call("POST", "sys/mounts/passing", {"type": "kv", "options": {"version": "2"}})
@@ -136,7 +136,7 @@ async def test_a_document_does_not_grow_without_end(store: OpenBaoStore) -> None
     """Long before the server would refuse it; what is stored stays readable."""
     await store.escrow(KEY, login="x", secret=Secret("x" * (LARGEST // 2)), run_id="run-1")
     await store.demote(KEY, 1)
-    with pytest.raises(StoreError, match="would grow beyond 512 KiB"):
+    with pytest.raises(NoPlaceError, match="would grow beyond 512 KiB"):
         await store.escrow(KEY, login="x", secret=Secret("x" * (LARGEST // 2)), run_id="run-1")
     assert [each.stage for each in await store.stages(KEY)] == [Stage.CANDIDATE]
 
