@@ -66,8 +66,7 @@ class Consumers:
 
         Raises HaltedError when that was not waited for, and StoreError.
         """
-        reveal = consumer.reveal
-        secrets = [await self.store.reveal(row.key, generation) for row, generation in rows] if reveal else []
+        secrets = [await self.store.reveal(row.key, generation) for row, generation in rows]  # not to be repeated
         note = await self._run(consumer, wave, rows, secrets)
         self.notify(ConsumerEnded(wave=wave, passed=note is None, text=note or f"consumer {consumer.name} passed"))
         return note

@@ -24,6 +24,7 @@ from batchmod.model.secret import Generation, Stage
 from batchmod.model.settings import Retry
 from batchmod.report.layout import duration
 
+UNREAD = frozenset({Phase.FAILED, Phase.NOT_STARTED})  # verdicts of rows of which nothing could be looked up
 NAMED = 3  # runs whose ids are said
 
 
@@ -34,6 +35,8 @@ async def reconcile(path: Path, options: Options, claim: Claim) -> int:
     examination = Examination.of("reconcile", path, options, claim.run_id, clock)
     async with examination.store(create=False) as store:  # a store that is not there yet has nothing to tell
         stored = await examination.read(store)
+    if not stored.stages and any(row.verdict in UNREAD for row in stored.rows):
+        return finish(examination, stored, await conclude_all(stored, _nothing, clock), began=began)
     if not stored.stages:
         insist(f"nothing to reconcile: of {len(stored.rows)} instances no password is stored")
         return UNRESOLVED if stored.failed else DONE
@@ -47,6 +50,11 @@ async def reconcile(path: Path, options: Options, claim: Claim) -> int:
             moving = Moving(trials=Trials.of(examination, store), clock=clock, lands_for=lands_for)
             concluded = await conclude_all(stored, moving.conclude, clock)
     return finish(examination, stored, concluded, began=began)
+
+
+async def _nothing(_: PlannedRow, stages: Stages) -> Conclusion:
+    """Never asked: of an instance of which nothing is stored all is known."""
+    raise AssertionError(stages)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from batchmod.engine.machine import Seen, resume_phase
 from batchmod.engine.sending import waiting
 from batchmod.engine.settling import in_doubt, proved, settling, watching
 from batchmod.engine.walk import Learnt, Walk
-from batchmod.errors import JournalError, StoreError
+from batchmod.errors import JournalError, NoPlaceError, StoreError
 from batchmod.model.events import NO_DOUBT, Kind, Phase, StoppedBy
 from batchmod.model.plan import PlannedRow
 from batchmod.model.record import RowState
@@ -42,6 +42,9 @@ async def drive(context: Context, row: PlannedRow, state: RowState, *, parked: C
         await let_go(context, walk)
     except HaltedError:
         context.put_down(walk)  # the row stays open: the journal has its last phase
+    except NoPlaceError as error:  # of this instance alone: its row waits for whoever mends that, the others go on
+        context.trouble(error)
+        context.put_down(walk)
     except (JournalError, StoreError) as error:
         context.trouble(error)
         context.halt.stop(StoppedBy.STORE)

@@ -76,8 +76,7 @@ def _none_live(stages: Stages, current: Generation | None, status: str | None) -
     if status is not None:
         return _cannot_tell(f"{_refused(stages)}, but the instance is {status}: again when it is Normal", stages)
     if current is None:
-        detail = f"no current password is stored, and {_refused(stages)}"
-        return Conclusion(phase=Phase.SKIPPED, detail=detail, about=_best(stages))
+        return _cannot_tell(f"no current password is stored, and {_refused(stages)}", stages)
     return Conclusion(phase=Phase.FAILED, code=NOT_LIVE, detail=_refused(stages), about=current)
 
 

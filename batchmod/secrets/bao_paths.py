@@ -36,5 +36,5 @@ def reference_of(reference: str) -> tuple[str, str]:
     """The path and the field that `path#field` names; the field may be left out. UsageError for anything else."""
     found = _REFERENCE.fullmatch(reference)
     if found is None or {".", ".."} & set(found[1].split("/")):
-        raise UsageError(f"{reference!r} is no reference: <path below the mount>, or that and #<field>")
+        raise UsageError("is no reference: <path below the mount>, or that and #<field>")
     return found[1], found[2] or "password"

@@ -19,6 +19,7 @@ from requests.adapters import HTTPAdapter
 from batchmod.errors import StoreError, UsageError
 from batchmod.secrets.bao_login import Access
 
+_WHOLE = 30.0  # seconds until a whole answer must be there, however small its pieces
 PATIENCE = 10.0  # seconds within which one request is sent again
 TIMEOUTS = (3.0, 10.0)  # seconds to connect, and to answer
 _THREADS = 8
@@ -153,8 +154,8 @@ class Bao:
                 raise StoreError(f"{what}: {self.address} answered {answer.status}{_redirected(answer.status)}")
 
     async def close(self) -> None:
-        self._threads.shutdown(cancel_futures=True)
         self._session.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)  # a thread that still reads holds up nothing here
 
     async def _answered(self, request: Request) -> Answer:
         """Any answer but that it cannot be had now. StoreError when that is all there is for too long, or it is sealed."""
@@ -175,7 +176,12 @@ class Bao:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def _once(self, client: Any, request: Request) -> Answer:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, _sent, client, request)
+        sent = asyncio.get_running_loop().run_in_executor(self._threads, _sent, client, request)
+        try:
+            async with asyncio.timeout(_WHOLE):
+                return await asyncio.shield(sent)
+        except TimeoutError:
+            raise _NoAnswerError("no whole answer") from None
 
 
 def _sent(client: Any, request: Request) -> Answer:

@@ -16,6 +16,7 @@ from batchmod.secrets.store import Moves, at_stage, refuse_second_pending
 
 OURS = "batchmod"
 SCHEMA = 1
+MARGIN = 64 * 1024  # bytes by which what is there may grow as it moves
 LARGEST = 512 * 1024  # bytes: OpenBao's storage takes an entry of 1 MiB
 _SHOWN = ("password", "login", "generation")
 
@@ -89,7 +90,8 @@ class Document:
             "generations": [_told(each) for each in self.entries],
         }
         fields = {**self.foreign, **shown, OURS: own}
-        if len(json.dumps(fields)) > LARGEST:
+        growing = any(each.record.stage is Stage.PENDING for each in self.entries)
+        if len(json.dumps(fields)) > (LARGEST if growing else LARGEST + MARGIN):
             raise NoPlaceError(
                 f"{key}: its document would grow beyond {LARGEST // 1024} KiB: export its candidates,"
                 " move the document away, and import what is still needed"

@@ -98,7 +98,7 @@ def read_reference(reference: str) -> tuple[str, str | None]:
     """Of `name` or `name#field`. UsageError for anything else."""
     found = REFERENCE.fullmatch(reference)
     if found is None:
-        raise UsageError(f"{reference!r} is no reference: the name of a KMS secret, or that and #<field of its JSON>")
+        raise UsageError("is no reference: the name of a KMS secret, or that and #<field of its JSON>")
     return found[1], found[2]
 
 

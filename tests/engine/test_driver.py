@@ -503,6 +503,23 @@ async def test_an_instance_without_a_place_for_another_password_is_skipped(desk:
     assert state.detail == f"{PASSWORD.key}: ten versions, and each may be live"
 
 
+async def test_a_document_that_is_lost_in_mid_run_stops_its_own_row_alone(desk: Desk) -> None:
+    """The password may be live: the row stays open, with its generation, and nothing else stops."""
+
+    class Gone(type(desk.store)):  # type: ignore[misc]  # the store of this test, but for one answer
+        async def promote(self, key: InstanceKey, generation: int) -> Generation:
+            raise NoPlaceError(f"{key}: generation {generation}: its document was deleted")
+
+    desk.store.__class__ = Gone
+    troubles, context = [], desk.context(World(), "a")
+    context = replace(context, trouble=lambda error: troubles.append(str(error)))
+    await desk.begin("a", [PASSWORD])
+    ((known, state),) = desk.journal.states("a")
+    state = await drive(context, known, state, parked=lambda: None)
+    assert (state.phase, state.generation, context.halt.reason) == (Phase.PROVED, 1, None)
+    assert troubles == [f"{PASSWORD.key}: generation 1: its document was deleted"]
+
+
 async def test_slots_of_rows_in_doubt_are_theirs_before_anybody_waits(desk: Desk) -> None:
     """After a resume: three in doubt and a budget of three leave none for the others, in any lane."""
     rows = [row(instance=f"r-{seq}", seq=seq) for seq in range(6)]
