@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from batchmod.app.chosen import chosen_password, password_change, referred_password
-from batchmod.app.examining import Ids, examine_account, examine_names
+from batchmod.app.finding_out import Ids, examine_account, examine_names
 from batchmod.app.fleet import check_fence, regions_of
 from batchmod.app.ground import of_age_key, of_report_dir, of_state
 from batchmod.app.options import Options

@@ -1,145 +1,153 @@
-"""What a run needs of the service and of the instances, found out by reads alone: one target of each lane stands for all."""
+"""The instances that a manifest means, and what is stored of each: where `verify` and `reconcile` begin."""
 
-from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
-from batchmod.app.accounts import ATTEMPTS, explain
-from batchmod.app.chosen import password_change
-from batchmod.app.fleet import LaneHands, open_fleet
+from batchmod.app.accounts import explain
+from batchmod.app.fleet import Fleet, check_fence, open_fleet, regions_of
 from batchmod.app.options import Options
-from batchmod.cloud.views import Instance
-from batchmod.engine.asking import ask
+from batchmod.app.session import check_report_dir, report_dir, state_of
+from batchmod.app.stores import opened_store
+from batchmod.app.watching import Watching
+from batchmod.engine.accounts import Accounts
+from batchmod.engine.asking import ATTEMPTS
 from batchmod.engine.clock import Clock
 from batchmod.engine.halt import Halt
-from batchmod.engine.judging import NO_ADDRESS
-from batchmod.engine.turnstile import Pacer
-from batchmod.errors import CallError
-from batchmod.model.events import BY_LOGIN, Kind
-from batchmod.model.loading import Loaded
-from batchmod.model.plan import Lane
-from batchmod.secrets.dialogue import Account, form_of
-from batchmod.secrets.store import Finding
+from batchmod.engine.planner import Planner
+from batchmod.engine.reading import Reader
+from batchmod.engine.reconciling import NOTHING_STORED, Stages
+from batchmod.engine.works import Wanted
+from batchmod.errors import StoreError, UsageError
+from batchmod.model.changes import Generate, PasswordChange
+from batchmod.model.loading import Loaded, load
+from batchmod.model.pace import Pace
+from batchmod.model.plan import FailedAccount, PlannedRow
+from batchmod.model.planstart import is_plan_file
+from batchmod.model.secret import InstanceKey
+from batchmod.secrets.store import SecretStore
 
-NOBODY = "no instance of the manifest is there to be looked at"
-
-
-@dataclass(slots=True)
-class Ids:
-    """The id of each account that could be asked for it, by name."""
-
-    found: dict[str, str] = field(default_factory=dict)
+READS = (PasswordChange(generate=Generate()),)  # what a login needs to know of an instance is read, whatever is changed
+Asked = Callable[[InstanceKey], Awaitable[str | None]]
 
 
-async def examine_account(
-    loaded: Loaded, options: Options, name: str, regions: Collection[str], ids: Ids
-) -> tuple[Finding, ...]:
-    """Credentials, clock and endpoint of one account, and what may be read in each of its regions.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """Every instance that the manifest means, one row each, and what is stored of it."""
 
-    Raises UsageError for what keeps all of it from being asked.
-    """
-    clock, halt = Clock(), Halt()
-    opening = open_fleet(
-        loaded.manifest,
-        {name: set(regions)},
-        replace(options, skip_failed_accounts=True),
-        halt=halt,
-        notify=lambda _: None,
-        clock=clock,
-        found={},
-    )
-    async with opening as fleet:
-        if fleet.failed:
-            return tuple(Finding(what=f"account {name}", ok=False, text=one.reason) for one in fleet.failed)
-        ids.found |= fleet.account_ids
-        text = f"{fleet.account_ids[name]}; its endpoint answers, and the clocks agree"
-        found = [Finding(what=f"account {name}", ok=True, text=text)]
-        for lane, hands in fleet.hands.items():
-            found += await _Examination(loaded, name, lane, hands, clock, halt).findings()
-    return tuple(found)
+    rows: tuple[PlannedRow, ...]
+    stages: Mapping[InstanceKey, Stages]  # of those with any
+    failed: tuple[FailedAccount, ...]
+    paces: tuple[Pace, ...]
+
+    def of(self, row: PlannedRow) -> Stages:
+        return self.stages.get(row.key, ())
 
 
-async def examine_names(ids: Ids) -> tuple[Finding, ...]:
-    """Two names of one account are refused by every run."""
-    names: dict[str, list[str]] = {}
-    for name, account_id in ids.found.items():
-        names.setdefault(account_id, []).append(name)
-    return tuple(
-        Finding(what="accounts", ok=False, text=f"{', '.join(many)} are the same account {one}: use one name for it")
-        for one, many in names.items()
-        if len(many) > 1
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """One look at the stored passwords of a manifest's instances."""
 
-
-@dataclass(slots=True)
-class _Examination:
-    """Of one lane."""
-
+    command: str
     loaded: Loaded
-    account: str
-    lane: Lane
-    hands: LaneHands
+    options: Options
+    reports: Path
+    run_id: str
     clock: Clock
-    halt: Halt
 
-    async def findings(self) -> list[Finding]:
-        """The reads that the manifest's changes need, each on its own, and the way to the instance."""
-        found: list[Finding] = []
-        instance = await self._of("DescribeInstances", self._instance, found)
-        if not isinstance(instance, Instance):
-            return found
-        inventory, kinds = self.hands.inventory, {change.kind for change in self.loaded.manifest.changes}
-        if Kind.ATTRIBUTES in kinds:
-            await self._of("DescribeInstanceAttribute", lambda: inventory.details(instance.id), found)
-        if Kind.TDE in kinds:
-            await self._of("DescribeInstanceTDEStatus", lambda: inventory.tde(instance.id), found)
-        proof = self.loaded.manifest.proof
-        if password_change(self.loaded.manifest) is not None and proof.password in BY_LOGIN:
-            address: object = proof.address or instance.address
-            if address is None:
-                address = await self._of("DescribeDBInstanceNetInfo", lambda: inventory.address(instance.id), found)
-            found.append(await self._route(instance, address if isinstance(address, str) else None))
-        return found
+    @classmethod
+    def of(cls, command: str, path: Path, options: Options, run_id: str, clock: Clock) -> "Examination":
+        """Raises UsageError for a manifest with a fault, a plan file, and a report directory that takes no files."""
+        if is_plan_file(path):
+            raise UsageError(f"{path}: a plan: `batchmod {command}` needs the manifest")
+        loaded = load(path)
+        check_fence(loaded.manifest, set().union(*regions_of(loaded).values()), options.endpoint)
+        reports = report_dir(options, loaded.manifest, loaded.directory)
+        check_report_dir(reports)
+        return cls(command=command, loaded=loaded, options=options, reports=reports, run_id=run_id, clock=clock)
 
-    async def _of(self, api: str, call: Callable[[], Awaitable[object]], found: list[Finding]) -> object:
-        """What the call gave; None when it was refused, or gave nothing. `found` has a finding more."""
-        what = f"{api} {self.account} {self.lane.region}"
-        try:
-            given = await ask(call, attempts=ATTEMPTS, max_delay=self.loaded.manifest.retry.max_delay, clock=self.clock)
-        except CallError as error:
-            found.append(Finding(what=what, ok=False, text=explain(error)))
+    @property
+    def state(self) -> Path:
+        return state_of(self.options, self.loaded.path)
+
+    @asynccontextmanager
+    async def store(self, *, create: bool) -> AsyncIterator[SecretStore]:
+        """Open for as long as the block; only to be read unless `create`."""
+        loaded = self.loaded
+        async with opened_store(
+            loaded.manifest, state=self.state, directory=loaded.directory, options=self.options, create=create
+        ) as store:
+            yield store
+
+    async def read(self, store: SecretStore) -> Stored:
+        """The fleet as it is now. Raises UsageError when it cannot be read."""
+        manifest, options, stages = self.loaded.manifest, self.options, dict[InstanceKey, Stages]()
+
+        async def nothing_stored(key: InstanceKey) -> str | None:
+            """Why no more need be read of an instance."""
+            found = await store.stages(key)
+            if found:
+                stages[key] = found
+            return None if found else NOTHING_STORED
+
+        async with open_fleet(
+            manifest,
+            regions_of(self.loaded),
+            options,
+            halt=Halt(),
+            notify=Watching(options).notify,
+            clock=self.clock,
+            found={},
+        ) as fleet:
+            try:
+                plan = await self._planner(fleet, nothing_stored).plan(self._wanted())
+            except StoreError as error:
+                raise UsageError(str(error)) from error
+            return Stored(rows=plan.rows, stages=stages, failed=plan.accounts_failed, paces=tuple(fleet.paced()))
+
+    def _wanted(self) -> Wanted:
+        loaded = self.loaded
+        return Wanted(
+            name=loaded.manifest.name,
+            manifest_digest=loaded.digest,
+            targets=loaded.targets,
+            selectors=loaded.selectors,
+            excluded=loaded.excluded,
+            changes=READS,
+            address=loaded.manifest.proof.address,
+            login=True,
+        )
+
+    def _planner(self, fleet: Fleet, nothing_stored: Asked) -> Planner:
+        async def no(_: InstanceKey) -> bool:
+            return False
+
+        async def none(_: InstanceKey) -> str | None:
             return None
-        if isinstance(given, str) and api == "DescribeInstances":
-            found.append(Finding(what=what, ok=False, text=given))
-            return None
-        of = given.id if isinstance(given, Instance) else "the same instance"
-        found.append(Finding(what=what, ok=True, text=f"may be called; asked for {of}"))
-        return given
 
-    async def _instance(self) -> Instance | str:
-        """The first instance that is meant in this lane, or why there is none. Raises CallError."""
-        region = self.lane.region
-        for target in self.loaded.targets:
-            if (target.account, target.region) == (self.account, region):
-                one = (await self.hands.inventory.look([target.id]))[target.id]
-                if isinstance(one, CallError):
-                    raise one
-                return one or f"there is no instance {target.id} in {region}: correct {target.where}"
-        for selector in self.loaded.selectors:
-            if selector.account == self.account and region in selector.regions:
-                page = await self.hands.inventory.page(selector, 1)
-                if page.instances:
-                    return page.instances[0]
-        return f"{NOBODY} in {region}: look at its selectors"
-
-    async def _route(self, instance: Instance, address: str | None) -> Finding:
-        """One login with a random wrong password, as every run makes it before it sends anything."""
-        from batchmod.app.proofs import logins_of  # noqa: PLC0415  few need it, and it costs every start
-
-        what, proof = f"route to {instance.id}", self.loaded.manifest.proof
-        if address is None:
-            return Finding(what=what, ok=False, text=NO_ADDRESS)
-        pacer = Pacer(proof.rate, clock=self.clock, wait=lambda seconds: self.halt.sleep(seconds, sending=False))
-        account = Account(address=address, login=instance.id, form=form_of(instance.engine_version))
-        reason = await logins_of(proof, pacer).control(account)
-        text = "answers, and refuses a wrong password" if reason is None else f"{reason}: nothing would be sent to it"
-        return Finding(what=what, ok=reason is None, text=f"{address}: {text}")
+        manifest, accounts = self.loaded.manifest, Accounts()
+        readers = {
+            lane: Reader(
+                hands.inventory,
+                lane,
+                changes=READS,
+                is_young=nothing_stored,
+                is_current=no,
+                lacks_old=none,
+                addresses=manifest.proof.address is None,
+                accounts=accounts,
+                attempts=ATTEMPTS,
+                max_delay=manifest.retry.max_delay,
+                clock=self.clock,
+            )
+            for lane, hands in fleet.hands.items()
+        }
+        skip_failed = self.options.skip_failed_accounts
+        return Planner(
+            account_ids=fleet.account_ids,
+            failed=fleet.failed,
+            readers=readers,
+            skip_failed=skip_failed,
+            explain=explain,
+        )

@@ -123,7 +123,7 @@ def check_fence(manifest: Manifest, regions: Iterable[str], override: str | None
 
 
 class ClientMaker:
-    """Makes clients that share the run's settings and connection slots; their sessions end with the stack."""
+    """Makes clients that share the run's settings and connection slots; their lines end with the stack."""
 
     def __init__(
         self,

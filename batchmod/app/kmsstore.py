@@ -1,13 +1,12 @@
 """The store in KMS, as a manifest names it: a client of its own, apart from those of the lanes."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import cache
 
 from batchmod.app.accounts import KeyRing, explain
 from batchmod.app.fleet import ClientMaker
 from batchmod.app.options import Options
-from batchmod.app.speech import insist
+from batchmod.app.stores import fingerprints
 from batchmod.cloud.answers import Reply
 from batchmod.cloud.client import Client
 from batchmod.engine.asking import ask
@@ -15,9 +14,7 @@ from batchmod.engine.clock import Clock
 from batchmod.engine.halt import Halt
 from batchmod.errors import CallError, StoreError, UsageError, Verdict
 from batchmod.model.manifest import Manifest
-from batchmod.model.secret import Secret
 from batchmod.model.stores import KmsSettings
-from batchmod.secrets.agekey import AgeKey, key_path, load_or_make
 from batchmod.secrets.kms import KmsStore
 from batchmod.secrets.kmscalls import Answer, Call, KmsPlace, Param
 
@@ -40,7 +37,7 @@ async def opened_kms(
         store = KmsStore(
             call_of(client, max_delay=manifest.retry.max_delay, clock=clock),
             KmsPlace(template=settings.name, key_id=settings.key_id, instance=settings.instance),
-            fingerprint=_fingerprints(options.environ, may_make=create),
+            fingerprint=fingerprints(options.environ, create=create),
             explain=explain,
             clock=clock.wall,
         )
@@ -69,19 +66,3 @@ def call_of(client: Client, *, max_delay: float, clock: Clock) -> Call:
         return Answer(body=reply.body, skew=None if reply.date is None else reply.received - reply.date)
 
     return call
-
-
-def _fingerprints(environ: Mapping[str, str], *, may_make: bool) -> Callable[[Secret], str]:
-    @cache
-    def key() -> AgeKey:
-        path = key_path(environ)
-        found, made = load_or_make(path, may_make=may_make)
-        if made:
-            insist(f"made the age key {path}: by it a chosen password is known again")
-        return found
-
-    def fingerprint(secret: Secret) -> str:
-        """Under the age key, made when the first one is asked for: without chosen passwords none is needed."""
-        return key().fingerprint(secret)
-
-    return fingerprint

@@ -10,7 +10,7 @@ from batchmod.app.speech import insist
 from batchmod.errors import UsageError
 from batchmod.model.manifest import Manifest
 from batchmod.model.secret import Secret
-from batchmod.model.stores import EmbeddedSettings, OpenBaoSettings
+from batchmod.model.stores import EmbeddedSettings, KmsSettings, OpenBaoSettings
 from batchmod.secrets.agekey import AgeKey, fingerprint_words, key_path, load_or_make
 from batchmod.secrets.embedded import EmbeddedStore
 from batchmod.secrets.store import SecretStore
@@ -36,8 +36,12 @@ async def opened_store(
             )
         case OpenBaoSettings() as settings:
             store = await _openbao(settings, directory, options.environ, create=create)
-        case _:
-            raise NotImplementedError(manifest.secrets.store)
+        case KmsSettings() as settings:
+            from batchmod.app.kmsstore import opened_kms  # noqa: PLC0415  the network, for the runs that need it
+
+            async with opened_kms(settings, manifest, options=options, create=create) as kms:
+                yield kms
+            return
     try:
         yield store
     finally:

@@ -196,6 +196,7 @@ class Run:
     paces: tuple[Pace, ...] = ()  # of all its processes
     paced_at: float = 0.0  # the latest of these
     opened: int = 1  # the latest wave of which rows may be sent
+    command: str | None = None  # what made it, when it was no run: such a one is in no journal
     consumed: tuple[int, int] = (0, 0)  # a wave, and how many of the consumers per wave have been told of it
     consumers_failed: tuple[tuple[int, int, str], ...] = ()  # (wave, consumer, what was wrong)
 

@@ -50,7 +50,7 @@ rollout:
   # window: {days: [sat, sun], start: "02:00", end: "05:00", timezone: Asia/Shanghai}
 
 # Everything below shows the defaults.
-# secrets: {store: embedded, recipients: []}          # age1... public keys that can open it too; or store: openbao
+# secrets: {store: embedded, recipients: []}          # age1... keys that open it too; or store: openbao, or kms
 # limits:
 #   rate: 200/60s                      # calls per period, of each API in each account and region; or auto
 #   apis: {DescribeInstanceAttribute: 1000/1s}

@@ -18,7 +18,7 @@ Moves = tuple[tuple[int, Stage], ...]  # generation and its new stage, in the or
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that was looked at, and what was found, in a line for the operator."""
+    """What was found when something that a run needs was looked at: `text` also says what to do when it is not `ok`."""
 
     what: str
     ok: bool
@@ -74,8 +74,8 @@ class SecretStore(Protocol):
         ...
 
     async def diagnose(self) -> tuple[Finding, ...]:
-        """Whether the store can be reached and written, how many versions it keeps, and whether its clock agrees; nothing of
-        any instance is changed.
+        """Whether the store can be reached and written, how many versions it keeps, and whether its clock agrees; nothing
+        of any instance is changed.
         """
         ...
 

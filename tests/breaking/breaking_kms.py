@@ -51,7 +51,7 @@ def kms_world(schedule: Schedule, folder: Path) -> World:
     return world
 
 
-def _opened(world: World, process: Process) -> SecretStore:
+async def _opened(world: World, process: Process) -> SecretStore:
     clock = Clock(
         wall=steady_wall(process.wall, the_loop().time),
         now=the_loop().time,

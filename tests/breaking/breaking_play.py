@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from breaking_process import EPOCH, Journal, Logins, Process, Store, Wire, killed
 from breaking_schedule import FENCE, MINUTE, Act, Life, Schedule, Task, until_open
-from breaking_time import outside, the_loop
+from breaking_time import the_loop
 from breaking_truth import FIRST_PASSWORD, THEIR_PASSWORD, THEM, Cloud, Doors, Sent
 
 from batchmod.app.execute import Execution
@@ -59,17 +59,6 @@ PATIENCE = 6  # processes that may be needed to end what is open, and two for ea
 WIDE = {"default": Quota(calls=10**6, seconds=1.0), "DescribeInstanceAttribute": Quota(calls=10**6, seconds=1.0)}
 
 
-OpenStore = Callable[[Path, Callable[[], float]], Awaitable[SecretStore]]  # of the state directory, and a wall clock
-
-
-def environ_of(folder: Path) -> Mapping[str, str]:
-    return {"BATCHMOD_AGE_KEY": str(folder / "age.key")}
-
-
-async def embedded(folder: Path, wall: Callable[[], float]) -> SecretStore:
-    return EmbeddedStore.open(folder, environ=environ_of(folder), say=lambda _: None, clock=wall)
-
-
 class Rehearsed(Execution):
     """An execution whose logins are asked of the simulator's truth."""
 
@@ -80,7 +69,7 @@ class Rehearsed(Execution):
         return context if context.prover is None else replace(context, prover=self.logins)
 
 
-def embedded(world: "World", process: Process) -> SecretStore:
+async def embedded(world: "World", process: Process) -> SecretStore:
     return EmbeddedStore.open(world.folder, environ=world.environ, say=lambda _: None, clock=process.wall)
 
 
@@ -92,7 +81,7 @@ class World:
     """
 
     schedule: Schedule
-    opens: Callable[["World", Process], SecretStore] = embedded
+    opens: Callable[["World", Process], Awaitable[SecretStore]] = embedded
     threads: bool = True
     folder: Path
     cloud: Cloud
@@ -105,14 +94,13 @@ class World:
     abandoned: set[str] = field(default_factory=set)
     crashes: int = 0
     boundaries: list[int] = field(default_factory=list)  # of each process
-    open_store: OpenStore
     variant: int = 0  # which values the manifest asks for
     runs: int = 0
     reset: dict[str, int] = field(default_factory=dict)  # the last step before the first reset of each run's budget
 
     @property
     def environ(self) -> Mapping[str, str]:
-        return environ_of(self.folder)
+        return {"BATCHMOD_AGE_KEY": str(self.folder / "age.key")}
 
     @property
     def with_password(self) -> bool:
@@ -142,8 +130,8 @@ class World:
         journal.process, journal.noted = process, []
         store = None
         if self.with_password:
-            async with outside():
-                inner = await self.open_store(self.folder, process.wall)
+            async with process.in_store():
+                inner = await self.opens(self, process)
             store = Store(inner=inner, process=process, promoted=self._promoted, demoted=self._demoted)
         session = Session(state=self.folder, journal=journal, store=store)
         try:
@@ -161,7 +149,7 @@ class World:
         """Generations are for ever, and so are their values."""
         store.process = Process(Life(), the_loop().time, threads=self.threads)
         if not self.threads:  # its connections died with the process
-            store.inner = self.opens(self, store.process)
+            store.inner = await self.opens(self, store.process)
         now = {
             (each.key, each.generation): (await store.reveal(each.key, each.generation)).reveal()
             for each in await store.all()
@@ -334,7 +322,7 @@ def _loaded(schedule: Schedule, variant: int) -> Loaded:
         return load(path)
 
 
-def make_world(schedule: Schedule, folder: Path, open_store: OpenStore) -> World:
+def make_world(schedule: Schedule, folder: Path) -> World:
     loop, ids = the_loop(), fleet_ids(schedule.instances)
 
     def clock() -> float:
@@ -370,13 +358,12 @@ def make_world(schedule: Schedule, folder: Path, open_store: OpenStore) -> World
                 cloud.start(instance, change, seconds=one.seconds, status="Changing")
 
         cloud.schedule(EPOCH + one.at, meddle)
-    service = Service(cloud, ids=ids)
-    return World(schedule=schedule, folder=folder, cloud=cloud, doors=doors, service=service, open_store=open_store)
+    return World(schedule=schedule, folder=folder, cloud=cloud, doors=doors, service=Service(cloud, ids=ids))
 
 
-async def play(schedule: Schedule, folder: Path, open_store: OpenStore = embedded) -> World:
+async def play(schedule: Schedule, folder: Path, made: Callable[[Schedule, Path], World] = make_world) -> World:
     """The world when everything has ended that can, and everything has landed that may."""
-    world = make_world(schedule, folder, open_store)
+    world = made(schedule, folder)
     the_loop().skipping.passing = world.passes
     for life in schedule.lives:
         await world.live(life)

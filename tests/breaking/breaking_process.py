@@ -160,9 +160,6 @@ class Store:
     promoted: Callable[[InstanceKey, int, Secret], None]
     demoted: Callable[[InstanceKey, int, Secret], None]
 
-    async def diagnose(self) -> tuple[Finding, ...]:
-        return await self._read(self.inner.diagnose)
-
     async def stages(self, key: InstanceKey) -> tuple[Generation, ...]:
         return await self._read(lambda: self.inner.stages(key))
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from breaking_play import OpenStore, World, embedded, play
+from breaking_kms import KMS, kms_world
+from breaking_play import World, make_world, play
 from breaking_rules import broken_rules
 from breaking_schedule import Schedule, drawn, failing, killed, named, singles, windowed
 from breaking_time import run_skipping
@@ -28,15 +29,16 @@ STRIDE = max(1, 101 // FACTOR)  # of the schedules that kill one instance's proc
 class Round:
     """Schedules that are played one after the other, and what came of them."""
 
-    def __init__(self, folder: Path, open_store: OpenStore = embedded) -> None:
+    def __init__(self, folder: Path, made: Callable[[Schedule, Path], World] = make_world, prefix: str = "") -> None:
+        """`prefix`: before a schedule's name, it is played in a world that is made so."""
         self._folder = folder
-        self._open_store = open_store
+        self._made, self._prefix = made, prefix
         self._played = self._crashes = self._lost = self._mis_stated = 0
         self._broken: list[str] = []
 
     def play(self, schedule: Schedule) -> World:
         with TemporaryDirectory(dir=self._folder) as place:
-            world = run_skipping(play(schedule, Path(place), self._open_store))
+            world = run_skipping(play(schedule, Path(place), self._made))
             problems = broken_rules(world)
         self._played += 1
         self._crashes += world.crashes

@@ -1,12 +1,13 @@
 """The same schedules with the passwords on a real OpenBao server: what its store adds must not lose or guess anything."""
 
 import itertools
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from bao_server import BaoServer
 from bao_support import opened
+from breaking_play import World, make_world
+from breaking_process import Process
 from breaking_schedule import Schedule, Task, drawn, killed, singles
 from schedule_tally import Record
 from test_schedules import Round
@@ -36,12 +37,17 @@ def with_passwords() -> list[Schedule]:
 def test_schedules_on_openbao(batch: int, bao: BaoServer, tmp_path: Path, record_property: Record) -> None:
     """Nothing is lost, nothing mis-stated."""
 
-    async def open_store(folder: Path, wall: Callable[[], float]) -> SecretStore:
-        return await opened(bao, f"{tmp_path.name}-{folder.name}", clock=wall)
+    async def open_store(world: World, process: Process) -> SecretStore:
+        return await opened(bao, f"{tmp_path.name}-{world.folder.name}", clock=process.wall)
+
+    def made(schedule: Schedule, folder: Path) -> World:
+        world = make_world(schedule, folder)
+        world.opens = open_store
+        return world
 
     schedules = with_passwords()
     assert len(schedules) == CRASHES + FLEETS
-    batch_of = Round(tmp_path, open_store)
+    batch_of = Round(tmp_path, made)
     for schedule in schedules[batch::BATCHES]:
         batch_of.play(schedule)
     batch_of.finish(record_property)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from bao_server import BaoServer
 from bao_support import opened
+from kms_support import Kms
 
 from batchmod.errors import StoreConflict, StoreError
 from batchmod.model.secret import Generation, InstanceKey, Secret, Stage
@@ -19,7 +20,7 @@ OTHER = replace(KEY, region="cn-shanghai")
 P, C, V, X = Stage.PENDING, Stage.CURRENT, Stage.PREVIOUS, Stage.CANDIDATE
 
 
-@pytest.fixture(params=["embedded", "openbao"])
+@pytest.fixture(params=["embedded", "openbao", "kms"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SecretStore]:
     ticks = iter(range(1000, 2000))
     made = await OPEN[request.param](request, tmp_path, lambda: float(next(ticks)))
@@ -36,7 +37,11 @@ async def open_openbao(request: pytest.FixtureRequest, folder: Path, clock: Call
     return await opened(bao, folder.name, clock=clock)
 
 
-OPEN = {"embedded": open_embedded, "openbao": open_openbao}
+async def open_kms(_: pytest.FixtureRequest, __: Path, ___: Callable[[], float]) -> SecretStore:
+    return Kms().store()
+
+
+OPEN = {"embedded": open_embedded, "openbao": open_openbao, "kms": open_kms}
 
 
 def password(number: int) -> Secret:
