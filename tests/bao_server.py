@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -156,25 +157,27 @@ class BaoServer:
         return role, secret
 
 
-@pytest.fixture(scope="session")
-def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BaoServer]:
-    """One for all tests of a session that do not disturb it; each takes a prefix of its own."""
-    server = BaoServer(tmp_path_factory.mktemp("bao"))
+@contextmanager
+def running(folder: Path, **more: Any) -> Iterator[BaoServer]:
+    """A server in this folder for as long as the block, whatever a test does to it; `more`: as BaoServer has it."""
+    server = BaoServer(folder, **more)
     try:
         server.begin()
         yield server
     finally:
         if server.process is not None:
             server.kill()
+
+
+@pytest.fixture(scope="session")
+def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BaoServer]:
+    """One for all tests of a session that do not disturb it; each takes a prefix of its own."""
+    with running(tmp_path_factory.mktemp("bao")) as server:
+        yield server
 
 
 @pytest.fixture
 def own_bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BaoServer]:
     """One that a test may kill and seal."""
-    server = BaoServer(tmp_path_factory.mktemp("bao"))
-    try:
-        server.begin()
+    with running(tmp_path_factory.mktemp("bao")) as server:
         yield server
-    finally:
-        if server.process is not None:
-            server.kill()

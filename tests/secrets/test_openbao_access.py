@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from bao_proxy import between
-from bao_server import BaoServer, free_port
+from bao_server import BaoServer, free_port, running
 from bao_support import opened
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -33,13 +33,8 @@ def prefix(tmp_path: Path) -> str:
 @pytest.fixture(scope="module")
 def tls_bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BaoServer]:
     folder = tmp_path_factory.mktemp("tls")
-    server = BaoServer(folder / "server", certificate=certificate(folder))
-    try:
-        server.begin()
+    with running(folder / "server", certificate=certificate(folder)) as server:
         yield server
-    finally:
-        if server.process is not None:
-            server.kill()
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
