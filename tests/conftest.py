@@ -12,9 +12,10 @@ from hypothesis import settings
 settings.register_profile("batchmod", deadline=None)  # a promise is not about the speed of the machine
 settings.load_profile("batchmod")
 
-pytest_plugins = ["bao_server"]
+pytest_plugins = ["bao_server", "browser"]
 
 FOREIGN = ("ALIBABA_CLOUD_", "ALIBABACLOUD_", "BATCHMOD_", "XDG_", "BAO_", "VAULT_")
+KEPT = ("BATCHMOD_REQUIRE_BROWSER",)  # says how to test, not what
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
@@ -24,6 +25,8 @@ def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     kept = dict(os.environ)
     home = tmp_path_factory.mktemp("home")
     for name in kept:
+        if name in KEPT:
+            continue
         if name.startswith(FOREIGN) or name.lower() in PROXIES:
             del os.environ[name]
     os.environ |= {

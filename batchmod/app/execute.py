@@ -6,18 +6,15 @@ from pathlib import Path
 
 from batchmod.app.driving import Driving, Known
 from batchmod.app.planned import failure_limit
+from batchmod.app.reporting import write_report_files
 from batchmod.app.session import again
 from batchmod.app.speech import insist
 from batchmod.errors import JournalError, ReportError, StoreError
-from batchmod.journal.sqlite import SqliteJournal
 from batchmod.model.events import StoppedBy
 from batchmod.model.exits import REPORT, RESUMABLE, exit_code
-from batchmod.model.manifest import Manifest
 from batchmod.model.notices import RunOpened
 from batchmod.model.record import Mark, MarkType, Run
-from batchmod.report.files import Format, ensure_writable, write_reports
 from batchmod.report.jsonlog import Level
-from batchmod.report.rows import report_row
 
 
 @dataclass(kw_only=True)
@@ -125,14 +122,3 @@ class Execution(Driving):
         """The run as the journal has it, or as this process knows it when the journal could not be told the end."""
         kept = self.session.journal.run(self.run.id)
         return self.run if kept is None or self.troubles else kept
-
-
-def write_report_files(journal: SqliteJournal, run: Run, manifest: Manifest, directory: Path) -> list[Path]:
-    """The report files of a run, from the journal alone. Raises ReportError when they cannot be written."""
-    ensure_writable(directory)
-    return write_reports(
-        directory,
-        run,
-        (report_row(run, row, state, store=manifest.secrets.store) for row, state in journal.states(run.id)),
-        [Format(form) for form in manifest.report.formats],
-    )

@@ -1,6 +1,6 @@
 """From a manifest to a plan: the live state of every target is read, nothing is changed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import inf
 
@@ -152,7 +152,7 @@ def _check_size(plan: Plan, manifest: Manifest) -> None:
         raise UsageError(f"rollout.max_targets: the plan would change {count} instances, {most} are allowed")
 
 
-def failure_limit(manifest: Manifest, rows: Sequence[PlannedRow]) -> int | None:
+def failure_limit(manifest: Manifest, rows: Iterable[PlannedRow]) -> int | None:
     """How many rows that the plan will send may end failed or unresolved; None: any number."""
     share = manifest.rollout.max_failures
     return None if share is None else share.of(sum(row.will_send for row in rows))

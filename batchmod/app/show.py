@@ -7,11 +7,11 @@ from pathlib import Path
 
 from batchmod.app.ages import IsYoung, young_in
 from batchmod.app.chosen import chosen_password, password_change, referred_password
-from batchmod.app.execute import write_report_files
 from batchmod.app.fleet import check_fence, open_fleet, regions_of
 from batchmod.app.options import Options
 from batchmod.app.planfiles import check_output, fingerprint_of, write_plan_file
 from batchmod.app.planned import instances_to_change, make_plan, pace_line
+from batchmod.app.reporting import beside, write_report_files
 from batchmod.app.session import find_run, report_dir, state_of
 from batchmod.app.speech import emit, insist, say
 from batchmod.app.stores import opened_store
@@ -139,11 +139,11 @@ def report(wanted: str, options: Options, *, form: str | None) -> None:
     """
     with _journal(options) as journal:
         run = find_run(journal, wanted)
-        if form is not None:
-            store = restore(run.manifest).secrets.store
-            rows = (report_row(run, row, state, store=store) for row, state in journal.states(run.id))
-            emit(render_report(run, rows, Format(form)))
-            return
         manifest = restore(run.manifest)
+        if form is not None:
+            store = manifest.secrets.store
+            rows = (report_row(run, row, state, store=store) for row, state in journal.states(run.id))
+            emit(render_report(run, rows, Format(form), beside(journal, run, manifest)))
+            return
         for path in write_report_files(journal, run, manifest, report_dir(options, manifest, Path(run.directory))):
             emit([f"{path}\n"])

@@ -18,7 +18,7 @@ from batchmod.model.record import RowState, Run
 from batchmod.report.board_state import BoardState
 from batchmod.report.console import Lines
 from batchmod.report.jsonlog import JsonLog, call
-from batchmod.report.observers import Observers
+from batchmod.report.observers import Observer, Observers
 from batchmod.report.plan_view import plan_table
 from batchmod.report.summary import steps, summary
 
@@ -42,28 +42,33 @@ def show_plan(plan: Plan, options: Options, pace: str | None) -> None:
 
 
 class Watching:
-    """Takes notices from the first call on; what is told before `open` is not shown."""
+    """Takes notices from the first call on; what is told before `open` is not shown, but to those that were added."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
         self._observers = Observers()
         self._board: Board | None = None
 
+    def add(self, observer: Observer) -> None:
+        """One more looks on, also when it is quiet, and from the first call on."""
+        self._observers.add(observer)
+
     def open(self, opened: RunOpened, states: Iterable[tuple[PlannedRow, RowState]]) -> None:
         """From here on the run is shown, from the state that its rows are in."""
-        if self._options.quiet:
-            return
-        state, options = BoardState.start(states, now=time.monotonic()), self._options
+        if not self._options.quiet:
+            self._observers.add(self._display(BoardState.start(states, now=time.monotonic())))
+        self.notify(opened)
+
+    def _display(self, state: BoardState) -> Observer:
+        options = self._options
         if options.log_format == JSON:
-            self._observers = Observers(JsonLog(tell, state, clock=time.monotonic))
-        elif sys.stderr.isatty() and not options.verbose:
+            return JsonLog(tell, state, clock=time.monotonic)
+        if sys.stderr.isatty() and not options.verbose:
             from batchmod.report.board import Board  # noqa: PLC0415  for a terminal only
 
             self._board = Board.on_stderr(state, clock=time.monotonic)
-            self._observers = Observers(self._board)
-        else:
-            self._observers = Observers(Lines(say, state, clock=time.monotonic))
-        self.notify(opened)
+            return self._board
+        return Lines(say, state, clock=time.monotonic)
 
     def notify(self, notice: Notice) -> None:
         if self._options.verbose and isinstance(notice, CallAnswered):

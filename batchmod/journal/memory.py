@@ -25,6 +25,8 @@ class MemoryJournal:
         self._runs: dict[str, Run] = {}
         self._rows: dict[str, tuple[PlannedRow, ...]] = {}
         self._states: dict[str, list[RowState]] = {}
+        self._steps: dict[str, list[Step]] = {}
+        self._marks: dict[str, list[Mark]] = {}
         self._changed: list[tuple[str, int]] = []  # run and seq of every changed row, in the order of their ends
         self._closed = False
 
@@ -36,6 +38,7 @@ class MemoryJournal:
         self._runs[run.id] = run
         self._rows[run.id] = tuple(rows)
         self._states[run.id] = [first_state(row) for row in rows]
+        self._steps[run.id], self._marks[run.id] = [], []
 
     async def step(self, run_id: str, step: Step) -> None:
         self.note(run_id, step)
@@ -45,6 +48,7 @@ class MemoryJournal:
         refuse_unknown(self._known(), run_id, step.seq)
         states = self._states[run_id]
         states[step.seq] = states[step.seq].after(step)
+        self._steps[run_id].append(step)
         if step.phase is Phase.CHANGED:
             self._changed.append((run_id, step.seq))
 
@@ -55,6 +59,7 @@ class MemoryJournal:
         self._refuse_closed()
         refuse_unknown(self._known(), run_id)
         self._runs[run_id] = self._runs[run_id].after(mark)
+        self._marks[run_id].append(mark)
 
     def runs(self) -> list[Run]:
         return list(self._runs.values())
@@ -67,6 +72,12 @@ class MemoryJournal:
 
     def states(self, run_id: str) -> Iterator[tuple[PlannedRow, RowState]]:
         return zip(self._rows.get(run_id, ()), tuple(self._states.get(run_id, ())), strict=True)
+
+    def steps(self, run_id: str) -> Iterator[Step]:
+        return iter(tuple(self._steps.get(run_id, ())))
+
+    def marks(self, run_id: str) -> list[Mark]:
+        return list(self._marks.get(run_id, ()))
 
     def counts(self, run_id: str) -> Counter[Outcome]:
         return outcomes(self._phases(run_id))

@@ -13,7 +13,7 @@ from typing import Final
 
 from batchmod.errors import JournalError
 from batchmod.journal import schema
-from batchmod.journal.encoding import encode, history_of, mark_of, run_of
+from batchmod.journal.encoding import encode, history_of, mark_of, run_of, step_of
 from batchmod.journal.store import (
     DOUBTFUL,
     LOOKED_AT,
@@ -44,6 +44,8 @@ _STATES_IN: Final = """SELECT last.seq, last.body, step.body FROM last
  LEFT JOIN step ON step.run = last.run AND step.seq = last.seq
  WHERE last.run = ? AND last.phase IN (SELECT value FROM json_each(?)) ORDER BY last.seq, step.n"""
 
+_STEPS: Final = "SELECT body FROM step WHERE run = ? ORDER BY n"
+_MARKS: Final = "SELECT body FROM mark WHERE run = ? ORDER BY n"
 _STATES_OF: Final = """SELECT row.seq, row.body, step.body FROM row
  LEFT JOIN step ON step.run = row.run AND step.seq = row.seq
  WHERE row.run = ? AND row.seq = ? ORDER BY step.n"""
@@ -125,6 +127,15 @@ class SqliteJournal:
         with schema.reader(self._path) as db:
             yield from _fold_rows(db.execute(_STATES, (run_id,)))
 
+    def steps(self, run_id: str) -> Iterator[Step]:
+        with schema.reader(self._path) as db, closing(db.execute(_STEPS, (run_id,))) as found:
+            for (body,) in found:
+                yield step_of(body)
+
+    def marks(self, run_id: str) -> list[Mark]:
+        with schema.reader(self._path) as db:
+            return [mark_of(body) for (body,) in db.execute(_MARKS, (run_id,))]
+
     def counts(self, run_id: str) -> Counter[Outcome]:
         return outcomes(self._phases(run_id))
 
@@ -189,7 +200,7 @@ class SqliteJournal:
 
 
 def _marked(db: sqlite3.Connection, run: Run) -> Run:
-    for (body,) in db.execute("SELECT body FROM mark WHERE run = ? ORDER BY n", (run.id,)):
+    for (body,) in db.execute(_MARKS, (run.id,)):
         run = run.after(mark_of(body))
     return run
 

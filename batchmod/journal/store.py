@@ -82,6 +82,12 @@ class Journal(Protocol):
         One row is held at a time.
         """
 
+    def steps(self, run_id: str) -> Iterator[Step]:
+        """Every step of a run in the order in which they were written, as one moment saw them; none of an unknown run."""
+
+    def marks(self, run_id: str) -> list[Mark]:
+        """Every mark of a run in the order in which they were written; none of an unknown run."""
+
     def counts(self, run_id: str) -> Counter[Outcome]:
         """How many rows a report would show under each outcome; the sum is the plan."""
 

@@ -10,6 +10,7 @@ from typing import Final, TextIO
 
 from batchmod.errors import ReportError
 from batchmod.model.record import Run
+from batchmod.report.beside import NOTHING, Beside
 from batchmod.report.rows import ReportRow
 from batchmod.report.sheets import SHEETS, Format, Sheet
 
@@ -18,13 +19,13 @@ AT_ONCE: Final = 100  # rows that go to one file before they go to the next
 __all__ = ["Format", "ensure_writable", "render_report", "replace_file", "write_reports"]
 
 
-def render_report(run: Run, rows: Iterable[ReportRow], form: Format) -> Iterator[str]:
+def render_report(run: Run, rows: Iterable[ReportRow], form: Format, beside: Beside = NOTHING) -> Iterator[str]:
     """The report, piece by piece; the pieces can be encoded as UTF-8. Takes the rows once, in order.
 
     Raises ReportError when there is no room for the temporary file that JSON needs.
     """
     try:
-        with closing(SHEETS[form](run)) as sheet:
+        with closing(SHEETS[form](run, beside)) as sheet:
             for piece in _pieces(sheet, rows):
                 yield piece.encode("utf-8", "backslashreplace").decode(
                     "utf-8"
@@ -39,13 +40,15 @@ def _pieces(sheet: Sheet, rows: Iterable[ReportRow]) -> Iterator[str]:
     yield from sheet.end()
 
 
-def write_reports(directory: Path, run: Run, rows: Iterable[ReportRow], formats: Iterable[Format]) -> list[Path]:
+def write_reports(
+    directory: Path, run: Run, rows: Iterable[ReportRow], formats: Iterable[Format], beside: Beside = NOTHING
+) -> list[Path]:
     """`<name>-<run id>.<format>` is complete and durable for each format. Takes the rows once, in order.
 
     Raises ReportError, naming the path, when a file cannot be written; an older one is then still whole.
     """
     with ExitStack() as opened:
-        made = [_Report(directory / f"{run.name}-{run.id}.{form}", run, form, opened) for form in formats]
+        made = [_Report(directory / f"{run.name}-{run.id}.{form}", run, form, beside, opened) for form in formats]
         for report in made:
             report.begin()
         left = iter(rows)
@@ -60,10 +63,10 @@ def write_reports(directory: Path, run: Run, rows: Iterable[ReportRow], formats:
 class _Report:
     """One file in the making. Every method raises ReportError that names it."""
 
-    def __init__(self, path: Path, run: Run, form: Format, opened: ExitStack) -> None:
+    def __init__(self, path: Path, run: Run, form: Format, beside: Beside, opened: ExitStack) -> None:
         self.path = path
         with _named(path, "the report"):
-            self._sheet = opened.enter_context(closing(SHEETS[form](run)))
+            self._sheet = opened.enter_context(closing(SHEETS[form](run, beside)))
         self._file = opened.enter_context(_replaced(path, "the report"))
 
     def begin(self) -> None:

@@ -18,6 +18,10 @@ class Observers:
     def __init__(self, *members: Observer) -> None:
         self._members = list(members)
 
+    def add(self, *members: Observer) -> None:
+        """They are told from here on."""
+        self._members += members
+
     def notify(self, notice: Notice) -> None:
         for member in tuple(self._members):
             try:

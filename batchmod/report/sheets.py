@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 from batchmod.model.events import Outcome
 from batchmod.model.record import Run
+from batchmod.report.beside import Beside
 from batchmod.report.layout import moment
 from batchmod.report.rows import COLUMNS, ReportRow
 
@@ -45,7 +46,7 @@ class Sheet(Protocol):
 class CsvSheet:
     """RFC 4180, lines end with CR LF, header first; no text cell is a formula."""
 
-    def __init__(self, _: Run) -> None:
+    def __init__(self, _: Run, __: Beside) -> None:
         self._writer = csv.writer(_Echo())
 
     def begin(self) -> str:
@@ -74,7 +75,7 @@ class _Echo:
 class JsonSheet:
     """One object with the run, its counts, and one row a line. Counts and rows are of the same pass."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, _: Beside) -> None:
         self._run = run
         self._counts: Counter[Outcome] = Counter()
         self._spool = tempfile.TemporaryFile(  # noqa: SIM115  `close` does
@@ -101,7 +102,7 @@ class JsonSheet:
             self._spool.close()
 
 
-SHEETS: Final[Mapping[Format, Callable[[Run], Sheet]]] = {Format.CSV: CsvSheet, Format.JSON: JsonSheet}
+SHEETS: Final[Mapping[Format, Callable[[Run, Beside], Sheet]]] = {Format.CSV: CsvSheet, Format.JSON: JsonSheet}
 
 
 def _run(run: Run, counts: Mapping[Outcome, int]) -> dict[str, Any]:

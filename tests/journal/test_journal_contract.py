@@ -75,6 +75,7 @@ async def test_states_are_the_fold_of_the_steps(journal: Journal) -> None:
         (a_row(1), fold(first_state(a_row(1)), steps)),
         (a_row(2), first_state(a_row(2))),
     ]
+    assert list(journal.steps(RUN)) == steps
 
 
 async def test_states_of_an_unknown_run_are_none(journal: Journal) -> None:
@@ -82,6 +83,7 @@ async def test_states_of_an_unknown_run_are_none(journal: Journal) -> None:
     assert list(journal.states("nobody")) == []
     assert (journal.run("nobody"), journal.latest(), journal.open_rows("nobody")) == (None, None, 0)
     assert journal.counts("nobody") == Counter()
+    assert (list(journal.steps("nobody")), journal.marks("nobody")) == ([], [])
 
 
 async def test_marks_are_folded_into_the_run(journal: Journal) -> None:
@@ -103,6 +105,7 @@ async def test_marks_are_folded_into_the_run(journal: Journal) -> None:
         expected = expected.after(mark)
         assert journal.run(RUN) == expected
     assert journal.runs() == [expected]
+    assert journal.marks(RUN) == marks
     assert expected.closed
     assert [pace.rate for pace in expected.paces] == ["9/1s"]
     assert expected.accounts_failed == (("eu", "InvalidAccessKeyId.NotFound"),)
