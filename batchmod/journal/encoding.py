@@ -86,7 +86,11 @@ def row_of(text: str) -> PlannedRow:
 def history_of(row: str, steps: Iterable[str]) -> tuple[PlannedRow, list[Step]]:
     """A planned row and its steps. Raises JournalError when one of them is none."""
     texts = [row, *steps]
-    data = _loaded(f"[{','.join(texts)}]")  # at once: half the time of one by one
+    try:
+        joined = f"[{','.join(texts)}]"  # to be read at once: half the time of one by one
+    except TypeError as error:  # a damaged file gives back what is no text
+        raise _unreadable("row", error) from error
+    data = _loaded(joined)
     if len(data) != len(texts):
         raise JournalError("the journal holds records that cannot be read: they are not whole")
     try:
@@ -137,7 +141,7 @@ def _object(text: str) -> dict[str, Any]:
 def _loaded(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise _unreadable("record", error) from error
 
 

@@ -1,5 +1,7 @@
 """The journal in one SQLite file that is only added to. Writes share transactions; reads never wait for them."""
 
+# ruff: noqa: S608  SQL is put together of this module's constants only
+
 import itertools
 import json
 import sqlite3
@@ -37,16 +39,18 @@ _STEP: Final = "INSERT INTO step (run, seq, phase, body)"
 _MARK: Final = "INSERT INTO mark (run, body)"
 
 _PHASES: Final = "SELECT phase, count(*) FROM last WHERE run = ? GROUP BY phase"
-_STATES: Final = """SELECT row.seq, row.body, step.body FROM row
+# No step is NULL; a step that has lost its text is empty, and so an error.
+_TEXT: Final = "ifnull(step.body, iif(step.n IS NULL, NULL, ''))"
+_STATES: Final = f"""SELECT row.seq, row.body, {_TEXT} FROM row
  LEFT JOIN step ON step.run = row.run AND step.seq = row.seq
  WHERE row.run = ? ORDER BY row.seq, step.n"""
-_STATES_IN: Final = """SELECT last.seq, last.body, step.body FROM last
+_STATES_IN: Final = f"""SELECT last.seq, last.body, {_TEXT} FROM last
  LEFT JOIN step ON step.run = last.run AND step.seq = last.seq
  WHERE last.run = ? AND last.phase IN (SELECT value FROM json_each(?)) ORDER BY last.seq, step.n"""
 
 _STEPS: Final = "SELECT body FROM step WHERE run = ? ORDER BY n"
 _MARKS: Final = "SELECT body FROM mark WHERE run = ? ORDER BY n"
-_STATES_OF: Final = """SELECT row.seq, row.body, step.body FROM row
+_STATES_OF: Final = f"""SELECT row.seq, row.body, {_TEXT} FROM row
  LEFT JOIN step ON step.run = row.run AND step.seq = row.seq
  WHERE row.run = ? AND row.seq = ? ORDER BY step.n"""
 _CHANGED: Final = """SELECT step.run, step.seq, json_extract(row.body, '$.kind') FROM step

@@ -353,13 +353,33 @@ def test_a_journal_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
         SqliteJournal.open(tmp_path)
 
 
-async def test_a_damaged_record_is_a_journal_error(tmp_path: Path) -> None:
-    """What cannot be understood is said, never skipped."""
+def _damage(path: Path, sql: str) -> None:
+    """Done to a file whose rules were taken away, and given back."""
+    changed = "UPDATE sqlite_schema SET sql = replace(sql, 'body TEXT{}', 'body TEXT{}')"
+    for step in (changed.format(" NOT NULL", ""), sql, changed.format("", " NOT NULL")):
+        with closing(sqlite3.connect(path)) as db:
+            for (trigger,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
+                db.execute(f"DROP TRIGGER {trigger}")
+            db.execute("PRAGMA writable_schema = ON")
+            db.execute(step)
+            db.commit()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "INSERT INTO step (run, seq, phase, body) SELECT run, 0, 'armed', 'torn' FROM row",
+        "UPDATE step SET body = NULL",
+        "UPDATE row SET body = NULL",
+        "UPDATE row SET body = x'00'",
+    ],
+)
+async def test_a_damaged_record_is_a_journal_error(tmp_path: Path, damage: str) -> None:
+    """What cannot be understood is said, never skipped; nor is what is no text any more."""
     journal = SqliteJournal.open(tmp_path)
     await journal.open_run(a_run(), rows(1))
-    with closing(sqlite3.connect(tmp_path / "journal.db")) as db:
-        db.execute("INSERT INTO step (run, seq, phase, body) VALUES (?, 0, 'armed', 'torn')", [RUN])
-        db.commit()
+    await journal.step(RUN, a_step(Phase.ARMED))
+    _damage(tmp_path / "journal.db", damage)
     with pytest.raises(JournalError, match="cannot be read"):
         list(journal.states(RUN))
     journal.close()
