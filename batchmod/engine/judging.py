@@ -16,6 +16,7 @@ Change = AttributesChange | PasswordChange | TdeChange
 NO_ADDRESS = "no address of the data plane is known: set proof.address"
 SUBSCRIPTION = "PrePaid"
 NOT_FOUND = "InvalidInstanceId.NotFound"
+NO_PLACE = "NoPlace"  # of our own: what is stored of this instance's passwords cannot be used
 NORMAL_STATUS = "Normal"  # of an instance that no task is changing
 ENDED = {  # statuses that no waiting ends; every other one but Normal is waited out, for the set is open
     "Inactive": "the instance is locked: disabled or expired (Inactive)",
@@ -56,7 +57,10 @@ class Observed:
     password_is_current: bool = False  # a chosen password equals the proved one in the store
     address: str | None = None  # of the data plane, where the list of instances did not tell it
     lacks_old: str | None = None  # why the proof asked for can never be: there is no old password to see refused
-    refused: Mapping[Kind, tuple[str, str]] = field(default_factory=dict)  # code and message of a read that was refused
+    refused: Mapping[Kind, tuple[str, str]] = field(
+        default_factory=dict
+    )  # code and message of a read that was refused,
+    # by the service or by the secret store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +80,8 @@ def judge(observed: Observed, change: Change, *, login: bool, routed: bool) -> J
     """
     if change.kind in observed.refused:
         code, message = observed.refused[change.kind]
-        return Judgement(phase=Phase.FAILED, code=code, reason=message)
+        phase = Phase.SKIPPED if code == NO_PLACE else Phase.FAILED
+        return Judgement(phase=phase, code=code, reason=message)
     if observed.instance is None:
         reason = f"no such instance in {observed.target.region} ({observed.target.where})"
         return Judgement(phase=Phase.FAILED, code=NOT_FOUND, reason=reason)

@@ -8,10 +8,10 @@ from typing import Protocol, TypeVar
 from batchmod.engine.accounts import Accounts
 from batchmod.engine.asking import ask
 from batchmod.engine.clock import Clock
-from batchmod.engine.judging import ENDED, NORMAL_STATUS, Change, Observed
+from batchmod.engine.judging import ENDED, NO_PLACE, NORMAL_STATUS, Change, Observed
 from batchmod.engine.judging import Instance as Judged
 from batchmod.engine.selecting import Listed, Page
-from batchmod.errors import CallError, StoreError, Verdict
+from batchmod.errors import CallError, NoPlaceError, StoreError, Verdict
 from batchmod.model.events import Kind
 from batchmod.model.manifest import AttributesChange, TdeChange
 from batchmod.model.plan import Lane
@@ -115,6 +115,8 @@ class Reader:
         for change in self._changes:
             try:
                 one = await self._read(one, change)
+            except NoPlaceError as error:  # of this instance alone: the others go on
+                one = replace(one, refused={**one.refused, change.kind: (NO_PLACE, str(error))})
             except CallError as error:
                 if error.verdict is Verdict.GONE:
                     return replace(one, instance=None)

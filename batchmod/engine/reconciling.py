@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from batchmod.engine.judging import NOT_FOUND
+from batchmod.engine.judging import NO_PLACE, NOT_FOUND
 from batchmod.engine.leftovers import fence_until
 from batchmod.model.events import Phase
 from batchmod.model.plan import PlannedRow
@@ -51,6 +51,8 @@ def untried(row: PlannedRow, stages: Stages) -> Conclusion | None:
     told = row.reason or row.error_code or "it could not be read"
     match row.verdict:
         case Phase.FAILED if row.error_code != NOT_FOUND:  # what we may not read says nothing of the password
+            return Conclusion(phase=Phase.UNRESOLVED, code=row.error_code, detail=told)
+        case Phase.SKIPPED if row.error_code == NO_PLACE:
             return Conclusion(phase=Phase.UNRESOLVED, code=row.error_code, detail=told)
         case Phase.FAILED | Phase.NOT_STARTED:
             return Conclusion(phase=row.verdict, code=row.error_code, detail=told)

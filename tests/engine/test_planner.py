@@ -1,6 +1,6 @@
 """A plan is made of what every lane told, or of nothing; who is meant twice is in it once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from batchmod.engine.judging import NO_ADDRESS
 from batchmod.engine.planner import Planner
 from batchmod.engine.reading import Reader
 from batchmod.engine.works import Wanted
-from batchmod.errors import CallError, UsageError, Verdict
+from batchmod.errors import CallError, NoPlaceError, UsageError, Verdict
 from batchmod.model.events import Kind, Phase
 from batchmod.model.manifest import Manifest
 from batchmod.model.plan import FailedAccount, Lane, Plan
@@ -119,6 +119,7 @@ async def plan(
     skip_failed: bool = False,
     addresses: bool = False,
     not_with: str | None = None,
+    is_young: Callable[[InstanceKey], Awaitable[str | None]] = never_young,
 ) -> Plan:
     accounts = Accounts()
     manifest = Manifest.model_validate({"version": 1, "name": "job", "targets": ["r-1"], "changes": list(changes)})
@@ -127,7 +128,7 @@ async def plan(
             there,
             Lane(IDS[account], place),
             changes=manifest.changes,
-            is_young=never_young,
+            is_young=is_young,
             is_current=not_current,
             lacks_old=nothing_lacks,
             addresses=addresses,
@@ -293,6 +294,29 @@ async def test_an_instance_that_nobody_may_read_fails_alone() -> None:
         (Phase.FAILED, "Forbidden.RAM"),
         (Phase.PLANNED, None),
     ]
+
+
+async def test_an_instance_of_which_nothing_usable_is_stored_is_skipped_alone() -> None:
+    """With what the store says of it; the others' passwords, and its own other changes, are planned."""
+
+    async def is_young(key: InstanceKey) -> str | None:
+        if key.instance_id == "r-1":
+            raise NoPlaceError(f"{key}: its document was deleted")
+        return None
+
+    made = await plan(
+        {("prod", "cn-hangzhou"): region("r-1", "r-2")},
+        targets=[target("r-1"), target("r-2")],
+        changes=[NAME, {"password": {"generate": {}}}],
+        is_young=is_young,
+    )
+    assert [(row.instance_id, row.kind, row.verdict, row.error_code) for row in made.rows] == [
+        ("r-1", Kind.ATTRIBUTES, Phase.PLANNED, None),
+        ("r-1", Kind.PASSWORD, Phase.SKIPPED, "NoPlace"),
+        ("r-2", Kind.ATTRIBUTES, Phase.PLANNED, None),
+        ("r-2", Kind.PASSWORD, Phase.PLANNED, None),
+    ]
+    assert "its document was deleted" in (made.rows[1].reason or "")
 
 
 async def test_refusals_in_a_row_are_the_accounts() -> None:

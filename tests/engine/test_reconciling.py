@@ -222,6 +222,7 @@ def test_they_are_tried_from_the_likeliest_on() -> None:
         (Phase.FAILED, "Forbidden.RAM", "c", Phase.UNRESOLVED),
         (Phase.NOT_STARTED, "NoCredentials", "c", Phase.NOT_STARTED),
         (Phase.SKIPPED, None, "c", Phase.UNRESOLVED),
+        (Phase.SKIPPED, "NoPlace", "", Phase.UNRESOLVED),
         (Phase.SKIPPED, None, "", Phase.SKIPPED),
         (Phase.PLANNED, None, "", Phase.SKIPPED),
         (Phase.PLANNED, None, "c", None),
