@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from batchmod.errors import CallError, StoreError, Verdict
+from batchmod.errors import CallError, NoPlaceError, StoreError, Verdict
 from batchmod.model.secret import InstanceKey, Secret
 from batchmod.secrets.kmsvalue import Value, name_of, names_of, parsed, placeholder, prefix_of
 from batchmod.secrets.versions import PLACEHOLDER, Moves, Version, version_id
 
 MISSING: Final = "Forbidden.ResourceNotFound"
+DELETED: Final = "Rejected.ResourceInDeleteWindow"
 PAGE: Final = 100
 
 
@@ -141,7 +142,9 @@ class KmsCalls:
             raise self.failed("ListSecrets", error) from error
 
     def failed(self, what: str, error: CallError) -> StoreError:
-        return StoreError(f"KMS, {what}: {self._explain(error)}")
+        """NoPlaceError for a secret that is to be deleted: it says nothing of any other."""
+        kind = NoPlaceError if error.code == DELETED else StoreError
+        return kind(f"KMS, {what}: {self._explain(error)}")
 
 
 def _version(name: str, fields: Any) -> Version:

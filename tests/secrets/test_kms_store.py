@@ -190,6 +190,17 @@ async def test_unproved_ones_are_kept_until_the_labels_are_used_up() -> None:
     assert [each.ok for each in await store.diagnose()] == [True, False, True]
 
 
+async def test_a_secret_that_is_to_be_deleted_is_a_matter_of_its_own_instance() -> None:
+    """Neither read nor written, by whatever call; the store itself is as good as before."""
+    kms = Kms()
+    store = await proved(kms, 1)
+    kms.secrets.delete(NAME, now=kms.now(), at=kms.now() + 1e6)
+    for asked in (escrow(store, 2), store.stages(KEY), store.reveal(KEY, 1)):
+        with pytest.raises(NoPlaceError, match="is planned to be deleted"):
+            await asked
+    assert [each.ok for each in await store.diagnose()] == [True, True, True]
+
+
 async def test_a_stage_that_was_not_asked_for_stops_at_once() -> None:
     """A service that makes the new version current says so in its reply: nothing of it is taken for escrowed."""
     kms = Kms()
