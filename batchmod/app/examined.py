@@ -8,9 +8,11 @@ from batchmod.app.examining import Examination, Stored
 from batchmod.app.speech import emit
 from batchmod.app.trying import Concluded
 from batchmod.app.watching import Watching, width
+from batchmod.cloud.codes import advice
 from batchmod.model.events import Outcome, Proof
 from batchmod.model.exits import DONE, FAILED, UNRESOLVED
 from batchmod.model.record import RowState, Run
+from batchmod.report.beside import Beside
 from batchmod.report.files import Format, write_reports
 from batchmod.report.rows import ReportRow, report_row
 from batchmod.report.stored_view import stored_table
@@ -38,7 +40,8 @@ def finish(examination: Examination, stored: Stored, concluded: Sequence[Conclud
     )
     rows = [_shown(run, one, store=manifest.secrets.store) for one in concluded]
     emit([stored_table(rows, width()), "\n"])
-    paths = write_reports(examination.reports, run, rows, [Format(form) for form in manifest.report.formats])
+    formats = [Format(form) for form in manifest.report.formats]
+    paths = write_reports(examination.reports, run, rows, formats, Beside(advice=advice))
     Watching(examination.options).summary(run, outcomes, paths, resume=None, open_rows=0)
     assert run.exit_code is not None
     return run.exit_code

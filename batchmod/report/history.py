@@ -76,6 +76,10 @@ class History:
     def tell(self, at: float, text: str) -> None:
         self.told.append((at, text))
 
+    def __bool__(self) -> bool:
+        """Something happened."""
+        return bool(self.told) or any(self.counts.values())
+
     def document(self) -> dict[str, Any]:
         """As JSON has it: every series as long as the longest."""
         longest = max(map(len, self.counts.values()))

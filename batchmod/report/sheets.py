@@ -1,4 +1,4 @@
-"""Reports as CSV and JSON: text that comes row by row. The text may hold lone surrogates, as rows may."""
+"""Reports in each format: text that comes row by row. The text may hold lone surrogates, as rows may."""
 
 import csv
 import json
@@ -29,6 +29,7 @@ _RUNS: Final = re.compile(r"[\s'\"]*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
 class Format(StrEnum):
     CSV = "csv"
     JSON = "json"
+    HTML = "html"
 
 
 class Sheet(Protocol):
@@ -92,7 +93,7 @@ class JsonSheet:
 
     def end(self) -> Iterator[str]:
         self._spool.seek(0)
-        yield f'{{"schema": {quoted(SCHEMA)}, "run": {_JSON(_run(self._run, self._counts))}, "rows": ['
+        yield f'{{"schema": {quoted(SCHEMA)}, "run": {_JSON(run_document(self._run, self._counts))}, "rows": ['
         while piece := self._spool.read(65536):
             yield piece
         yield "\n]}\n"
@@ -102,10 +103,21 @@ class JsonSheet:
             self._spool.close()
 
 
-SHEETS: Final[Mapping[Format, Callable[[Run, Beside], Sheet]]] = {Format.CSV: CsvSheet, Format.JSON: JsonSheet}
+def _html(run: Run, beside: Beside) -> Sheet:
+    from batchmod.report.html import HtmlSheet  # noqa: PLC0415  few runs need it, and it costs every start
+
+    return HtmlSheet(run, beside)
 
 
-def _run(run: Run, counts: Mapping[Outcome, int]) -> dict[str, Any]:
+SHEETS: Final[Mapping[Format, Callable[[Run, Beside], Sheet]]] = {
+    Format.CSV: CsvSheet,
+    Format.JSON: JsonSheet,
+    Format.HTML: _html,
+}
+
+
+def run_document(run: Run, counts: Mapping[Outcome, int]) -> dict[str, Any]:
+    """The run and its counts, as JSON has them."""
     return {
         "id": run.id,
         "command": run.command or "run",
