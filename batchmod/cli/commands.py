@@ -154,7 +154,9 @@ def runs(options: Options) -> None:
 
 @cli.command()
 @click.argument("wanted", metavar="RUN")
-@click.option("--format", "form", type=click.Choice(["csv", "json", "html"]), help="Print it instead of writing the files.")
+@click.option(
+    "--format", "form", type=click.Choice(["csv", "json", "html"]), help="Print it instead of writing the files."
+)
 @shared("state", "report_dir")
 def report(wanted: str, form: str | None, options: Options) -> None:
     """Rebuild the report of a run from the journal."""

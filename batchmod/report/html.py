@@ -70,9 +70,7 @@ class HtmlSheet:
 def page(*, title: str, counts: Mapping[str, int], document: Iterable[str] | None) -> Iterator[str]:
     """The page around its document, which was made by `in_script`; without one it loads its parts from beside it."""
     css, js = ((ASSETS / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
-    policy = (
-        f"default-src 'none'; style-src {_hash(css)}; script-src {_hash(js)}; base-uri 'none'; form-action 'none'"
-    )
+    policy = f"default-src 'none'; style-src {_hash(css)}; script-src {_hash(js)}; base-uri 'none'; form-action 'none'"
     shell = Environment(
         loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
     )

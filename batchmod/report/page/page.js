@@ -28,6 +28,7 @@
   // What cannot be seen, or moves what is around it, is shown as an escape.
   const UNSEEN = /[\p{C}\p{Zl}\p{Zp}]/u;
   const EACH_UNSEEN = /[\p{C}\p{Zl}\p{Zp}]/gu;
+  const NAMED = { "\t": "\\t", "\n": "\\n", "\r": "\\r" };
   const SVG = "http://www.w3.org/2000/svg";
 
   const by = (id) => document.getElementById(id);
@@ -54,7 +55,7 @@
     if (!UNSEEN.test(text)) return text;
     return text.replace(EACH_UNSEEN, (char) => {
       const number = char.codePointAt(0);
-      return number < 256 ? `\\x${hex(number, 2)}` : number < 65536 ? `\\u${hex(number, 4)}` : `\\U${hex(number, 8)}`;
+      return char in NAMED ? NAMED[char] : number < 256 ? `\\x${hex(number, 2)}` : number < 65536 ? `\\u${hex(number, 4)}` : `\\U${hex(number, 8)}`;
     });
   }
 
@@ -87,6 +88,7 @@
     return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} min`;
   }
 
+  const spanWords = (seconds) => seconds < 60 ? `${seconds} s` : period(seconds);
   const clock = (moment) => moment.replace("T", " ").replace(/(\.\d+)?Z$/, "");
   const listed = (parts) => parts.length < 2 ? parts.join("") : `${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}`;
   const facts = (pairs) => pairs.map(([name, ...told]) =>
@@ -114,7 +116,7 @@
 
   function verdict(run, counts, all) {
     const { unresolved, failed, changed, unchanged, skipped, not_started } = counts;
-    const left = listed([not_started && `${rowsOf(not_started)} not started`, unresolved && `${count(unresolved)} in doubt`].filter(Boolean));
+    const left = listed([not_started && `${rowsOf(not_started)} not started`, unresolved && `${not_started ? count(unresolved) : rowsOf(unresolved)} in doubt`].filter(Boolean));
     if (run.exit_code === 3 || (run.stopped_by && (not_started || unresolved))) {
       const why = run.stopped_by ? `Stopped by ${STOPPED[run.stopped_by] ?? visible(run.stopped_by)}` : "Not at its end";
       return ["doubt", "stopped", `${why}: ${left || "every row has ended, and what comes after the rows is still to be done"}.`];
@@ -248,10 +250,10 @@
     if (held) panels.push({ draw: heldPanel, high: 44 });
     if (budget) panels.push({ draw: (space) => budgetPanel(space, budget, doc.run.max_failures), high: 64 });
     const made = drawn("svg", { role: "img", "aria-label": `Over ${period(long)}: ${listed([...STACK, ...HELD].filter((name) => series[name].some(Boolean)).map((name) => `${count(sum(series[name]))} ${SERIES_WORDS[name]}`)) || "nothing was sent"}` });
-    let top = 24;
+    let top = 40; // below the numbers of what was told
     for (const { draw, high } of panels) {
       made.append(...draw({ series, span, spans, x, top, high, left, right }));
-      top += high + 20;
+      top += high + 24;
     }
     made.append(...ticks(long, x, top - 4), ...events(told, x, top - 18), ...hits(history, x, top - 18));
     made.setAttribute("viewBox", `0 0 ${width} ${top + 4}`);
@@ -264,7 +266,7 @@
     let most = 1;
     for (let place = 0; place < spans; place++) most = Math.max(most, series.sent[place], sum(STACK.map((name) => series[name][place])));
     const y = (number) => top + high - (high * number) / most;
-    const made = [...scale(`in ${period(span)}`, most, y, left, right)];
+    const made = [...scale(`rows in each ${spanWords(span)}`, most, y, left, right)];
     for (let place = 0; place < spans; place++) {
       let under = 0;
       for (const name of STACK) {
@@ -283,7 +285,7 @@
     let most = 1;
     for (let place = 0; place < spans; place++) most = Math.max(most, sum(HELD.map((name) => series[name][place])));
     const y = (number) => top + high - (high * number) / most;
-    const made = [...scale("held back", most, y, left, right)];
+    const made = [...scale("calls held back", most, y, left, right)];
     for (let place = 0; place < spans; place++) {
       let under = 0;
       for (const name of HELD) {
@@ -312,11 +314,9 @@
     const most = Math.max(1, limit ?? 0, ...steps.map(([, used]) => used));
     const y = (number) => top + high - (high * number) / most;
     const path = steps.map(([seconds, used], place) => (place ? `H${x(seconds)}V${y(used)}` : `M${x(seconds)},${y(used)}`)).join("");
-    const made = [...scale("failed and unresolved, together", most, y, left, right), drawn("path", { class: "line failed", d: path })];
-    if (limit !== null) {
-      made.push(drawn("line", { class: "limit", x1: left, x2: right, y1: y(limit), y2: y(limit) }));
-      made.push(drawn("text", { x: right, y: y(limit) - 4, "text-anchor": "end" }, `failure budget: ${count(limit)}`));
-    }
+    const title = `failed and unresolved${limit === null ? "" : `, of a budget of ${count(limit)}`}`;
+    const made = [...scale(title, most, y, left, right), drawn("path", { class: "line failed", d: path })];
+    if (limit !== null) made.push(drawn("line", { class: "limit", x1: left, x2: right, y1: y(limit), y2: y(limit) }));
     return made;
   }
 
@@ -388,9 +388,9 @@
   function drawPacing() {
     const paces = doc.live?.state?.pacing?.length ? doc.live.state.pacing : doc.run.pacing;
     by("pacing-card").hidden = !paces.length;
-    by("pacing").replaceChildren(table(["API", "region", "account", "quota", "calls", "throttled", "used"], paces.map((pace) => [
-      visible(pace.api), visible(pace.region), visible(pace.account_id), visible(pace.rate), count(pace.calls), count(pace.throttled), used(pace),
-    ]), new Set([4, 5])));
+    by("pacing").replaceChildren(table(["API", "used", "quota", "calls", "throttled", "region", "account"], paces.map((pace) => [
+      visible(pace.api), used(pace), visible(pace.rate), count(pace.calls), count(pace.throttled), visible(pace.region), visible(pace.account_id),
+    ]), new Set([3, 4])));
   }
 
   function used(pace) {
