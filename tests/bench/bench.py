@@ -14,6 +14,7 @@ import bench_calls
 import bench_page
 import bench_parking
 import bench_quota
+import bench_report
 import bench_scale
 import bench_throughput
 from bench_part import Part
@@ -33,6 +34,7 @@ PARTS: dict[str, Measure] = {
     "quota": bench_quota.measure,
     "parking": bench_parking.measure,
     "scale": bench_scale.measure,
+    "report": bench_report.measure,
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from journal_records import START, a_step
-from page_rows import STRANGE, many, strange
+from page_records import STRANGE, many, strange
 from test_report_files import RUN, csv_of, text_of
 
 from batchmod.cloud.codes import advice

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from browser import Opened
-from page_rows import STRANGE, many, strange
+from page_records import STRANGE, many, strange
 from playwright.async_api import Page
 from test_html import page_of
 from test_report_files import RUN, csv_of
