@@ -13,7 +13,7 @@ ROUNDS ?= 5
 SIZE ?= 10000
 KEEP ?=
 
-.PHONY: demo test soak bench lint types clean
+.PHONY: demo test soak bench screenshots lint types clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -38,6 +38,10 @@ soak: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python tests/bench/bench.py $(BENCH) --rounds $(ROUNDS) --size $(SIZE) $(KEEP)
+
+# The images of the HTML report in docs/images, of a run against the simulator; needs chromium.
+screenshots: $(VENV)/.installed
+	$(BIN)/python tests/screenshots.py
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check batchmod tests

@@ -19,6 +19,12 @@ from batchmod.report.stored_view import stored_table
 
 UNTOLD: Final = (Outcome.UNRESOLVED, Outcome.NOT_STARTED)
 
+_ADVICE: Final = {  # of the codes that only these two commands tell
+    "NotLive": "`detail` names what is live instead, if anything is; `batchmod reconcile` makes it current.",
+    "CannotTell": "`detail` says what was in the way; look again when that is gone and the instance is Normal.",
+    "MayLand": "Reconcile again after the time that `detail` names: until then an earlier call may still take effect.",
+}
+
 
 def finish(examination: Examination, stored: Stored, concluded: Sequence[Concluded], *, began: float) -> int:
     """The exit code; the table is on stdout, and the report files are written. Raises ReportError when they are not."""
@@ -41,10 +47,14 @@ def finish(examination: Examination, stored: Stored, concluded: Sequence[Conclud
     rows = [_shown(run, one, store=manifest.secrets.store) for one in concluded]
     emit([stored_table(rows, width()), "\n"])
     formats = [Format(form) for form in manifest.report.formats]
-    paths = write_reports(examination.reports, run, rows, formats, Beside(advice=advice))
+    paths = write_reports(examination.reports, run, rows, formats, Beside(advice=_advised))
     Watching(examination.options).summary(run, outcomes, paths, resume=None, open_rows=0)
     assert run.exit_code is not None
     return run.exit_code
+
+
+def _advised(code: str) -> str | None:
+    return _ADVICE.get(code) or advice(code)
 
 
 def _code(counts: Mapping[Outcome, int], *, accounts_failed: bool) -> int:

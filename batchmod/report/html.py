@@ -49,7 +49,8 @@ class HtmlSheet:
         return ""
 
     def end(self) -> Iterator[str]:
-        run = run_document(self._run, self._counts) | {"max_failures": self._beside.max_failures()}
+        beside = {"max_failures": self._beside.max_failures(), "closed": self._run.closed}
+        run = run_document(self._run, self._counts) | beside
         yield from page(title=f"{self._run.name} {self._run.id}", counts=run["counts"], document=self._document(run))
 
     def close(self) -> None:

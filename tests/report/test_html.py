@@ -48,7 +48,7 @@ def test_the_document_is_the_contract() -> None:
     told = document(page_of(rows))
     assert list(told) == ["schema", "run", "columns", "rows", "history", "advice", "live"]
     assert told["schema"] == "batchmod.page/1"
-    assert told["run"] == json.loads(text_of(rows, Format.JSON))["run"] | {"max_failures": 7}
+    assert told["run"] == json.loads(text_of(rows, Format.JSON))["run"] | {"max_failures": 7, "closed": False}
     assert told["columns"] == list(COLUMNS[1:])
     assert told["rows"] == [list(row[1:]) for row in rows]
     assert told["history"]["told"] == [{"at": "2026-03-04T05:06:07.250Z", "text": "wave 1 opened"}]

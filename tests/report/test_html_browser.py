@@ -5,14 +5,18 @@ from pathlib import Path
 from typing import Any
 
 from browser import Opened
+from journal_records import START, a_row, a_run
 from page_records import STRANGE, many, strange
 from playwright.async_api import Page
 from test_html import page_of
 from test_report_files import RUN, csv_of
 
+from batchmod.model.events import Phase, Proof, StoppedBy
+from batchmod.model.record import RowState
 from batchmod.report.beside import Beside
+from batchmod.report.files import Format, render_report
 from batchmod.report.layout import printable
-from batchmod.report.rows import ReportRow
+from batchmod.report.rows import ReportRow, report_row
 
 # The weakest contrast of text to what is behind it, of all elements with text of their own that can be seen.
 CONTRAST = """() => {
@@ -129,7 +133,8 @@ async def test_it_fits_a_phone_the_dark_paper_and_a_run_that_goes_on(opened: Ope
     """Nothing is wider than 390 px but what scrolls by itself; text is readable in both schemes; an update is shown."""
     rows = list(many(RUN, 120))
     page = await show(opened, tmp_path, rows)
-    assert await page.locator("#timeline svg").count() == 1
+    assert await page.locator("#timeline svg .event, #timeline svg .limit").count() == 2  # wave and failure budget
+    assert await page.locator("#told li").all_text_contents() == ["1+0.00 s wave 1 opened"]
     await page.set_viewport_size({"width": 390, "height": 800})
     assert await page.evaluate("document.documentElement.scrollWidth") == 390
     for scheme in ("light", "dark"):
@@ -156,4 +161,55 @@ async def test_it_fits_a_phone_the_dark_paper_and_a_run_that_goes_on(opened: Ope
     await show(opened, tmp_path, [], beside=Beside())
     assert await page.locator("#matches").text_content() == "none of 0 rows"
     assert not await page.locator("#timeline-card").is_visible()
+    assert opened.complaints == []
+
+
+CHANGED, FAILED, OPEN, DOUBT = Phase.CHANGED, Phase.FAILED, Phase.PLANNED, Phase.IN_DOUBT
+HEADLINES: tuple[tuple[dict[str, Any], tuple[Phase, ...], str, str], ...] = (
+    (
+        {"exit_code": 0},
+        (CHANGED, CHANGED),
+        "All 2 rows are changed and proved.",
+        "All 2 changed rows were proved by log",
+    ),
+    ({"exit_code": 1}, (CHANGED, FAILED), "1 of 2 rows failed; nothing was changed there.", "Nothing is in doubt."),
+    (
+        {"exit_code": 4},
+        (Phase.UNRESOLVED, FAILED),
+        "1 of 2 rows may or may not have been changed; 1 failed.",
+        "1 row in doubt",
+    ),
+    (
+        {"exit_code": 3, "stopped_by": StoppedBy.MAX_FAILURES},
+        (OPEN, FAILED, DOUBT),
+        "Stopped by the failure budget: 1 row not started, 1 in doubt and 1 failed.",
+        "resume 20260304T050607Z-1a2b --reset-budget",
+    ),
+    (
+        {"exit_code": 3, "closed": True},
+        (OPEN, CHANGED),
+        "This run was given up: 1 row not started.",
+        "Nothing is in doubt.",
+    ),
+    ({"finished_at": None}, (OPEN, CHANGED), "This run has not ended: 1 row not started.", "none yet"),
+    (
+        {"exit_code": 1, "command": "verify"},
+        (Phase.UNCHANGED, FAILED),
+        "Of 1 of 2 instances the stored password is",
+        "",
+    ),
+)
+
+
+async def test_the_headline_says_what_happened_and_how_sure_that_is(opened: Opened, tmp_path: Path) -> None:
+    """Of a run that is done, failed, in doubt, stopped, given up, not ended; and of `verify`."""
+    for other, phases, title, also in HEADLINES:
+        run = a_run(**{"finished_at": START + 60} | other)
+        states = [RowState(phase=phase, proof=Proof.LOGIN if phase is CHANGED else None) for phase in phases]
+        rows = [report_row(run, a_row(seq), state) for seq, state in enumerate(states)]
+        path = tmp_path / "report.html"
+        path.write_text("".join(render_report(run, rows, Format.HTML)), encoding="utf-8")
+        await opened.page.goto(path.as_uri())
+        assert (await opened.page.locator("#headline").text_content() or "").startswith(title)
+        assert also in (await opened.page.locator(".hero").text_content() or "")
     assert opened.complaints == []

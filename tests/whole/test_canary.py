@@ -153,7 +153,7 @@ async def runs(c: Canary) -> None:
 
 async def report(c: Canary) -> None:
     await rotated(c)
-    for form in ((), ("--format", "csv"), ("--format", "json")):
+    for form in ((), ("--format", "csv"), ("--format", "json"), ("--format", "html")):
         await c.run("report", "job", *form)
 
 

@@ -37,7 +37,7 @@ async def test_half_a_character_in_a_name_is_shown_escaped(tmp_path: Path) -> No
         b.manifest(targets=b.targets(1), changes=[{"attributes": {"name": "new-name"}}], retry=retry)
         result = await b.run("run", "job.yaml", "--yes", "-v", environ=environ)
         assert "Traceback" not in result.err
-        for form in ("csv", "json"):
+        for form in ("csv", "json", "html"):
             told = await b.run("report", "job", "--format", form)
             assert told.code == 0, told.err
             assert "d83d" in told.out

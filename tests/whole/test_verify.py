@@ -59,7 +59,8 @@ async def test_what_is_stored_is_live_or_named(tmp_path: Path) -> None:
         with closing(sqlite3.connect(state / "secrets.db")) as db, db:
             db.execute("UPDATE secret SET value = zeroblob(200) WHERE instance_id = 'r-sim000004'")
         gone = [{"id": "r-gone", "region": "cn-hangzhou"}]
-        b.manifest(targets=[*b.targets(21), *gone], changes=[RENAME])
+        formats = {"formats": ["csv", "json", "html"]}
+        b.manifest(targets=[*b.targets(21), *gone], changes=[RENAME], report=formats)
         result = await b.run("verify", manifest, "--quiet", "--report-dir", "reports")
         assert (result.code, b.outcomes()) == (
             1,
@@ -73,6 +74,9 @@ async def test_what_is_stored_is_live_or_named(tmp_path: Path) -> None:
         assert rows["r-sim000004"]["error_code"] == "CannotTell"
         assert rows["r-gone"]["error_code"] == "InvalidInstanceId.NotFound"
         assert rows["r-sim000020"]["detail"] == "no password is stored"
+        (page,) = (tmp_path / "reports").glob("*.html")
+        told_there = page.read_text(encoding="utf-8")
+        assert all(each in told_there for each in ('"command": "verify"', '"history": null', '"NotLive": "'))
         assert result.out.splitlines()[1].split()[:4] == ["failed", "default", "cn-hangzhou", ONE]
         assert len(result.err.splitlines()) == 1
 

@@ -116,25 +116,30 @@
 
   function verdict(run, counts, all) {
     const { unresolved, failed, changed, unchanged, skipped, not_started } = counts;
-    const left = listed([not_started && `${rowsOf(not_started)} not started`, unresolved && `${not_started ? count(unresolved) : rowsOf(unresolved)} in doubt`].filter(Boolean));
+    const left = tally([not_started, "not started"], [unresolved, "in doubt"], [failed, "failed"]);
+    if (run.closed && (not_started || unresolved)) return ["doubt", "given up", `This run was given up: ${left}.`];
     if (run.exit_code === 3 || (run.stopped_by && (not_started || unresolved))) {
       const why = run.stopped_by ? `Stopped by ${STOPPED[run.stopped_by] ?? visible(run.stopped_by)}` : "Not at its end";
       return ["doubt", "stopped", `${why}: ${left || "every row has ended, and what comes after the rows is still to be done"}.`];
     }
     if (run.finished_at === null) return ["open", "not ended", `This run has not ended: ${left || "every row has its outcome"}.`];
-    if (unresolved) return ["doubt", "unresolved", `${count(unresolved)} of ${rowsOf(all)} may or may not have been changed.`];
+    if (unresolved) return ["doubt", "unresolved", `${count(unresolved)} of ${rowsOf(all)} may or may not have been changed${failed ? `; ${count(failed)} failed` : ""}.`];
     if (failed) return ["bad", "failed", `${count(failed)} of ${rowsOf(all)} failed; nothing was changed there.`];
     if (run.accounts_failed.length) return ["bad", "account stopped", `${rowsOf(not_started)} not started: ${run.accounts_failed.length === 1 ? "an account was" : "accounts were"} stopped.`];
     if (!all) return ["good", "done", "There was nothing to do: no rows."];
     if (changed === all) return ["good", "done", `${all === 1 ? "The one row is" : `All ${count(all)} rows are`} changed and proved.`];
     if (unchanged === all) return ["good", "done", "Everything was so already; nothing was sent."];
-    const told = [changed && `${rowsOf(changed)} changed and proved`, unchanged && `${count(unchanged)} so already`, skipped && `${count(skipped)} skipped`, not_started && `${count(not_started)} not started`];
-    return ["good", "done", `${listed(told.filter(Boolean))}.`];
+    return ["good", "done", `${tally([changed, "changed and proved"], [unchanged, "so already"], [skipped, "skipped"], [not_started, "not started"])}.`];
   }
 
+  /* `3 rows changed, 2 so already and 1 skipped`, without what there is none of. */
+  const tally = (...parts) => listed(parts.filter(([number]) => number).map(([number, what], place) => `${place ? count(number) : rowsOf(number)} ${what}`));
+
   function sureness(counts, proofs) {
-    const told = [...PROOFS].reverse().filter((proof) => proofs.get(proof)).map((proof) => `${count(proofs.get(proof))} ${SURE[proof]}`);
-    const parts = told.length ? [`Of ${count(counts.changed)} changed: ${listed(told)}.`] : [];
+    const found = [...PROOFS].reverse().filter((proof) => proofs.get(proof));
+    const parts = [];
+    if (found.length === 1) parts.push(`${counts.changed === 1 ? "The changed row was" : `All ${count(counts.changed)} changed rows were`} ${SURE[found[0]]}.`);
+    if (found.length > 1) parts.push(`Of ${count(counts.changed)} changed rows ${listed(found.map((proof) => `${count(proofs.get(proof))} were ${SURE[proof]}`))}.`);
     parts.push(counts.unresolved
       ? `${rowsOf(counts.unresolved)} in doubt; every password that may be live is in the secret store.`
       : "Nothing is in doubt.");
@@ -143,8 +148,8 @@
 
   function examined(run, counts, all) {
     const { failed, unresolved, not_started, changed, unchanged, skipped } = counts;
-    if (failed) return ["bad", "failed", `The stored password of ${count(failed)} of ${count(all)} instances is not live.`];
-    if (unresolved || not_started) return ["doubt", "unresolved", `Of ${count(unresolved + not_started)} of ${count(all)} instances nobody can tell which password is live.`];
+    if (failed) return ["bad", "failed", `Of ${count(failed)} of ${count(all)} instances the stored password is refused, or the instance is gone.`];
+    if (unresolved || not_started) return ["doubt", "unresolved", `Of ${count(unresolved + not_started)} of ${count(all)} instances no stored password is proved live.`];
     const told = [unchanged && `${count(unchanged)} proved live`, changed && `${count(changed)} made current`, skipped && `${count(skipped)} without a stored password`];
     return ["good", "done", all ? `Stored passwords: ${listed(told.filter(Boolean))}.` : "There was nothing to look at."];
   }
@@ -162,7 +167,7 @@
     by("sureness").textContent = sure;
     const notes = run.accounts_failed.map((one) => [`account ${visible(one.account)} stopped: ${visible(one.reason)}`]);
     notes.push(...run.consumers_failed.map((one) => [`wave ${one.wave}: ${visible(one.text)}`]));
-    if (run.exit_code === 3 && run.command === "run") {
+    if (run.exit_code === 3 && run.command === "run" && !run.closed) {
       const more = run.stopped_by === "max_failures" ? " --reset-budget" : "";
       notes.push(["to go on: ", element("code", { textContent: `batchmod resume ${visible(run.id)}${more}` })]);
     }
@@ -345,18 +350,21 @@
   }
 
   function events(told, x, bottom) {
-    const made = [];
-    let last = -99;
+    const lines = told.map((one) => drawn("line", { class: "event", x1: x(one.seconds), x2: x(one.seconds), y1: 16, y2: bottom }));
+    const groups = []; // of numbers that would hide each other
     for (const one of told) {
-      const place = x(one.seconds);
-      made.push(drawn("line", { class: "event", x1: place, x2: place, y1: 16, y2: bottom }));
-      if (place - last < 17) continue; // two numbers would hide each other
-      last = place;
-      const pin = drawn("g", {});
-      pin.append(drawn("circle", { class: "pin", cx: place, cy: 9, r: 8 }), drawn("text", { class: "number", x: place, y: 12.5 }, one.number), drawn("title", {}, visible(one.text)));
-      made.push(pin);
+      if (groups.length && x(one.seconds) - x(groups.at(-1)[0].seconds) < 34) groups.at(-1).push(one);
+      else groups.push([one]);
     }
-    return made;
+    const pins = groups.map((group) => {
+      const text = group.length > 1 ? `${group[0].number}–${group.at(-1).number}` : String(group[0].number);
+      const wide = Math.max(16, 7 * text.length + 8);
+      const middle = Math.max(x(0) - 20 + wide / 2, x(group[0].seconds));
+      const pin = drawn("g", {});
+      pin.append(drawn("rect", { class: "pin", x: middle - wide / 2, y: 1, width: wide, height: 16, rx: 8 }), drawn("text", { class: "number", x: middle, y: 12.5 }, text), drawn("title", {}, group.map((one) => visible(one.text)).join("\n")));
+      return pin;
+    });
+    return [...lines, ...pins];
   }
 
   function hits({ series, span_seconds: span }, x, bottom) {
@@ -388,10 +396,13 @@
   function drawPacing() {
     const paces = doc.live?.state?.pacing?.length ? doc.live.state.pacing : doc.run.pacing;
     by("pacing-card").hidden = !paces.length;
-    by("pacing").replaceChildren(table(["API", "used", "quota", "calls", "throttled", "region", "account"], paces.map((pace) => [
-      visible(pace.api), used(pace), visible(pace.rate), count(pace.calls), count(pace.throttled), visible(pace.region), visible(pace.account_id),
+    by("pacing").replaceChildren(table(["API", "used", "quota", "calls", "throttled"], paces.map((pace) => [
+      paced(pace), used(pace), visible(pace.rate), count(pace.calls), count(pace.throttled),
     ]), new Set([3, 4])));
   }
+
+  const paced = (pace) => element("span", {}, visible(pace.api),
+    element("small", { textContent: visible(`${pace.region}, ${pace.account_id}`) }));
 
   function used(pace) {
     if (pace.used === null) return "–";
