@@ -120,7 +120,7 @@
     if (run.closed && (not_started || unresolved)) return ["doubt", "given up", `This run was given up: ${left}.`];
     if (run.exit_code === 3 || (run.stopped_by && (not_started || unresolved))) {
       const why = run.stopped_by ? `Stopped by ${STOPPED[run.stopped_by] ?? visible(run.stopped_by)}` : "Not at its end";
-      return ["doubt", "stopped", `${why}: ${left || "every row has ended, and what comes after the rows is still to be done"}.`];
+      return ["doubt", "stopped", `${why}: ${not_started || unresolved ? left : "every row has ended, and what comes after the rows is still to be done"}.`];
     }
     if (run.finished_at === null) return ["open", "not ended", `This run has not ended: ${left || "every row has its outcome"}.`];
     if (unresolved) return ["doubt", "unresolved", `${count(unresolved)} of ${rowsOf(all)} may or may not have been changed${failed ? `; ${count(failed)} failed` : ""}.`];
