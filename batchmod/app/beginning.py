@@ -8,6 +8,7 @@ from batchmod.app.confirm import confirm
 from batchmod.app.execute import Execution
 from batchmod.app.fleet import open_fleet
 from batchmod.app.jobs import Job
+from batchmod.app.notifying import Notifying
 from batchmod.app.options import Options
 from batchmod.app.planned import pace_line
 from batchmod.app.retrying import worth_it
@@ -35,6 +36,7 @@ class Beginning:
     began: float  # when this process did, in seconds since the epoch
     clock: Clock
     chosen: Secret | None  # outside of the secret store
+    notifying: Notifying
 
     async def apply(self, *, held: bool) -> int:
         """The exit code. `held`: the state directory is ours already."""
@@ -72,6 +74,7 @@ class Beginning:
                     manifest=manifest,
                     options=options,
                     reports=self.reports,
+                    notifying=self.notifying,
                     halt=halt,
                     signals=signals,
                     watching=watching,

@@ -9,6 +9,7 @@ from batchmod.app.chosen import chosen_password, password_change, referred_passw
 from batchmod.app.finding_out import Ids, examine_account, examine_names
 from batchmod.app.fleet import check_fence, regions_of
 from batchmod.app.ground import of_age_key, of_report_dir, of_state
+from batchmod.app.notifying import found
 from batchmod.app.options import Options
 from batchmod.app.session import report_dir, state_of
 from batchmod.app.speech import emit
@@ -16,6 +17,7 @@ from batchmod.app.stores import opened_store
 from batchmod.errors import BatchmodError, UsageError
 from batchmod.model.exits import DONE, REFUSED
 from batchmod.model.loading import Loaded, load
+from batchmod.model.notify import Notify
 from batchmod.model.planstart import is_plan_file
 from batchmod.model.stores import EmbeddedSettings
 from batchmod.report.layout import printable
@@ -34,18 +36,18 @@ async def doctor(path: Path, options: Options, *, form: str) -> int:
     if is_plan_file(path):
         raise UsageError(f"{path}: a plan, and no manifest: `batchmod run` applies it")
     loaded = load(path)
-    found = [finding for what, look in _looks(loaded, options) for finding in await _guarded(what, look)]
-    fine = all(finding.ok for finding in found)
+    findings = [finding for what, look in _looks(loaded, options) for finding in await _guarded(what, look)]
+    fine = all(finding.ok for finding in findings)
     if form == "json":
-        findings = [{"what": one.what, "ok": one.ok, "text": one.text} for one in found]
-        emit([json.dumps({"schema": SCHEMA, "ok": fine, "findings": findings}, indent=2, ensure_ascii=False), "\n"])
+        told = [{"what": one.what, "ok": one.ok, "text": one.text} for one in findings]
+        emit([json.dumps({"schema": SCHEMA, "ok": fine, "findings": told}, indent=2, ensure_ascii=False), "\n"])
     else:
-        emit(_lines(found))
+        emit(_lines(findings))
     return DONE if fine else REFUSED
 
 
-def _lines(found: Iterable[Finding]) -> Iterator[str]:
-    for one in found:
+def _lines(findings: Iterable[Finding]) -> Iterator[str]:
+    for one in findings:
         yield printable(f"{'ok' if one.ok else 'FAIL':<4}  {one.what}: {one.text}") + "\n"
 
 
@@ -73,6 +75,8 @@ def _looks(loaded: Loaded, options: Options) -> Iterator[tuple[str, Look]]:
         yield "store", lambda: _of_store(loaded, options, state)
         if change.env is not None or change.file is not None:
             yield CHOSEN, lambda: _of_chosen(loaded, options)
+    for number, entry in enumerate(manifest.notify):
+        yield f"notify[{number}]", lambda number=number, entry=entry: _of_notifier(loaded, options, number, entry)  # type: ignore[misc]  # a default binds it now
     regions, ids = regions_of(loaded), Ids()
     yield "endpoints", lambda: _of_endpoints(loaded, options, {each for many in regions.values() for each in many})
     for name in sorted(regions):
@@ -101,6 +105,15 @@ async def _of_chosen(loaded: Loaded, options: Options) -> Found:
     change, place = password_change(loaded.manifest), loaded.password_place
     chosen_password(change, options.environ, loaded.directory, place=place)
     return (Finding(what=CHOSEN, ok=True, text="is at hand, and keeps the rules"),)
+
+
+async def _of_notifier(loaded: Loaded, options: Options, number: int, entry: Notify) -> Found:
+    """Nothing is sent: whether somebody reads it, only a message could tell."""
+    try:
+        found(entry, number + 1, options.environ, loaded.directory)
+    except UsageError as error:
+        raise UsageError(f"{loaded.notify_places[number]}: {error}") from error
+    return (Finding(what=f"notify[{number}]", ok=True, text="its URL is at hand, and apprise understands it"),)
 
 
 async def _of_endpoints(loaded: Loaded, options: Options, regions: set[str]) -> Found:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from batchmod.app.driving import Driving, Known
+from batchmod.app.notifying import NOBODY, Notifying
 from batchmod.app.planned import failure_limit
 from batchmod.app.reporting import write_report_files
 from batchmod.app.session import again
@@ -15,6 +16,7 @@ from batchmod.model.exits import REPORT, RESUMABLE, exit_code
 from batchmod.model.notices import RunOpened
 from batchmod.model.record import Mark, MarkType, Run
 from batchmod.report.jsonlog import Level
+from batchmod.report.message import Message, message_of
 
 
 @dataclass(kw_only=True)
@@ -22,6 +24,7 @@ class Execution(Driving):
     """One run in this process, from its first send to its report."""
 
     reports: Path
+    notifying: Notifying = NOBODY
 
     def announce(self, *, resumed: bool, known: Known | None = None) -> None:
         """From here on the run is shown. `known`: its rows as they stand, when they need not be read."""
@@ -110,8 +113,20 @@ class Execution(Driving):
         if not told and code != REPORT:
             code = RESUMABLE  # for the journal it has not ended
         hint = again(f"resume {known.id}", self.session.state, self.options) if left else None
+        await self._notify(message_of(known.after(replace(finished, exit_code=code)), counts, paths, open_rows, hint))
         self.watching.summary(known.after(finished), counts, paths, resume=hint, open_rows=open_rows)
         return code
+
+    async def _notify(self, message: Message) -> None:
+        """Who is to know of the end has been told, and who could not be stands in the report."""
+        said = self.run.notifiers_failed  # in the report that is there
+        await self.notifying.tell(message, told=self.run.notified, mark=self._mark, clock=self.clock)
+        if self.run.notifiers_failed == said or message.fields["exit_code"] == REPORT:
+            return
+        try:
+            write_report_files(self.session.journal, self._known_run(), self.manifest, self.reports)
+        except (JournalError, ReportError) as error:
+            insist(f"batchmod: {error}\nthe report does not say who could not be notified", level=Level.ERROR)
 
     @property
     def _is_left(self) -> bool:

@@ -1,5 +1,6 @@
 """What `run` is given: a manifest, of which it makes a plan, or a plan file, which it applies as it is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -58,6 +59,10 @@ class ManifestJob:
     def regions(self) -> Regions:
         return regions_of(self.loaded)
 
+    @property
+    def notify_places(self) -> Sequence[str]:
+        return self.loaded.notify_places
+
     def chosen(self) -> Secret | None:
         """The chosen password, if it is not in the secret store. Raises UsageError."""
         change, place = password_change(self.manifest), self.loaded.password_place
@@ -103,6 +108,7 @@ class PlanJob:
     manifest: Manifest
     options: Options
     retry: None = None
+    notify_places: None = None  # the manifest's text may be another by now
 
     @property
     def manifest_digest(self) -> str:

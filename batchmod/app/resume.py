@@ -7,6 +7,7 @@ from pathlib import Path
 from batchmod.app.chosen import chosen_password, password_change, referred_password
 from batchmod.app.execute import Execution
 from batchmod.app.fleet import Regions, check_fence, open_fleet
+from batchmod.app.notifying import notifying
 from batchmod.app.options import Options
 from batchmod.app.session import (
     Session,
@@ -104,6 +105,7 @@ async def _taken_up(
     manifest = restore(run.manifest)
     reports = report_dir(options, manifest, Path(run.directory))
     check_report_dir(reports)
+    told = notifying(manifest, options.environ, Path(run.directory))
     halt, watching = Halt(), Watching(options)
     with on_signals(halt, options.drain) as signals:
         async with hold(
@@ -128,6 +130,7 @@ async def _taken_up(
                     manifest=manifest,
                     options=options,
                     reports=reports,
+                    notifying=told,
                     halt=halt,
                     signals=signals,
                     watching=watching,

@@ -8,6 +8,7 @@ from batchmod.app.beginning import Beginning, refuse, refuse_applied
 from batchmod.app.fleet import check_fence
 from batchmod.app.holding import Claim
 from batchmod.app.jobs import Job, ManifestJob, job_of
+from batchmod.app.notifying import notifying
 from batchmod.app.options import ClosedFirst, Options
 from batchmod.app.resume import abandon, resume, unfinished_run
 from batchmod.app.retrying import Retry
@@ -92,6 +93,7 @@ async def _begin(job: Job, options: Options, claim: Claim) -> int:
     chosen = job.chosen()
     reports = report_dir(options, job.manifest, job.directory)
     check_report_dir(reports)
+    told = notifying(job.manifest, options.environ, job.directory, places=job.notify_places)
     lock = StateDir(path=job.state).hold_if_used(run_id=run_id, now=began)
     # The lock before anything is asked of the service: the second of two processes has nothing to ask.
     with nullcontext(True) if claim.held else lock as held:
@@ -103,7 +105,14 @@ async def _begin(job: Job, options: Options, claim: Claim) -> int:
                     return DONE
                 job = narrowed
         beginning = Beginning(
-            job=job, options=options, reports=reports, run_id=run_id, began=began, clock=clock, chosen=chosen
+            job=job,
+            options=options,
+            reports=reports,
+            run_id=run_id,
+            began=began,
+            clock=clock,
+            chosen=chosen,
+            notifying=told,
         )
         return await beginning.apply(held=held)
 

@@ -73,6 +73,7 @@ def run_of(text: str) -> Run:
         data["resumed_at"] = tuple(data.get("resumed_at", ()))
         data["consumed"] = tuple(data.get("consumed", (0, 0)))
         data["consumers_failed"] = tuple(tuple(one) for one in data.get("consumers_failed", ()))
+        data["notifiers_failed"] = tuple(tuple(one) for one in data.get("notifiers_failed", ()))
         return Run(**data)
     except (KeyError, TypeError, ValueError) as error:
         raise _unreadable("run", error) from error

@@ -40,6 +40,7 @@ class Loaded:
     directory: Path  # absolute; what relative paths in the manifest start from
     path: Path
     password_place: str | None  # file:line:column: path.to.field of a chosen password, for what is wrong with it
+    notify_places: tuple[str, ...]  # the same of each URL of `notify`
     only: frozenset[str] | None = None  # the ids of the instances that are meant; None: all
 
     def excluded(self, instance_id: str) -> bool:
@@ -90,6 +91,7 @@ def load(path: Path) -> Loaded:
             directory=path.absolute().parent,
             path=path,
             password_place=_password_place(manifest, document, path),
+            notify_places=tuple(_notify_places(manifest, document, path)),
         )
 
 
@@ -101,6 +103,12 @@ def _password_place(manifest: Manifest, document: Document, path: Path) -> str |
             line, column = _place(document, ("changes", number, "password", key))
             return f"{path}:{line}:{column}: changes[{number}].password.{key}"
     return None
+
+
+def _notify_places(manifest: Manifest, document: Document, path: Path) -> Iterator[str]:
+    for number, entry in enumerate(manifest.notify):
+        line, column = _place(document, ("notify", number, entry.key))
+        yield f"{path}:{line}:{column}: notify[{number}].{entry.key}"
 
 
 def restore(normalised: str) -> Manifest:

@@ -21,6 +21,7 @@ from batchmod.model.changes import AttributesChange, Generate, PasswordChange, T
 from batchmod.model.consumers import Consumers
 from batchmod.model.endpoints import Endpoints
 from batchmod.model.fields import Account, FilePath, InstanceId, Listed, Region, Section, matches
+from batchmod.model.notify import Notifies
 from batchmod.model.rollout import Rollout
 from batchmod.model.selectors import SelectEntry
 from batchmod.model.settings import (
@@ -190,3 +191,4 @@ class Manifest(Section):
     )
     consumers: Annotated[Consumers, Field(description="Who is told of the passwords that were changed.")] = ()
     report: Annotated[ReportSettings, Field(description="What a run leaves to read.")] = ReportSettings()
+    notify: Annotated[Notifies, Field(description="Who is told how a run ended.")] = ()

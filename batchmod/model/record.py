@@ -155,6 +155,8 @@ class MarkType(StrEnum):
     WAVE_OPENED = "wave opened"  # rows of `wave` may be sent
     PACED = "paced"  # this process has made so much of each API's quota, and found it so: `paces`
     CONTROLLED = "controlled"  # an operator changed how the run goes on; `reason` is what was said
+    NOTIFIED = "notified"  # `notify` was told how the process ended; `reason` is a digest of the words
+    NOTIFIER_FAILED = "notifier failed"  # `notifier` could not be told of it, for `reason`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +170,7 @@ class Mark:
     wave: int | None = None
     paces: tuple[Pace, ...] | None = None
     consumer: int | None = None  # from 0, among those per wave
+    notifier: int | None = None  # from 1, as the manifest's `notify` has them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +202,8 @@ class Run:
     command: str | None = None  # what made it, when it was no run: such a one is in no journal
     consumed: tuple[int, int] = (0, 0)  # a wave, and how many of the consumers per wave have been told of it
     consumers_failed: tuple[tuple[int, int, str], ...] = ()  # (wave, consumer, what was wrong)
+    notified: str | None = None  # a digest of what `notify` was told last
+    notifiers_failed: tuple[tuple[int, str], ...] = ()  # (notifier, reason): of that
 
     def began_before(self, at: float) -> float:
         """When the process began that worked on the run at this time."""
@@ -231,8 +236,17 @@ class Run:
                 return {"budget_reset_at": mark.at}
             case MarkType.CLOSED:
                 return {"closed": True}
+            case MarkType.NOTIFIED | MarkType.NOTIFIER_FAILED:
+                return _of_notifiers(self, mark)
             case _:
                 return _of_wave(self, mark)
+
+
+def _of_notifiers(run: Run, mark: Mark) -> dict[str, Any]:
+    """What failed before does not count once they are told of something else."""
+    if mark.type is MarkType.NOTIFIED:
+        return {"notified": mark.reason, "notifiers_failed": ()}
+    return {"notifiers_failed": (*run.notifiers_failed, (mark.notifier or 0, mark.reason or ""))}
 
 
 def _of_wave(run: Run, mark: Mark) -> dict[str, Any]:

@@ -129,6 +129,7 @@ def run_document(run: Run, counts: Mapping[Outcome, int]) -> dict[str, Any]:
         "exit_code": run.exit_code,
         "accounts_failed": [{"account": account, "reason": reason} for account, reason in run.accounts_failed],
         "consumers_failed": [{"wave": wave, "text": text} for wave, _, text in run.consumers_failed],
+        "notifiers_failed": [{"notify": number, "reason": reason} for number, reason in run.notifiers_failed],
         "pacing": [pace.document() for pace in sorted(run.paces, key=lambda pace: pace.key)],
         "counts": {outcome: counts.get(outcome, 0) for outcome in Outcome},
     }

@@ -98,6 +98,8 @@ async def test_marks_are_folded_into_the_run(journal: Journal) -> None:
         Mark(type=MarkType.PACED, at=START + 4, paces=(Pace(api="A", rate="9/1s", calls=5, throttled=1, allowed=4.5),)),
         Mark(type=MarkType.FINISHED, at=START + 4, exit_code=0),
         Mark(type=MarkType.CLOSED, at=START + 4),
+        Mark(type=MarkType.NOTIFIED, at=START + 5, reason="d1"),
+        Mark(type=MarkType.NOTIFIER_FAILED, at=START + 5, notifier=2, reason="was answered with 500"),
     ]
     expected = run
     for mark in marks:
@@ -107,6 +109,8 @@ async def test_marks_are_folded_into_the_run(journal: Journal) -> None:
     assert journal.runs() == [expected]
     assert journal.marks(RUN) == marks
     assert expected.closed
+    assert (expected.notified, expected.notifiers_failed) == ("d1", ((2, "was answered with 500"),))
+    assert expected.after(marks[-2]).notifiers_failed == ()
     assert [pace.rate for pace in expected.paces] == ["9/1s"]
     assert expected.accounts_failed == (("eu", "InvalidAccessKeyId.NotFound"),)
 

@@ -95,8 +95,6 @@ CASES = {  # text, place and path, a part of the message
     "section left empty": (GOOD + "limits:\n", "5:8: limits: ", "must be a mapping, and nothing stands here"),
     "section as a list": (GOOD + "limits: [1]\n", "5:9: limits: ", "must be a mapping, and this is a list"),
     "list as text": (GOOD + "exclude: r-1\n", "5:10: exclude: ", "must be a list, and this is text"),
-    # what is not there yet
-    "notify": (GOOD + "notify: []\n", "5:1: notify: ", "unknown key"),
     "tls in quotes": (GOOD + "proof: {tls: 'true'}\n", "5:14: proof.tls: ", "must be auto, true or false"),
     "tls as a number": (GOOD + "proof: {tls: 1}\n", "5:14: proof.tls: ", "must be auto, true or false"),
     "tls": (GOOD + "proof: {tls: maybe}\n", "5:14: proof.tls: ", "must be auto, true or false"),
@@ -660,6 +658,21 @@ CASES = {  # text, place and path, a part of the message
         changes("- password: {generate: {}}") + "\nconsumers: [{run: [a], timeout: 60}]\n",
         "6:33: consumers[0].timeout: ",
         "has no unit",
+    ),
+    "notify with a literal URL": (
+        GOOD + "notify: ['slack://t0ken/secret']\n",
+        "5:10: notify[0]: ",
+        "a manifest never holds a URL with a token: write env: VARIABLE or file: path",
+    ),
+    "notify from two places": (
+        GOOD + "notify: [{env: A, file: b}]\n",
+        "5:10: notify[0]: ",
+        "needs exactly one of env: VARIABLE and file: path",
+    ),
+    "notify on what never happens": (
+        GOOD + "notify: [{env: A, on: [failed]}]\n",
+        "5:24: notify[0].on[0]: ",
+        "finished",
     ),
     "no place": (changes("- password: {}"), "5:13: changes[0].password: ", "needs exactly one of generate"),
     "two places": (

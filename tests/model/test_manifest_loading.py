@@ -69,6 +69,7 @@ rollout:
   check: ["./health.sh", "--all", "two\\nlines 缓"]
   window: {days: [sat, sun], start: "22:30", end: "05:00", timezone: Asia/Shanghai}
 report: {dir: out, formats: [json]}
+notify: [{env: HOOK}, {file: hook.txt, 'on': [unresolved], timeout: 3s}]
 """
 
 

@@ -43,6 +43,7 @@ RUN = replace(
     accounts_failed=(("eu", "InvalidAccessKeyId.NotFound"),),
     consumers_failed=((1, 0, "consumer ./a.sh ended with 3"),),
     paces=(PACE,),
+    notifiers_failed=((2, "was answered with 500"),),
 )
 
 
@@ -74,6 +75,7 @@ def test_the_json_report_is_the_contract() -> None:
             "exit_code": 3,
             "accounts_failed": [{"account": "eu", "reason": "InvalidAccessKeyId.NotFound"}],
             "consumers_failed": [{"wave": 1, "text": "consumer ./a.sh ended with 3"}],
+            "notifiers_failed": [{"notify": 2, "reason": "was answered with 500"}],
             "pacing": [
                 {
                     "account_id": "1234567890123456",

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 import pytest
@@ -15,6 +16,7 @@ from canary_forms import Searcher, forms
 from canary_support import OPERATORS, PROXY_PASSWORD, TOKEN, Canary, canary
 from canary_wire import ECHOES, LAST_WORDS, SIGNATURE, refusal, reply
 from fleet_support import THREE, A, B, every, write_profiles
+from webhook import webhook
 from whole_support import reaches
 
 from batchmod.cli import cli
@@ -97,6 +99,7 @@ async def run(c: Canary) -> None:
     await c.run("run", "plan.json", "--yes", "-v", code=2)
     await c.run("run", "plan.json", "--yes", "-v", code=None, environ=planned)
     await consumed(c)
+    await notified(c)
 
 
 async def consumed(c: Canary) -> None:
@@ -108,6 +111,22 @@ async def consumed(c: Canary) -> None:
     await c.run("run", manifest(c, TO_CHOSEN, consumers=consumers), "--yes", "-v", code=None)
     result = await c.run("run", manifest(c, ROTATE, consumers=consumers), "--yes", "--log-format", "json", code=None)
     assert "withheld" in result.err
+
+
+async def notified(c: Canary) -> None:
+    """By a webhook that refuses, one that nobody serves, and one that never answers; then by none that is understood."""
+    c.secrets |= {"webhook token": "H00k&token=+of*it", "webhook password": "H00k&password=+of*it"}
+    token, password = (quote(c.secrets[f"webhook {what}"], safe="") for what in ("token", "password"))
+    async with webhook() as hook:
+        urls = [hook.url(f"{path}/{token}").replace("//", f"//me:{password}@") for path in ("broken", "hang", "away")]
+        urls.append(f"jsons://me:{password}@127.0.0.1:9/{token}?+x-token={token}")
+        environ = {f"HOOK{number}": url for number, url in enumerate(urls)}
+        notify = [{"env": name, "timeout": "300ms"} for name in environ]
+        told = await c.run("run", manifest(c, RENAME, notify=notify), "--yes", "-v", environ=environ)
+        assert told.err.count("\nnotification ") == len(hook.heard) + 1 == 4
+        environ["HOOK1"] = f"slack://{token}"
+        for command in (("run", "--yes"), ("doctor",)):
+            await c.run(*command, manifest(c, RENAME, notify=notify), environ=environ, code=2)
 
 
 async def resume(c: Canary) -> None:

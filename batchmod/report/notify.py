@@ -1,0 +1,123 @@
+"""Messages by way of the library apprise: DingTalk, Feishu, WeCom, Slack, mail, webhooks and what else it knows.
+
+It is a library that blocks, and may do so for longer than anybody waits: each message has a thread of its own, which is
+left behind when its time is over. Nothing that it logs is repeated, for a URL is in it; only a status is taken from it.
+"""
+
+import asyncio
+import logging
+import re
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Final
+
+from apprise import Apprise, AppriseAsset, NotifyFormat, NotifyType
+
+from batchmod.model.notify import Event
+from batchmod.model.secret import Secret
+from batchmod.model.values import format_duration
+from batchmod.report.message import Message
+
+_TYPES: Final = {
+    Event.FINISHED: NotifyType.INFO,
+    Event.STOPPED: NotifyType.WARNING,
+    Event.UNRESOLVED: NotifyType.FAILURE,
+}
+_STATUS: Final = re.compile(r"\berror\s*[=:]\s*([1-5][0-9]{2})\b")
+_heard: ContextVar[list[str] | None] = ContextVar("batchmod_heard", default=None)
+
+
+class _Deaf(logging.Handler):
+    """Keeps the HTTP status of what apprise says of one message, and nothing else."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        heard = _heard.get()
+        if heard is not None and (found := _STATUS.search(record.getMessage())):
+            heard.append(found[1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notifier:
+    """One address that apprise understands."""
+
+    number: int  # from 1, as the manifest has them
+    on: frozenset[str]
+    timeout: float  # seconds for one message, all in all
+    service: Apprise
+
+    async def send(self, message: Message) -> str | None:
+        """None when it was taken, else why not, in words that hold nothing of the URL."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[str | None] = loop.create_future()
+
+        def settle(reason: str | None) -> None:
+            if not answer.done():
+                answer.set_result(reason)
+
+        def work() -> None:
+            reason = self._sent(message)
+            with suppress(RuntimeError):  # nobody waits any more, not even the loop
+                loop.call_soon_threadsafe(settle, reason)
+
+        threading.Thread(target=work, name=f"notify {self.number}", daemon=True).start()
+        try:
+            async with asyncio.timeout(self.timeout):
+                return await answer
+        except TimeoutError:
+            return f"no answer within {format_duration(self.timeout)}"
+
+    def _sent(self, message: Message) -> str | None:
+        heard: list[str] = []
+        _heard.set(heard)
+        try:
+            _tell_more(self.service, message.fields)
+            taken = self.service.notify(
+                message.body, title=message.title, notify_type=_TYPES[message.event], body_format=NotifyFormat.TEXT
+            )
+        except Exception as error:  # noqa: BLE001  whatever it is: the run has ended, and the text may hold the URL
+            return f"could not be sent ({type(error).__name__})"
+        if taken:
+            return None
+        return f"was answered with {heard[-1]}" if heard else "could not be delivered"
+
+
+def notifier(url: Secret, *, number: int, on: frozenset[str], timeout: float) -> Notifier | None:
+    """The address, if apprise understands the URL. Nothing is sent, and no redirect will be followed."""
+    _silence()
+    asset = AppriseAsset(
+        app_id="batchmod",
+        app_desc="batchmod",
+        app_url="",
+        image_url_mask="",
+        image_url_logo="",
+        http_redirects=False,
+        storage_mode="memory",
+        pgp_autogen=False,
+        pem_autogen=False,
+        service_timeout=0,
+    )
+    service = Apprise(asset=asset)
+    text = url.reveal()
+    if re.search(r"\s", text) or not service.add(text) or len(service) != 1:
+        return None
+    for one in service:  # ours is the time that counts
+        one.socket_connect_timeout = one.socket_read_timeout = timeout + 1.0
+    return Notifier(number=number, on=on, timeout=timeout, service=service)
+
+
+def _silence() -> None:
+    log = logging.getLogger("apprise")
+    log.propagate = False
+    if not any(isinstance(handler, _Deaf) for handler in log.handlers):
+        log.addHandler(_Deaf())
+
+
+def _tell_more(service: Apprise, fields: Mapping[str, Any]) -> None:
+    """A webhook that takes JSON gets the fields beside the text; what its URL asks for comes first."""
+    for one in service:
+        if getattr(one, "secure_protocol", None) == "jsons":
+            webhook: Any = one  # its class alone has them
+            webhook.payload_extras = {**fields, **webhook.payload_extras}
