@@ -8,6 +8,7 @@ from batchmod.app.confirm import confirm
 from batchmod.app.execute import Execution
 from batchmod.app.fleet import open_fleet
 from batchmod.app.jobs import Job
+from batchmod.app.measuring import Measured, measuring
 from batchmod.app.notifying import Notifying
 from batchmod.app.options import Options
 from batchmod.app.planned import pace_line
@@ -40,8 +41,13 @@ class Beginning:
 
     async def apply(self, *, held: bool) -> int:
         """The exit code. `held`: the state directory is ours already."""
+        watching, name = Watching(self.options), self.job.manifest.name
+        async with measuring(self.options, name, watching, self.clock, began=self.began) as measured:
+            return measured.ended(await self._applied(watching, measured, held=held))
+
+    async def _applied(self, watching: Watching, measured: Measured, *, held: bool) -> int:
         job, options, clock = self.job, self.options, self.clock
-        halt, watching, manifest = Halt(), Watching(options), job.manifest
+        halt, manifest = Halt(), job.manifest
         with closing(SqliteJournal.read(job.state)) as journal:
             found = found_quotas(journal, clock)
         notify = watching.notify
@@ -78,6 +84,7 @@ class Beginning:
                     halt=halt,
                     signals=signals,
                     watching=watching,
+                    measured=measured,
                     clock=clock,
                     chosen=chosen,
                     observed_at=plan.observed_at,

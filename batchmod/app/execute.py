@@ -1,10 +1,11 @@
 """A run from its first send to its report: the engine is driven, and what came of it is written down."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from batchmod.app.driving import Driving, Known
+from batchmod.app.measuring import Measured
 from batchmod.app.notifying import NOBODY, Notifying
 from batchmod.app.planned import failure_limit
 from batchmod.app.reporting import write_report_files
@@ -15,6 +16,7 @@ from batchmod.model.events import StoppedBy
 from batchmod.model.exits import REPORT, RESUMABLE, exit_code
 from batchmod.model.notices import RunOpened
 from batchmod.model.record import Mark, MarkType, Run
+from batchmod.model.stores import EmbeddedSettings
 from batchmod.report.jsonlog import Level
 from batchmod.report.message import Message, message_of
 
@@ -25,6 +27,7 @@ class Execution(Driving):
 
     reports: Path
     notifying: Notifying = NOBODY
+    measured: Measured = field(default_factory=Measured)
 
     def announce(self, *, resumed: bool, known: Known | None = None) -> None:
         """From here on the run is shown. `known`: its rows as they stand, when they need not be read."""
@@ -37,6 +40,7 @@ class Execution(Driving):
             to_send=sum(state.is_open for _, state in known),
             max_failures=failure_limit(self.manifest, [row for row, _ in known]),
         )
+        self.measured.begin(known)
         self.watching.open(opened, known)
 
     async def take_up(self, *, began: float | None = None) -> None:
@@ -66,6 +70,8 @@ class Execution(Driving):
 
     async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
         """A journal or store that fails stops the run; what is open stays open."""
+        if isinstance(self.manifest.secrets, EmbeddedSettings):  # another store is asked once, at the end
+            await self.measured.prove(self.session.store)
         try:
             with self.watching.shown():
                 await work()
@@ -76,11 +82,12 @@ class Execution(Driving):
     async def _finish(self) -> int:
         """The report is on disk and the run's end in the journal; problems of either are said."""
         self.signals.finishing = True
+        await self.measured.prove(self.session.store)
         try:
-            return await self._ended()
+            return self.measured.ended(await self._ended())
         except (JournalError, StoreError) as error:
             self.trouble(error)
-            return RESUMABLE
+            return self.measured.ended(RESUMABLE)
         finally:
             for trouble in dict.fromkeys(self.troubles):
                 insist(f"batchmod: {trouble}", level=Level.ERROR)

@@ -33,5 +33,6 @@ class Options:
     quiet: bool = False
     verbose: bool = False
     log_format: str = "text"  # or json: one object a line on stderr
+    metrics: Path | None = None  # a Prometheus textfile, of `run`, `resume` and `abandon`
     closing: bool = False  # an old run is only closed, so that a new one may begin
     closed_first: ClosedFirst | None = None

@@ -7,6 +7,7 @@ from pathlib import Path
 from batchmod.app.chosen import chosen_password, password_change, referred_password
 from batchmod.app.execute import Execution
 from batchmod.app.fleet import Regions, check_fence, open_fleet
+from batchmod.app.measuring import measuring
 from batchmod.app.notifying import notifying
 from batchmod.app.options import Options
 from batchmod.app.session import (
@@ -118,9 +119,10 @@ async def _taken_up(
             regions = _open_regions(session, run)
             check_fence(manifest, set().union(*regions.values()), options.endpoint)
             found, notify = found_quotas(session.journal, clock), watching.notify
-            async with open_fleet(
-                manifest, regions, options, halt=halt, notify=notify, clock=clock, found=found
-            ) as fleet:
+            async with (
+                measuring(options, run.name, watching, clock, began=clock.wall()) as measured,
+                open_fleet(manifest, regions, options, halt=halt, notify=notify, clock=clock, found=found) as fleet,
+            ):
                 left = [row for row, state in session.journal.states(run.id) if state.is_open]
                 same_accounts(f"run {run.id}", left, fleet.account_ids)
                 yield Execution(
@@ -134,6 +136,7 @@ async def _taken_up(
                     halt=halt,
                     signals=signals,
                     watching=watching,
+                    measured=measured,
                     clock=clock,
                     observed_at=run.observed_at or run.started_at,
                 )

@@ -15,8 +15,8 @@ from batchmod.app.memory import keep_memory_in, search_seldom
 from batchmod.app.speech import insist, let_go, speak
 from batchmod.cli.bugs import report, watch
 from batchmod.cli.commands import Interrupted, cli
-from batchmod.errors import BatchmodError, HeldError, ReportError, UsageError
-from batchmod.model.exits import BUG, DONE, HELD, INTERRUPTED, REFUSED, REPORT
+from batchmod.errors import BatchmodError, UsageError
+from batchmod.model.exits import BUG, DONE, INTERRUPTED, REFUSED, REPORT, code_of
 from batchmod.report.jsonlog import Level
 
 __all__ = ["cli", "main"]
@@ -48,7 +48,7 @@ def _code(argv: Sequence[str] | None) -> int:
     except (click.Abort, Interrupted, KeyboardInterrupt, asyncio.CancelledError):
         return INTERRUPTED
     except BatchmodError as error:
-        code = _code_of(error)
+        code = code_of(error)
         problems = error.problems if isinstance(error, UsageError) else (str(error),)
         insist(str(error), "error", level=Level.ERROR, problems=problems, exit_code=code)
         return code
@@ -91,13 +91,3 @@ def _flushed(code: int) -> int:
             let_go(stream)
             code = code or worse
     return code
-
-
-def _code_of(error: BatchmodError) -> int:
-    match error:
-        case HeldError():
-            return HELD
-        case ReportError():
-            return REPORT
-        case _:
-            return REFUSED

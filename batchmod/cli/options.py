@@ -64,11 +64,14 @@ SHARED: dict[str, Callable[[Any], Any]] = {
         "--log-format", type=click.Choice(["text", JSON]), default="text", show_default=True,
         help="json: each line on stderr is one object.",
     ),
+    "metrics": click.option(
+        "--metrics", metavar="FILE", type=click.Path(path_type=Path), help="Keep a Prometheus textfile there."
+    ),
 }  # fmt: skip
 CLOUD = ("endpoint", "state", "verbose", "quiet", "log_format")
 PLANNING = (*CLOUD, "skip_failed_accounts")
-RUNNING = (*PLANNING, "report_dir", "yes", "resume", "retry_failed", "accept_irreversible", "drain")
-TAKING_UP = (*PLANNING, "report_dir", "drain")
+RUNNING = (*PLANNING, "report_dir", "yes", "resume", "retry_failed", "accept_irreversible", "drain", "metrics")
+TAKING_UP = (*PLANNING, "report_dir", "drain", "metrics")
 
 
 def shared(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

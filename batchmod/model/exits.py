@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from batchmod.errors import BatchmodError, HeldError, ReportError
 from batchmod.model.events import Outcome
 
 REFUSED, BUG, REPORT, HELD, INTERRUPTED = 2, 70, 74, 75, 130
@@ -29,3 +30,18 @@ def exit_code(counts: Mapping[Outcome, int], *, open_rows: int, accounts_failed:
     if counts.get(Outcome.FAILED) or accounts_failed:
         return FAILED
     return DONE
+
+
+def code_of(error: BaseException) -> int:
+    """The exit code of a command that ended so."""
+    match error:
+        case HeldError():
+            return HELD
+        case ReportError():
+            return REPORT
+        case BatchmodError():
+            return REFUSED
+        case Exception():
+            return BUG
+        case _:
+            return INTERRUPTED

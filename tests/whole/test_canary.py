@@ -92,7 +92,7 @@ async def plan(c: Canary) -> None:
 
 async def run(c: Canary) -> None:
     for change in (TO_CHOSEN, {"password": {"file": str(c.operator / "chosen.txt")}}, ROTATE):
-        await c.run("run", manifest(c, RENAME, change), "--yes", "-v", code=None)
+        await c.run("run", manifest(c, RENAME, change), "--yes", "-v", "--metrics", "job.prom", code=None)
     c.secrets["password of a plan"] = "Pl4nned&%=+Pass*word"
     planned = {"CHOSEN": c.secrets["password of a plan"]}
     await c.run("plan", manifest(c, RENAME, TO_CHOSEN), "-o", "plan.json", environ=planned)
