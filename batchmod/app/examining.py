@@ -9,6 +9,7 @@ from batchmod.app.accounts import explain
 from batchmod.app.fleet import Fleet, check_fence, open_fleet, regions_of
 from batchmod.app.options import Options
 from batchmod.app.session import check_report_dir, report_dir, state_of
+from batchmod.app.speech import speak_of
 from batchmod.app.stores import opened_store
 from batchmod.app.watching import Watching
 from batchmod.engine.accounts import Accounts
@@ -62,6 +63,7 @@ class Examination:
         if is_plan_file(path):
             raise UsageError(f"{path}: a plan: `batchmod {command}` needs the manifest")
         loaded = load(path)
+        speak_of(run_id)
         check_fence(loaded.manifest, set().union(*regions_of(loaded).values()), options.endpoint)
         reports = report_dir(options, loaded.manifest, loaded.directory)
         check_report_dir(reports)

@@ -21,7 +21,7 @@ from batchmod.app.session import (
     unfinished_runs,
 )
 from batchmod.app.signals import on_signals
-from batchmod.app.speech import insist
+from batchmod.app.speech import insist, speak_of
 from batchmod.app.taking_up import same_accounts, with_stopped
 from batchmod.app.watching import Watching
 from batchmod.engine.clock import Clock
@@ -103,6 +103,7 @@ async def _taken_up(
     run: Run, state: Path, options: Options, clock: Clock, *, held: bool
 ) -> AsyncIterator[Execution | None]:
     """The run as an execution; None when it was closed before the state directory was ours."""
+    speak_of(run.id)
     manifest = restore(run.manifest)
     reports = report_dir(options, manifest, Path(run.directory))
     check_report_dir(reports)

@@ -13,7 +13,7 @@ from batchmod.app.options import ClosedFirst, Options
 from batchmod.app.resume import abandon, resume, unfinished_run
 from batchmod.app.retrying import Retry
 from batchmod.app.session import check_report_dir, report_dir, to_resume
-from batchmod.app.speech import insist, say
+from batchmod.app.speech import insist, say, speak_of
 from batchmod.engine.clock import Clock
 from batchmod.errors import UsageError
 from batchmod.journal.sqlite import SqliteJournal
@@ -89,6 +89,7 @@ async def _begin(job: Job, options: Options, claim: Claim) -> int:
     """The exit code of a new run, once nobody else holds the state directory and no run of the name is unfinished."""
     clock, run_id = Clock(), claim.run_id
     began = clock.wall()
+    speak_of(run_id)
     check_fence(job.manifest, set().union(*job.regions.values()), options.endpoint)
     chosen = job.chosen()
     reports = report_dir(options, job.manifest, job.directory)

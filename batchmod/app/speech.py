@@ -17,6 +17,7 @@ class _Voice:
 
     json: bool = False  # every line is one object
     quiet: bool = False  # only what is insisted on
+    run_id: str | None = None  # of the run that is spoken of from here on
 
 
 _voice = _Voice()
@@ -24,7 +25,12 @@ _voice = _Voice()
 
 def speak(*, json: bool, quiet: bool = False) -> None:
     """How this process speaks from here on."""
-    _voice.json, _voice.quiet = json, quiet
+    _voice.json, _voice.quiet, _voice.run_id = json, quiet, None
+
+
+def speak_of(run_id: str) -> None:
+    """Each object that is said from here on names this run."""
+    _voice.run_id = run_id
 
 
 def say(text: str) -> None:
@@ -38,12 +44,13 @@ def insist(text: str, event: str = "message", *, level: Level = Level.INFO, **fi
     if not _voice.json:
         _write(text)
     elif fields or text:
-        _write(entry(time.time(), event, level, fields or {"text": text}))
+        tell(event, level, **(fields or {"text": text}))
 
 
 def tell(event: str, level: Level = Level.INFO, **fields: Any) -> None:
-    """One event of a run, as JSON."""
-    _write(entry(time.time(), event, level, fields))
+    """One event, as JSON, with its run if there is one."""
+    of_run = {} if _voice.run_id is None else {"run_id": _voice.run_id}
+    _write(entry(time.time(), event, level, of_run | fields))
 
 
 def _write(line: str) -> None:

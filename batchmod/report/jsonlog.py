@@ -25,6 +25,7 @@ from batchmod.model.record import RowState
 from batchmod.report.board_state import BoardState
 from batchmod.report.console import EVERY, QUIET
 from batchmod.report.layout import moment
+from batchmod.report.rows import seconds_of
 
 BAD: Final = frozenset({Outcome.FAILED, Outcome.UNRESOLVED})
 
@@ -116,14 +117,19 @@ def _row(row: PlannedRow, state: RowState) -> dict[str, Any]:
     return {
         "seq": row.seq,
         "instance_id": row.instance_id,
+        "account_id": row.account_id,
         "region": row.region,
         "account": row.account,
         "change": row.kind,
         "wave": row.wave,
         "outcome": state.outcome,
+        "proof": state.proof if state.outcome is Outcome.CHANGED else None,
+        "attempts": state.attempts,
         "code": state.code,
         "message": state.message,
         "detail": state.detail,
+        "request_id": state.request_id,
+        "seconds": seconds_of(state),
     }
 
 

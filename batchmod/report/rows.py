@@ -60,8 +60,15 @@ def report_row(run: Run, planned: PlannedRow, state: RowState, *, store: str = "
         secret_ref=_secret_ref(planned, state, store),
         started_at=None if begun is None else moment(begun),
         finished_at=None if ended is None else moment(ended),
-        seconds=None if begun is None or ended is None else round(ended - begun, 3),
+        seconds=seconds_of(state),
     )
+
+
+def seconds_of(state: RowState) -> float | None:
+    """From the first attempt to the last word; None without one of the two."""
+    if state.started_at is None or state.finished_at is None:
+        return None
+    return round(state.finished_at - state.started_at, 3)
 
 
 def differences(planned: PlannedRow) -> str:

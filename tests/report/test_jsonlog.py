@@ -91,14 +91,19 @@ def test_only_rows_that_ended_are_told() -> None:
     assert fields == {
         "seq": 3,
         "instance_id": "r-bp0003",
+        "account_id": "1234567890123456",
         "region": "cn-hangzhou",
         "account": "prod",
         "change": "password",
         "wave": 1,
         "outcome": "unresolved",
+        "proof": None,
+        "attempts": 0,
         "code": "Timeout",
         "message": None,
         "detail": "d",
+        "request_id": None,
+        "seconds": None,
     }
 
 

@@ -47,11 +47,17 @@ async def test_a_run_as_json(tmp_path: Path) -> None:
         assert rows["r-sim000001"]["outcome"] == "failed"
         assert rows["r-sim000001"]["level"] == "warning"
         assert rows["r-sim000001"]["code"] == "IncorrectDBInstanceLockMode"
+        (run_id,) = {one.get("run_id") for one in told}
+        reported = {row["instance_id"]: row for row in b.report()["rows"]}["r-sim000000"]
+        same = ("account_id", "request_id", "seconds")
+        assert all(reported[name] for name in (*same, "run_id"))
         assert rows["r-sim000000"] | {"time": ""} == {
-            "time": "", "level": "info", "event": "row", "seq": 0, "instance_id": "r-sim000000",
+            "time": "", "level": "info", "event": "row", "run_id": run_id, "seq": 0, "instance_id": "r-sim000000",
             "region": "cn-hangzhou", "account": "default", "change": "attributes", "wave": 1, "outcome": "changed",
-            "code": None, "message": None, "detail": None,
+            "proof": "read-back", "attempts": 1, "code": None, "message": None, "detail": None,
+            **{name: reported[name] for name in same},
         }  # fmt: skip
+        assert run_id == reported["run_id"]
         assert {one["api"] for one in told if one["event"] == "call"} >= {MODIFY, "DescribeInstances"}
         last = told[-1]
         assert (last["exit_code"], last["stopped_by"], last["open_rows"], last["closed_first"]) == (1, None, 0, None)
@@ -136,6 +142,7 @@ async def test_quiet_json_is_one_object(tmp_path: Path) -> None:
         manifest(b, "b")
         (last,) = events(await b.run("run", "job.yaml", "--yes", "--resume", "--quiet", *JSON))
         assert (last["exit_code"], last["closed_first"]) == (0, stopped["run_id"])
+        assert last["run_id"] == b.report()["run"]["id"]
         (nothing,) = events(await b.run("resume", "--quiet", *JSON))
         assert nothing["event"] == "message"
 
