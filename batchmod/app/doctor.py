@@ -9,7 +9,7 @@ from batchmod.app.chosen import chosen_password, password_change, referred_passw
 from batchmod.app.finding_out import Ids, examine_account, examine_names
 from batchmod.app.fleet import check_fence, regions_of
 from batchmod.app.ground import of_age_key, of_report_dir, of_state
-from batchmod.app.notifying import found
+from batchmod.app.notifying import notifier_of
 from batchmod.app.options import Options
 from batchmod.app.session import report_dir, state_of
 from batchmod.app.speech import emit
@@ -110,7 +110,7 @@ async def _of_chosen(loaded: Loaded, options: Options) -> Found:
 async def _of_notifier(loaded: Loaded, options: Options, number: int, entry: Notify) -> Found:
     """Nothing is sent: whether somebody reads it, only a message could tell."""
     try:
-        found(entry, number + 1, options.environ, loaded.directory)
+        notifier_of(entry, number + 1, options.environ, loaded.directory)
     except UsageError as error:
         raise UsageError(f"{loaded.notify_places[number]}: {error}") from error
     return (Finding(what=f"notify[{number}]", ok=True, text="its URL is at hand, and apprise understands it"),)

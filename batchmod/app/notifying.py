@@ -64,7 +64,7 @@ def notifying(
     members, problems = [], []
     for number, entry in enumerate(manifest.notify):
         try:
-            members.append(found(entry, number + 1, environ, directory))
+            members.append(notifier_of(entry, number + 1, environ, directory))
         except UsageError as error:
             problems.append(f"{where[number]}: {error}" if str(error) != NO_EXTRA else NO_EXTRA)
     if problems:
@@ -72,7 +72,7 @@ def notifying(
     return Notifying(members=members)
 
 
-def found(entry: Notify, number: int, environ: Mapping[str, str], directory: Path) -> "Notifier":
+def notifier_of(entry: Notify, number: int, environ: Mapping[str, str], directory: Path) -> "Notifier":
     """One of them. Raises UsageError when its URL is not there or not understood, or nobody could send to it."""
     try:
         from batchmod.report.notify import notifier  # noqa: PLC0415  an extra, and it costs every start

@@ -9,7 +9,7 @@ from whole_support import Bench, bench
 RENAME = {"attributes": {"name": "new-{id}"}}
 ROTATE = {"password": {"generate": {"length": 24}}}
 LOSES = {"scripts": [{"api": "ModifyInstanceAttribute", "play": ["reset_after"]}]}
-WAVES = {"waves": [1, "100%"], "pause": "manual"}
+WAVES = {"waves": [1, "100%"], "check": ["test", "-e", "well"]}
 TOKEN = "t0ken&%=+of-a-hook"
 
 
@@ -52,7 +52,7 @@ async def test_each_end_is_told_once_and_who_fails_is_named(tmp_path: Path) -> N
         assert result.err.splitlines().count("notification 2 was answered with 500") == 1
         assert result.err.splitlines().count("notification 3 no answer within 200ms") == 1
         (told,) = hook.of("fine")
-        assert (told["event"], told["stopped_by"], told["open_rows"]) == ("stopped", "manual", 1)
+        assert (told["event"], told["stopped_by"], told["open_rows"]) == ("stopped", "check", 1)
         assert f"next: batchmod resume {told['run_id']}" in told["message"]
         assert (len(hook.of("broken")), len(hook.of("hang")), hook.of("trouble")) == (1, 1, [])
         failed = [{"notify": 2, "reason": "was answered with 500"}, {"notify": 3, "reason": "no answer within 200ms"}]
@@ -61,13 +61,15 @@ async def test_each_end_is_told_once_and_who_fails_is_named(tmp_path: Path) -> N
         hook.heard.clear()
 
         result = await b.run("resume", environ=environ)
+        assert (result.code, hook.heard) == (3, []), result.err
+        assert b.report()["run"]["notifiers_failed"] == failed
+        (b.folder / "well").touch()
+        result = await b.run("resume", environ=environ)
         assert result.code == 0, result.err
         ((path, told),) = hook.heard
         assert (path, told["event"], told["exit_code"]) == ("/fine", "finished", 0)
         assert "2 changed" in told["message"]
         assert b.report()["run"]["notifiers_failed"] == []
-        result = await b.run("resume", environ=environ)
-        assert (result.code, len(hook.heard)) == (0, 1)
 
 
 async def test_a_url_that_cannot_be_used_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
