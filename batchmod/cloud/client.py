@@ -119,7 +119,7 @@ class Client:
         if self.lane is not None:
             throttled = error is not None and error.verdict is Verdict.SLOW_DOWN
             code = error.code if error else None
-            self._notify(CallAnswered(lane=self.lane, api=api, code=code, throttled=throttled, seconds=seconds))
+            self._notify(CallAnswered(self.lane, api, code, throttled, seconds, answer.request_id))
         return key, answer
 
     async def _exchange(self, api: str, params: Mapping[str, Param], key: AccessKey, date: float) -> Reply | CallError:

@@ -34,6 +34,7 @@ class CallAnswered(NamedTuple):
     code: str | None
     throttled: bool
     seconds: float
+    request_id: str | None = None  # as the service calls it, when it answered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -110,6 +110,7 @@ def call(notice: CallAnswered) -> dict[str, Any]:
         "region": lane.region,
         "code": notice.code,
         "seconds": round(notice.seconds, 3),
+        "request_id": notice.request_id,
     }
 
 

@@ -147,7 +147,7 @@ async def test_what_comes_before_a_call_has_the_turn_and_the_last_word() -> None
 
 
 async def test_every_call_of_a_lane_is_noticed() -> None:
-    """Observers see lane, API, code, throttling and the seconds from signature to answer; calls of STS have no lane."""
+    """Observers see lane, API, code, throttling, the seconds from signature to answer, and its id; calls of STS have no lane."""
     ticks = itertools.count(0, 2)
 
     def answer(asked: Asked) -> web.Response:
@@ -159,7 +159,7 @@ async def test_every_call_of_a_lane_is_noticed() -> None:
             with pytest.raises(CallError):
                 await b.client.call(api, {})
     assert b.notices == [
-        CallAnswered(lane=LANE, api=api, code=code, throttled=api == "B", seconds=2.0)
+        CallAnswered(LANE, api, code, throttled=api == "B", seconds=2.0, request_id=REQUEST_ID)
         for api, code in (("A", None), ("B", "Throttling"), ("C", "TaskExists"))
     ]
     async with bench(lambda _: ok(), lane=None) as b:

@@ -58,7 +58,9 @@ async def test_a_run_as_json(tmp_path: Path) -> None:
             **{name: reported[name] for name in same},
         }  # fmt: skip
         assert run_id == reported["run_id"]
-        assert {one["api"] for one in told if one["event"] == "call"} >= {MODIFY, "DescribeInstances"}
+        calls = [one for one in told if one["event"] == "call"]
+        assert {one["api"] for one in calls} >= {MODIFY, "DescribeInstances"}
+        assert reported["request_id"] in {one["request_id"] for one in calls if one["api"] == MODIFY}
         last = told[-1]
         assert (last["exit_code"], last["stopped_by"], last["open_rows"], last["closed_first"]) == (1, None, 0, None)
         assert last["counts"] == {

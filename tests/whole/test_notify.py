@@ -10,6 +10,10 @@ RENAME = {"attributes": {"name": "new-{id}"}}
 ROTATE = {"password": {"generate": {"length": 24}}}
 LOSES = {"scripts": [{"api": "ModifyInstanceAttribute", "play": ["reset_after"]}]}
 WAVES = {"waves": [1, "100%"], "check": ["test", "-e", "well"]}
+NO_EXTRAS = (
+    "import sys\nsys.modules['apprise'] = sys.modules['prometheus_client'] = None\n"
+    "from batchmod.cli import main\nsys.exit(main())\n"
+)
 TOKEN = "t0ken&%=+of-a-hook"
 
 
@@ -89,7 +93,14 @@ async def test_a_url_that_cannot_be_used_is_refused_before_anything_is_sent(tmp_
         assert b.calls("GetCallerIdentity") == 0
         looked = await b.run("doctor", manifest, environ={**environ, "HOOK": "json://127.0.0.1:9"})
         assert looked.code == 2
+        known = b.calls("GetCallerIdentity")
         assert "ok    notify[0]: its URL is at hand, and apprise understands it" in looked.out
         assert "FAIL  notify[3]: " in looked.out
+        without = await b.start_program(NO_EXTRAS, "run", manifest, "--yes")
+        assert (await without.communicate())[1] == b"notify: needs an extra: pip install 'batchmod[notify]'\n"
+        b.manifest(targets=b.targets(1), changes=[RENAME])
+        unmeasured = await b.start_program(NO_EXTRAS, "run", manifest, "--yes", "--metrics", "job.prom")
+        assert (await unmeasured.communicate())[1] == b"--metrics needs an extra: pip install 'batchmod[metrics]'\n"
+        assert (without.returncode, unmeasured.returncode, b.calls("GetCallerIdentity")) == (2, 2, known)
         for said in (result.err, result.out, looked.out, looked.err):
             assert "t0ken" not in said
