@@ -132,8 +132,14 @@ class Driving:
         mine = {row.key for row, state in known if state.is_open and (row.wave or 1) == wave}
         waves = wave_count(row for row, _ in known)
         if waves > 1:
+            pause = self.manifest.rollout.pause
             opened = WaveOpened(
-                wave=wave, waves=waves, instances=len(mine), max_failures=budget.limit, spent=budget.spent
+                wave=wave,
+                waves=waves,
+                instances=len(mine),
+                max_failures=budget.limit,
+                spent=budget.spent,
+                pause=None if isinstance(pause, str) else pause,
             )
             self.watching.notify(opened)
         await self._run_all(replace(context, budget=budget), [one for one in known if one[0].key in mine])

@@ -31,6 +31,11 @@ def width() -> int:
     return shutil.get_terminal_size((100, 24)).columns if sys.stderr.isatty() and sys.stdout.isatty() else 200
 
 
+def redraws(environ: Mapping[str, str]) -> bool:
+    """Whether stderr is a terminal that can draw lines again in their place."""
+    return sys.stderr.isatty() and environ.get("TERM", "dumb").lower() not in {"", "dumb", "unknown"}
+
+
 def show_plan(plan: Plan, options: Options, pace: str | None) -> None:
     """The plan as a person reads it before saying yes."""
     if options.quiet:
@@ -63,7 +68,7 @@ class Watching:
         options = self._options
         if options.log_format == JSON:
             return JsonLog(tell, state, clock=time.monotonic)
-        if sys.stderr.isatty() and not options.verbose:
+        if redraws(options.environ) and not options.verbose:
             from batchmod.report.board import Board  # noqa: PLC0415  for a terminal only
 
             self._board = Board.on_stderr(state, clock=time.monotonic)

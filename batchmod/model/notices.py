@@ -66,6 +66,7 @@ class WaveOpened:
     instances: int  # of this wave that are still to be done
     max_failures: int | None = None  # rows that may end failed or unresolved before the run stops in it
     spent: int = 0  # of those, in an earlier process
+    pause: float | None = 0.0  # seconds after each wave; None: an operator has to open the next one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from batchmod.model.events import TERMINAL, Kind, Outcome, Phase, StoppedBy
+from batchmod.model.events import TERMINAL, UNSENT, Kind, Outcome, Phase, StoppedBy
 from batchmod.model.notices import (
     AccountStopped,
     CallAnswered,
     CheckEnded,
-    ConsumerEnded,
     Controlled,
     Notice,
     Paced,
@@ -25,8 +24,9 @@ from batchmod.model.notices import (
 from batchmod.model.pace import Pace
 from batchmod.model.plan import PlannedRow
 from batchmod.model.record import RowState
+from batchmod.report.quotas import WINDOW, Quotas
+from batchmod.report.work import Work
 
-WINDOW: Final = 10  # seconds over which the rate of calls is taken
 ERRORS: Final = 3  # the last ones are shown
 
 IN_CHANGE: Final = frozenset({Phase.ARMED, Phase.SETTLING, Phase.PROVING, Phase.PROVED})
@@ -63,19 +63,23 @@ class BoardState:
     opens_at: float | None = None  # when the next one may be, on the clock of `now`
     checked: CheckEnded | None = None  # after the wave that ended
     paused: bool = False
-    paces: dict[tuple[str, str, str], tuple[float, Pace]] = field(default_factory=dict)  # when it was told
+    quotas: Quotas = field(default_factory=Quotas)
+    work: Work = field(default_factory=Work)
     _where: dict[int, Phase] = field(default_factory=dict)  # of each row, by seq
     _seconds: deque[tuple[int, int]] = field(default_factory=deque)  # (second, calls in it), within the window
     _failed_by_plan: int = 0  # outside the failure budget
     _before: int = 0  # rows that ended badly before this wave, or in an earlier one
+    _since: float | None = None  # when the first row ended at this pace; None: none did
+    _base: int = 0  # rows that had ended by then
 
     @classmethod
     def start(cls, states: Iterable[tuple[PlannedRow, RowState]], *, now: float) -> "BoardState":
         """The rows as the plan, or the journal of a run taken up again, has them."""
         board = cls(began=now)
         for row, state in states:
-            board._move(row, state)
+            board._move(row, state, now)
             board._failed_by_plan += row.verdict is Phase.FAILED
+        board._since = None
         return board
 
     @property
@@ -115,6 +119,29 @@ class BoardState:
     def _ended_badly(self) -> int:
         return self.phases[Phase.FAILED] - self._failed_by_plan + self.phases[Phase.UNRESOLVED]
 
+    @property
+    def waves(self) -> int:
+        """Of the whole run."""
+        return max(self.work.waves, self.wave.waves if self.wave is not None else 0)
+
+    @property
+    def current_wave(self) -> int | None:
+        """The wave that is open, or has ended last; None where there is but one, and before any."""
+        if self.waves < 2:  # noqa: PLR2004  one is no wave
+            return None
+        if self.ended is not None:
+            return self.ended.wave
+        return None if self.wave is None else self.wave.wave
+
+    @property
+    def ended_since(self) -> tuple[int, float | None]:
+        """Rows that ended by what was done to them at the present pace, after the first one, and when that one did."""
+        return self._ended_by_work - self._base, self._since
+
+    @property
+    def _ended_by_work(self) -> int:
+        return self.done - self.phases[Phase.NOT_STARTED]
+
     def outcomes(self) -> Mapping[Outcome, int]:
         """Rows that ended, by outcome, every outcome named."""
         return {outcome: self.phases[Phase(outcome.value)] for outcome in Outcome}
@@ -126,56 +153,67 @@ class BoardState:
 
     def pacing(self, now: float) -> list[Pace]:
         """The APIs that were called in the last ten seconds, those first that use the most of their quota."""
-        recent = (pace for at, pace in self.paces.values() if now - at < WINDOW)
-        return sorted(recent, key=lambda pace: (-(pace.used or 0.0), pace.key))
+        return self.quotas.recent(now)
 
     def fold(self, notice: Notice, now: float) -> None:
+        if isinstance(notice, RowMoved):  # the two that come by the thousand first
+            self._move(notice.row, notice.state, now)
+            if notice.state.phase in BAD:
+                self.errors = (*self.errors, row_error(notice.row, notice.state))[-ERRORS:]
+        elif isinstance(notice, CallAnswered):
+            self.calls += 1
+            self.throttled += notice.throttled
+            self._count(int(now))
+        else:
+            self._fold_rare(notice, now)
+
+    def _fold_rare(self, notice: Notice, now: float) -> None:
         match notice:
-            case RowMoved(row, state):  # the two that come by the thousand first
-                self._move(row, state)
-                if state.phase in BAD:
-                    self.errors = (*self.errors, row_error(row, state))[-ERRORS:]
-            case CallAnswered():
-                self.calls += 1
-                self.throttled += notice.throttled
-                self._count(int(now))
+            case Paced(pace=pace):
+                self.quotas.tell(pace, now)
             case RunOpened():
                 self.opened = notice
-            case Paced(pace=pace):
-                self.paces[pace.key] = (now, pace)
             case AccountStopped():
                 self.accounts = (*self.accounts, notice)
             case RunStopping(stopped_by=stopped_by):
                 self.stopping, self.paused = stopped_by, False
-            case _:
-                self._fold_control(notice, now)
-
-    def _fold_control(
-        self, notice: WaveOpened | WaveEnded | CheckEnded | ConsumerEnded | Controlled, now: float
-    ) -> None:
-        match notice:
             case WaveOpened():
-                self.wave, self.ended, self.opens_at, self.checked = notice, None, None, None
+                self.wave, self.ended, self.opens_at, self.checked, self._since = notice, None, None, None, None
                 self._before = self._ended_badly - notice.spent
             case WaveEnded(pause=pause):
                 self.ended, self.opens_at = notice, None if pause is None else now + pause
             case CheckEnded():
                 self.checked = notice
-            case Controlled(text="pause"):
-                self.paused = self.stopping is None
-            case Controlled(text="continue"):
-                self.paused = False
-            case Controlled() | ConsumerEnded():  # of a consumer the last words tell
+            case Controlled(text=text):
+                self.paused = self.stopping is None and (text == "pause" or (self.paused and text != "continue"))
+                self._since = None  # what was measured before is another pace
+            case _:  # of a consumer the last words tell
                 pass
 
-    def _move(self, row: PlannedRow, state: RowState) -> None:
-        before, phase = self._where.get(row.seq), state.phase
-        if before is not None:
-            self.phases[before] -= 1
-            self.done -= before in TERMINAL
+    def _move(self, row: PlannedRow, state: RowState, now: float) -> None:
+        seq, phase = row.seq, state.phase
+        before = self._where.get(seq)
+        self._where[seq] = phase
         self.phases[phase] += 1
-        self.done += phase in TERMINAL
-        self._where[row.seq] = phase
+        if before is None:
+            self.work.meet(row)
+        else:
+            self.phases[before] -= 1
+        ends, sends = phase in TERMINAL, phase in UNSENT
+        if ends is not (before in TERMINAL):
+            self._end(row, 1 if ends else -1, now)
+        if sends is not (before in UNSENT):
+            self.work.queue(row, 1 if sends else -1)
+        if phase is Phase.WAITING:
+            self.work.wait(row, state.code)
+        elif before is Phase.WAITING:
+            self.work.go_on(seq)
+
+    def _end(self, row: PlannedRow, by: int, now: float) -> None:
+        self.done += by
+        self.work.end(row, by)
+        if self._since is None:
+            self._since, self._base = now, self._ended_by_work
 
     def _count(self, second: int) -> None:
         if self._seconds and self._seconds[-1][0] == second:

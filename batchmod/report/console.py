@@ -19,7 +19,8 @@ from batchmod.model.notices import (
 )
 from batchmod.model.pace import Pace
 from batchmod.report.board_state import BAD, BoardState, RowError, row_error
-from batchmod.report.layout import cut, duration, printable
+from batchmod.report.layout import about, cut, duration, printable
+from batchmod.report.remaining import of_run
 
 EVERY: Final = 10.0  # seconds between two lines of progress, if anything happens at all
 SHARE: Final = 20  # or each twentieth of the rows
@@ -126,7 +127,9 @@ def progress(state: BoardState, now: float) -> str:
     ]
     calls = f"{state.rate(now):.1f} calls/s" + (f", {state.throttled} throttled" if state.throttled else "")
     paces = [pace_text(pace) for pace in state.pacing(now)[:1]]
-    parts = [f"{state.done}/{state.rows} rows", *ended, *live, calls, *paces, duration(now - state.began)]
+    seconds = of_run(state, now)
+    left = [] if seconds is None else [f"≈ {about(seconds)} left"]
+    parts = [f"{state.done}/{state.rows} rows", *ended, *live, calls, *paces, duration(now - state.began), *left]
     return " · ".join(parts)
 
 

@@ -3,9 +3,11 @@
 import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from math import ceil
 from typing import Final
 
 GAP: Final = "  "
+MINUTE: Final = 60  # seconds
 
 
 def printable(text: str) -> str:
@@ -60,3 +62,12 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours}h {minutes:02}m"
     return f"{minutes}m {rest:02}s" if minutes else f"{rest}s"
+
+
+def about(seconds: float) -> str:
+    """What is not known to the second: `45s`, `12m`, `3h 04m`; rounded up."""
+    whole = ceil(seconds)
+    if whole <= MINUTE:
+        return f"{whole}s"
+    minutes = ceil(whole / MINUTE)
+    return f"{minutes}m" if minutes <= MINUTE else duration(minutes * MINUTE)

@@ -1,72 +1,29 @@
 """What is shown while a run goes on: the fold, the lines, the board."""
 
-import io
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 from journal_records import a_row
-from rich.console import Console
+from progress_notices import NASTY, Clock, a_state, answered, moved, opened, paced, with_nasty_text
 
 from batchmod.model.events import TERMINAL, Kind, Outcome, Phase, StoppedBy
 from batchmod.model.notices import (
     AccountStopped,
-    CallAnswered,
     CheckEnded,
     Controlled,
     Notice,
-    Paced,
     RowMoved,
-    RunOpened,
     RunStopping,
     WaveEnded,
     WaveOpened,
 )
-from batchmod.model.pace import Pace
-from batchmod.model.plan import Lane
 from batchmod.model.record import RowState
-from batchmod.report.board import Board, render
+from batchmod.report.board_lines import render
 from batchmod.report.board_state import BoardState
 from batchmod.report.console import Lines
 from batchmod.report.layout import cells
-
-NASTY = "[bold]x[/bold]\x1b[2J\r\u202eevil\n"
-
-
-@dataclass
-class Clock:
-    now: float = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def opened(rows: int, *, max_failures: int | None = None, resumed: bool = False) -> RunOpened:
-    return RunOpened(
-        run_id="r1", name="rotate-prod", resumed=resumed, rows=rows, to_send=rows, max_failures=max_failures
-    )
-
-
-def moved(seq: int, phase: Phase, **other: Any) -> RowMoved:
-    return RowMoved(row=a_row(seq), state=RowState(phase=phase, **other))
-
-
-def answered(code: str | None = None, *, throttled: bool = False) -> CallAnswered:
-    lane = Lane("1234567890123456", "cn-hangzhou")
-    return CallAnswered(lane=lane, api="DescribeInstances", code=code, throttled=throttled, seconds=0.1)
-
-
-def a_state(*phases: Phase, rows: int | None = None, max_failures: int | None = None) -> BoardState:
-    """A run of rows in these phases, of which the plan knew nothing but that they will be sent."""
-    known = ((a_row(seq), RowState(phase=Phase.PLANNED)) for seq in range(len(phases)))
-    state = BoardState.start(known, now=100.0)
-    state.fold(opened(len(phases) if rows is None else rows, max_failures=max_failures), 100.0)
-    for seq, phase in enumerate(phases):
-        state.fold(moved(seq, phase), 100.0)
-    return state
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -200,44 +157,6 @@ def test_lines_speak_of_throttling_once_a_minute() -> None:
     ]
 
 
-def test_the_board_is_read_at_sixty_columns() -> None:
-    """Every number stands on it, and no line is wider than the terminal."""
-    state = a_state(Phase.CHANGED, Phase.FAILED, Phase.ARMED, Phase.IN_DOUBT, Phase.WAITING, rows=8, max_failures=3)
-    state.fold(answered("Throttling.User", throttled=True), 104.0)
-    state.fold(RowMoved(row=a_row(1, instance_id="r-" + "\u957f" * 60), state=RowState(phase=Phase.FAILED)), 104.0)
-    state.fold(RunStopping(stopped_by=StoppedBy.SIGNAL), 104.0)
-    shown = render(state, 105.0, 60)
-    assert shown[0] == "rotate-prod r1"
-    assert shown[1].endswith("░ 2/8 rows 25% 5s")
-    assert shown[2:6] == [
-        "ended: 1 changed · 1 failed",
-        "live:  1 in change · 1 in doubt · 1 waiting · 3 to come",
-        "calls: 0.2/s · 1 answered · 1 throttled",
-        "budget: 3 of 3 failures spent or held, it sets the pace",
-    ]
-    assert any(line.startswith("failed: r-") and line.endswith("…") for line in shown)
-    assert shown[-1].startswith("stopping (signal)")
-    for width in (1, 20, 60, 200):
-        assert max(map(cells, render(state, 105.0, width))) <= width
-
-
-def test_the_board_says_nothing_of_a_budget_that_there_is_not() -> None:
-    """And the pace is only named while something is still to come."""
-    assert not any("budget" in line for line in render(a_state(Phase.ARMED), 100.0, 80))
-    shown = render(a_state(Phase.ARMED, max_failures=1), 100.0, 80)
-    assert [line for line in shown if "budget" in line] == ["budget: 1 of 1 failures spent or held"]
-
-
-def test_the_budget_on_the_board_is_that_of_the_wave() -> None:
-    """What ended badly before it is not counted, but for what a resumed wave has spent already."""
-    state = a_state(Phase.FAILED, Phase.FAILED, Phase.ARMED, Phase.PLANNED, max_failures=9)
-    for spent, said in ((0, "budget: 1 of 2"), (1, "budget: 2 of 2")):
-        state.fold(WaveOpened(wave=2, waves=3, instances=4, max_failures=2, spent=spent), 100.0)
-        pace = ", it sets the pace" if spent else ""
-        (line,) = [line for line in render(state, 100.0, 80) if "budget" in line]
-        assert line == f"{said} failures of this wave spent or held{pace}"
-
-
 def test_foreign_text_moves_no_cursor_and_is_no_markup() -> None:
     """Board and lines show what the service sent as it is, with its controls escaped."""
     shown = render(with_nasty_text(), 100.0, 200)
@@ -247,37 +166,6 @@ def test_foreign_text_moves_no_cursor_and_is_no_markup() -> None:
     for text in ("\n".join(shown), "\n".join(written)):
         assert text.count(r"[bold]x[/bold]\x1b[2J\r\u202eevil\n") == 2
         assert all(char.isprintable() for char in text.replace("\n", ""))
-
-
-def with_nasty_text() -> BoardState:
-    state = a_state(Phase.ARMED)
-    state.fold(moved(0, Phase.FAILED, code="X", message=NASTY), 100.0)
-    state.fold(AccountStopped(account="eu", reason=NASTY), 100.0)
-    return state
-
-
-def drawn(**environ: str) -> str:
-    out = io.StringIO()
-    console = Console(file=out, force_terminal=True, width=80, _environ={"TERM": "xterm-256color"} | environ)
-    with Board(console, with_nasty_text(), clock=lambda: 100.0) as board:
-        board.notify(moved(1, Phase.CHANGED))
-    return out.getvalue()
-
-
-def test_the_board_draws_its_last_state_and_leaves_it() -> None:
-    """In colours, with no markup taken from foreign text."""
-    text = drawn()
-    assert "\x1b[32m1 changed" in text
-    assert r"[bold]x[/bold]\x1b[2J" in text
-    assert "\x1b[2J" not in text
-
-
-def test_no_color_is_respected() -> None:
-    """No colour at all, and every word is there."""
-    text = drawn(NO_COLOR="1")
-    assert "1 changed" in text
-    assert "\x1b[32m" not in text
-    assert "\x1b[31m" not in text
 
 
 def test_a_row_without_any_reason_says_so() -> None:
@@ -312,59 +200,28 @@ def test_lines_tell_of_waves_and_of_an_operator() -> None:
     assert written[5:] == ["wave 2 of 3: 40 instances", "control: rate=100/60s"]
 
 
-def wave_line(*notices: Notice, now: float = 100.0) -> list[str]:
-    state = a_state(Phase.ARMED)
-    for notice in notices:
-        state.fold(notice, 100.0)
-    shown = render(state, now, 60)
-    assert max(map(cells, shown)) <= 60
-    return [line for line in shown if line.startswith(("wave", "paused"))]
-
-
-def test_the_board_has_one_line_for_waves_and_pauses() -> None:
-    """Where the run stands, what it waits for, and who holds it; none where there is but one wave."""
-    first, second = WaveOpened(wave=1, waves=3, instances=1), WaveOpened(wave=2, waves=3, instances=4)
-    pause, on = Controlled(text="pause"), Controlled(text="continue")
-    assert wave_line(WaveOpened(wave=1, waves=1, instances=9)) == []
-    assert wave_line(first) == ["wave 1 of 3"]
-    assert wave_line(first, WaveEnded(wave=1, pause=600.0), now=130.0) == ["wave 1 of 3 ended, next in 9m 30s"]
-    assert wave_line(first, WaveEnded(wave=1, pause=None)) == ["wave 1 of 3 ended"]
-    check = CheckEnded(wave=1, passed=True, text="exit 0")
-    assert wave_line(first, WaveEnded(wave=1, pause=9.0), check) == ["wave 1 of 3 ended, check passed"]
-    assert wave_line(first, WaveEnded(wave=1, pause=9.0), check, second) == ["wave 2 of 3"]
-    assert wave_line(second, pause) == ["wave 2 of 3 · paused: `control … continue` goes on"]
-    assert wave_line(pause) == ["paused: `control … continue` goes on"]
-    assert wave_line(pause, on) == wave_line(pause, RunStopping(stopped_by=StoppedBy.CONTROL)) == []
-
-
-def paced(api: str, region: str, calls: int, *, found: bool = False) -> Paced:
-    pace = Pace(
-        account_id="1234567890123456",
-        region=region,
-        api=api,
-        rate="200/1m",
-        found=found,
-        calls=calls,
-        throttled=0,
-        allowed=100.0,
-    )
-    return Paced(pace=pace)
-
-
-def test_the_busiest_quota_is_on_the_board_and_in_the_lines() -> None:
-    """How much of it was used, whether it was found, and where, at 60 columns; not what is long over."""
+def test_the_busiest_quota_is_in_the_lines() -> None:
+    """How much of it was used, and where; not what is long over."""
     clock = Clock()
-    state = a_state(Phase.ARMED)
-    lines, written = lines_of(state, clock)
+    lines, written = lines_of(a_state(Phase.ARMED), clock)
     lines.notify(paced("DescribeInstances", "cn-shanghai", 7))
     lines.notify(paced("ModifyInstanceAttribute", "cn-zhangjiakou", 96, found=True))
     assert written == [], "a part of the next line of progress"
-    busiest = "96% of 200/1m found ModifyInstanceAttribute cn-zhangjiakou"
-    quota = [line for line in render(state, 105.0, 80) if line.startswith("quota:")]
-    assert quota == [f"quota: {busiest} · 1 more"]
-    assert "ModifyInstanceAttribute" in next(line for line in render(state, 105.0, 60) if line.startswith("quota:"))
     clock.now += 9.0
     lines.notify(paced("DescribeInstances", "cn-shanghai", 8))
     clock.now += 1.0
     lines.notify(answered())
     assert written == ["0/1 rows · 1 in change · 0.1 calls/s · 8% of 200/1m DescribeInstances cn-shanghai · 10s"]
+
+
+def test_lines_say_how_long_it_will_take() -> None:
+    """When that can be known."""
+    clock = Clock()
+    lines, written = lines_of(
+        BoardState.start(((a_row(seq), RowState(Phase.PLANNED)) for seq in range(320)), now=100.0), clock
+    )
+    for notice in (opened(320), paced("ModifyInstanceAttribute", "cn-hangzhou", 1)):
+        lines.notify(notice)
+    clock.now += 10.0
+    lines.notify(answered())
+    assert written[-1].endswith(" · 10s · ≈ 2m left")
