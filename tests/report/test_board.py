@@ -278,7 +278,7 @@ NOTICES: st.SearchStrategy[Notice] = st.one_of(
 STEPS: st.SearchStrategy[Any] = st.lists(st.tuples(st.floats(0, 8), NOTICES), max_size=40)
 
 
-@settings(max_examples=60)
+@settings(max_examples=100)
 @given(steps=STEPS, width=st.integers(1, 200), height=st.none() | st.integers(0, 30))
 def test_whatever_is_told_the_board_fits(steps: list[tuple[float, Notice]], width: int, height: int | None) -> None:
     """No notices, in any order, make it raise, or a line wider or a board taller than asked; each row counts once."""
