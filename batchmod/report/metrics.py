@@ -164,7 +164,7 @@ class Metrics:
         yield from (("batchmod_calls_total", where, count) for where, count in sorted(self._calls.items()))
         apis = sorted({called[:-1] for called in self._calls})  # a counter is there before it counts
         yield from (("batchmod_throttled_total", where, self._throttled[where]) for where in apis)
-        for _, (_, pace) in sorted(self.board.paces.items()):
+        for pace in self.board.quotas.paces():
             yield from _of_pace(pace)
 
     def _of_run(self) -> Iterator[_Said]:

@@ -62,6 +62,10 @@ class Quotas:
         """The APIs that were called in the last ten seconds, those first that use the most of their quota."""
         return sorted((told.pace for told in self._recent(now)), key=lambda pace: (-(pace.used or 0.0), pace.key))
 
+    def paces(self) -> list[Pace]:
+        """Every API that was ever told of, as it was last, by account id, region and name."""
+        return [self._told[key].pace for key in sorted(self._told)]
+
     def lanes(self, now: float) -> list[LaneUse]:
         """The lanes of these APIs, by account id and region."""
         by_lane: dict[tuple[str, str], list[_Told]] = {}
