@@ -13,7 +13,7 @@ ROUNDS ?= 5
 SIZE ?= 10000
 KEEP ?=
 
-.PHONY: demo test soak bench screenshots lint types clean
+.PHONY: demo test soak bench lint types docs clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -50,5 +50,11 @@ lint: $(VENV)/.installed
 types: $(VENV)/.installed
 	$(BIN)/mypy
 
+# The reference is made from the code, then the site from docs/: site/index.html opens in a browser, without a network.
+# (`--quiet` would keep its warnings from being counted.)
+docs: $(VENV)/.installed
+	$(BIN)/python tests/site_reference.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -13,6 +13,10 @@ from batchmod.errors import UsageError
 from batchmod.model.exits import MEANINGS
 
 EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in sorted(MEANINGS.items())) + "."
+TABLE_OR_JSON = click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True,
+    help="For people, or for programs.",
+)  # fmt: skip
 
 
 class Interrupted(BaseException):
@@ -73,7 +77,7 @@ def schema() -> None:
 @cli.command()
 @MANIFEST
 @click.option("-o", "output", metavar="FILE", type=click.Path(path_type=Path), help="Also write it, for `run FILE`.")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@TABLE_OR_JSON
 @shared(*PLANNING)
 def plan(manifest: Path, output: Path | None, form: str, options: Options) -> None:
     """Show what a run would change, and what is not eligible and why."""
@@ -123,7 +127,7 @@ def abandon(wanted: str, options: Options) -> None:
 
 @cli.command()
 @MANIFEST
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@TABLE_OR_JSON
 @shared("endpoint", "state", "report_dir")
 def doctor(manifest: Path, form: str, options: Options) -> None:
     """Look whether everything that a run needs can be used; makes and changes nothing."""
@@ -190,10 +194,13 @@ def reconcile(manifest: Path, options: Options) -> None:
 
 @cli.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0: any free port.")
-@click.option("--instances", type=click.IntRange(min=1), default=20, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--instances", type=click.IntRange(min=1), default=20, show_default=True, help="How many there are.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Decides what is left to chance.")
 @click.option("--faults", type=click.Path(path_type=Path), help="What goes wrong, and when.")
-@click.option("--speed", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True)
+@click.option(
+    "--speed", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True,
+    help="How many times faster the cloud is.",
+)  # fmt: skip
 def sim(**values: Any) -> None:
     """Serve a simulated cloud on loopback until stopped."""
     from batchmod.sim.errors import SimError  # noqa: PLC0415

@@ -33,7 +33,7 @@ REVEAL = click.option("--reveal", is_flag=True, help="Show passwords on a termin
 
 @secrets.command("get")
 @click.argument("instance")
-@click.option("--stage", type=STAGES, default="current", show_default=True)
+@click.option("--stage", type=STAGES, default="current", show_default=True, help="Which one of it.")
 @REVEAL
 @OF_MANIFEST
 @shared("state")
@@ -45,7 +45,10 @@ def secrets_get(instance: str, stage: str, reveal: bool, manifest: Path | None, 
 
 
 @secrets.command("export")
-@click.option("--format", "form", type=click.Choice(["json", "csv"]), default="json", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["json", "csv"]), default="json", show_default=True,
+    help="An array of objects, or a table.",
+)  # fmt: skip
 @REVEAL
 @OF_MANIFEST
 @shared("state")
