@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 CHART: Final = re.compile(r"```mermaid\n(.*?)\n```", re.DOTALL)
-_LABELS: Final = re.compile(r'x-axis (\[.*\])')
+_LABELS: Final = re.compile(r"x-axis (\[.*\])")
 _UNIT: Final = re.compile(r'y-axis "(.*)"')
 _BARS: Final = re.compile(r"bar \[(.*)\]")
 _TITLE: Final = re.compile(r'title "(.*)"')

@@ -35,9 +35,7 @@ def code(value: object) -> str:
 
 def manifest_page() -> str:
     """Each mapping of a manifest with all of its keys, in the order of the schema."""
-    sections = [
-        f"## {title}\n\n{about}\n\n{table(HEAD, rows)}" for title, about, rows in mappings("", json_schema())
-    ]
+    sections = [f"## {title}\n\n{about}\n\n{table(HEAD, rows)}" for title, about, rows in mappings("", json_schema())]
     return (
         "# Manifest keys\n\nEvery key that a manifest may have, as the JSON Schema of `batchmod schema` has it. "
         "[The manifest](../manifest.md) explains them and shows examples. A *duration* is a number with `ms`, `s`, `m`, "
@@ -101,7 +99,7 @@ def row(key: str, schema: Schema, required: bool) -> list[str]:
     forms = list(alternatives(schema))
     default = "needed" if required else _default(schema.get("default"))
     about = schema.get("description") or next((form["description"] for form in forms if "description" in form), "")
-    examples = schema.get("examples") or next((form["examples"] for form in forms if "examples" in form), [])
+    examples: list[Any] = schema.get("examples") or next((form["examples"] for form in forms if "examples" in form), [])
     shown = code(_yaml(examples[0])) if examples else ""
     return [code(key), " or ".join(dict.fromkeys(map(holds, forms))), default, about.split("\n")[0], shown]
 
@@ -115,20 +113,26 @@ def holds(form: Schema) -> str:
             return ", ".join(code(_yaml(value)) for value in values)
         case {"type": "array"}:
             return f"list of {' or '.join(dict.fromkeys(map(holds, alternatives(form['items']))))}"
-        case {"type": "object"}:
-            return "mapping"
-        case {"type": "boolean"}:
-            return "`true` or `false`"
         case {"type": "integer"}:
-            bounds = (form.get("minimum"), form.get("maximum"))
-            return "number" + "".join(f", {word} {of}" for word, of in zip(("from", "to"), bounds, strict=True) if of)
-        case {"pattern": pattern} if pattern.endswith("(ms|s|m|h|d)$"):
-            return "rate" if "/" in pattern else "duration"
-        case {"pattern": pattern} if "(ms|s|m|h|d)|" in pattern:
-            return f"{'rate' if '/' in pattern else 'duration'} or `{pattern.rstrip(')$').rpartition('|')[2]}`"
-        case {"pattern": pattern} if "%" in pattern and pattern.startswith("^([0-9]"):
-            return "percentage"
-    return "text"
+            bounds = (("from", form.get("minimum")), ("to", form.get("maximum")))
+            return "number" + "".join(f", {word} {bound}" for word, bound in bounds if bound)
+        case {"pattern": str() as pattern}:
+            return _written(pattern)
+        case _:
+            return WORDS.get(form.get("type", ""), "text")
+
+
+WORDS: Final = {"object": "mapping", "boolean": "`true` or `false`"}
+UNITS: Final = "(ms|s|m|h|d)"
+
+
+def _written(pattern: str) -> str:
+    """What a text that keeps the pattern is called, with the word that may stand for it."""
+    if UNITS in pattern:
+        kind = "rate" if "/" in pattern else "duration"
+        word = pattern.partition(f"{UNITS}|")[2].rstrip(")$")
+        return f"{kind} or {code(word)}" if word else kind
+    return "percentage" if "%" in pattern and pattern.startswith("^([0-9]") else "text"
 
 
 def _default(value: Any) -> str:
@@ -180,7 +184,9 @@ def commands_page() -> str:
 
 
 def _command(name: str, command: click.Command) -> str:
-    arguments = [each.make_metavar(click.Context(command)) for each in command.params if isinstance(each, click.Argument)]
+    arguments = [
+        each.make_metavar(click.Context(command)) for each in command.params if isinstance(each, click.Argument)
+    ]
     usage = " ".join([name, "[OPTIONS]", *arguments])
     options = [_option(each) for each in command.params if isinstance(each, click.Option)]
     shown = table(("option", "default", "does"), options) if options else ""
@@ -212,7 +218,11 @@ TYPES: Final[Mapping[type, str]] = {str: "text", int: "whole number", float: "nu
 def report_page() -> str:
     """Each column with its type, and the closed sets that programs compare with."""
     rows = [[str(place), code(name), *_column(name, hint)] for place, (name, hint) in enumerate(_hints(), 1)]
-    sets = {"`stopped_by` of the run": StoppedBy, "Formats": Format, **{code(name): SETS[name] for name in SETS}}
+    sets: dict[str, type[StrEnum]] = {
+        "`stopped_by` of the run": StoppedBy,
+        "Formats": Format,
+        **{code(name): SETS[name] for name in SETS},
+    }
     return (
         "# Report columns, for programs\n\nIn CSV and JSON alike, in this order. [Reports](../report.md) says what they mean.\n\n"
         + table(("", "column", "type", "may be empty", "values"), rows)

@@ -4,13 +4,10 @@ import csv
 import re
 from pathlib import Path
 
+from documented import page
 from whole_support import bench
 
-PAGE = (Path(__file__).parents[2] / "docs" / "embedded.md").read_text(encoding="utf-8")
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+blocks = page("docs/embedded.md").blocks
 
 
 async def test_the_page_works_as_it_stands(tmp_path: Path) -> None:

@@ -5,14 +5,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+from documented import page
 from whole_support import bench
 
-PAGE = (Path(__file__).parents[2] / "docs" / "kms.md").read_text(encoding="utf-8")
+blocks = page("docs/kms.md").blocks
 HOST = 'endpoint="kms.cn-hangzhou.aliyuncs.com"'
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
 
 
 async def test_the_page_works_as_it_stands(tmp_path: Path) -> None:

@@ -1,19 +1,15 @@
 """The manual of the OpenBao store: every command in it works, on a real server."""
 
 import os
-import re
 import shlex
 import sys
 from pathlib import Path
 
 from bao_server import BaoServer
+from documented import page
 from whole_support import bench
 
-PAGE = (Path(__file__).parents[2] / "docs/openbao.md").read_text(encoding="utf-8")
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+blocks = page("docs/openbao.md").blocks
 
 
 async def test_every_command_of_the_manual(own_bao: BaoServer, tmp_path: Path) -> None:
