@@ -15,7 +15,7 @@ ROOT: Final = Path(__file__).parents[1]
 _FENCE: Final = re.compile(r'^```(\w*)(?: title="([^"]+)")?\n(.*?)^```$', re.DOTALL | re.MULTILINE)
 _RUN: Final = re.compile(r"\d{8}T\d{6}Z\\-[0-9a-f]{4}")
 _SECONDS: Final = re.compile(r"\b\d+s\b")
-NUMBERS: Final = ("N", "X")  # what stands for one
+_PLACEHOLDER: Final = re.compile(r"'[A-Z]+' is not")  # a value that stands for one
 OMITTED: Final = ("…", "OPTIONS")  # what stands for anything
 SHELLS: Final = ("sh", "console", "text", "")  # blocks that may show commands
 
@@ -112,7 +112,9 @@ def calls(line: str) -> Iterator[list[str]]:
 def wrong(words: Sequence[str]) -> str | None:
     """What the command line itself refuses of a call, without making it; None when nothing, or when words are missing."""
     command: click.Command = cli
-    rest = ["1" if word in NUMBERS else word for word in words[1:] if word not in OMITTED]
+    rest = [word for word in words[1:] if word not in OMITTED]
+    if {"-h", "--help", "--version"} & {*rest}:
+        return None
     while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
         below = command.commands.get(rest[0])
         if below is None:
@@ -120,8 +122,8 @@ def wrong(words: Sequence[str]) -> str | None:
         command, rest = below, rest[1:]
     try:
         command.make_context(words[0], rest)
-    except (click.MissingParameter, click.exceptions.NoArgsIsHelpError, click.exceptions.Exit):
+    except (click.MissingParameter, click.exceptions.NoArgsIsHelpError):
         return None  # running text names a command without all that it needs
     except click.UsageError as error:
-        return error.format_message()
+        return None if _PLACEHOLDER.search(error.message) else error.format_message()
     return None

@@ -26,7 +26,7 @@ SHELL_END = "@@"
 
 def script(shown: Page, steps_taken: list[Step]) -> str:
     """The page as one script of bash: its files, and its commands with the exit code of each; appends to the steps."""
-    lines = ["exec 2>&1", "code=0"]
+    lines = ["exec 2>&1", "trap 'kill $(jobs -p) 2> /dev/null' EXIT", "code=0"]
     for block in shown.fenced():
         if block.title:
             lines += [f"cat > {block.title} <<'{SHELL_END}'", block.text + SHELL_END]
@@ -43,8 +43,12 @@ async def walk(b: Bench, shown: Page) -> None:
     taken: list[Step] = []
     text = f'PATH="{Path(sys.executable).parent}:$PATH"\n' + script(shown, taken)
     process = await b.start_shell(text)
-    async with asyncio.timeout(90):
-        out, _ = await process.communicate()
+    try:
+        async with asyncio.timeout(90):
+            out, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.terminate()
     *said, rest = re.split(rf"^{SHELL_END} (\d+)\n", out.decode(), flags=re.MULTILINE)
     assert not rest.strip()
     printed, codes = said[::2], said[1::2]
