@@ -1,7 +1,7 @@
 """A new run, once it is known that it may begin: planned or taken from a plan, confirmed, applied."""
 
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from batchmod.app.confirm import confirm
@@ -13,6 +13,7 @@ from batchmod.app.notifying import Notifying
 from batchmod.app.options import Options
 from batchmod.app.planned import pace_line
 from batchmod.app.retrying import worth_it
+from batchmod.app.serving import serving
 from batchmod.app.session import Session, again, found_quotas, hold, to_resume, unfinished_runs
 from batchmod.app.signals import on_signals
 from batchmod.app.watching import Watching, show_plan
@@ -53,6 +54,7 @@ class Beginning:
         notify = watching.notify
         with on_signals(halt, options.drain) as signals:
             async with (
+                serving(options, watching, self._planned()) as served,
                 # The service first: credentials or a clock that are wrong leave nothing behind on this disk.
                 open_fleet(manifest, job.regions, options, halt=halt, notify=notify, clock=clock, found=found) as fleet,
                 hold(
@@ -84,7 +86,7 @@ class Beginning:
                     halt=halt,
                     signals=signals,
                     watching=watching,
-                    measured=measured,
+                    serving=served,
                     clock=clock,
                     chosen=chosen,
                     observed_at=plan.observed_at,
@@ -92,16 +94,23 @@ class Beginning:
                 execution.announce(resumed=False, known=first_states(plan.rows))
                 return await execution.apply()
 
-    async def _opened(self, plan: Plan, session: Session, chosen: Secret | None) -> Run:
-        """The run, in the journal with all its rows."""
-        job, store = self.job, session.store
-        opened = Run(
+    def _planned(self) -> Run:
+        """What is known of the run before it is opened."""
+        job = self.job
+        return Run(
             id=self.run_id,
-            name=plan.name,
+            name=job.manifest.name,
             manifest_digest=job.manifest_digest,
             manifest=job.normalised,
             directory=str(job.directory),
             started_at=self.began,
+        )
+
+    async def _opened(self, plan: Plan, session: Session, chosen: Secret | None) -> Run:
+        """The run, in the journal with all its rows."""
+        job, store = self.job, session.store
+        opened = replace(
+            self._planned(),
             password_hmac=store.fingerprint(chosen) if store and chosen else None,
             accounts_failed=tuple((one.account, one.reason) for one in plan.accounts_failed),
             observed_at=plan.observed_at,

@@ -9,6 +9,7 @@ from batchmod.app.measuring import Measured
 from batchmod.app.notifying import NOBODY, Notifying
 from batchmod.app.planned import failure_limit
 from batchmod.app.reporting import write_report_files
+from batchmod.app.serving import Serving
 from batchmod.app.session import again
 from batchmod.app.speech import insist
 from batchmod.errors import JournalError, ReportError, StoreError
@@ -26,8 +27,7 @@ class Execution(Driving):
     """One run in this process, from its first send to its report."""
 
     reports: Path
-    notifying: Notifying = NOBODY
-    measured: Measured = field(default_factory=Measured)
+    serving: Serving | None = None
 
     def announce(self, *, resumed: bool, known: Known | None = None) -> None:
         """From here on the run is shown. `known`: its rows as they stand, when they need not be read."""
@@ -40,7 +40,8 @@ class Execution(Driving):
             to_send=sum(state.is_open for _, state in known),
             max_failures=failure_limit(self.manifest, [row for row, _ in known]),
         )
-        self.measured.begin(known)
+        if self.serving is not None:
+            self.serving.expect(self, known)
         self.watching.open(opened, known)
 
     async def take_up(self, *, began: float | None = None) -> None:
@@ -120,7 +121,8 @@ class Execution(Driving):
         if not told and code != REPORT:
             code = RESUMABLE  # for the journal it has not ended
         hint = again(f"resume {known.id}", self.session.state, self.options) if left else None
-        await self._notify(message_of(known.after(replace(finished, exit_code=code)), counts, paths, open_rows, hint))
+        if self.serving is not None:
+            self.serving.end(known.after(finished))
         self.watching.summary(known.after(finished), counts, paths, resume=hint, open_rows=open_rows)
         return code
 

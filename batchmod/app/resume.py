@@ -10,6 +10,7 @@ from batchmod.app.fleet import Regions, check_fence, open_fleet
 from batchmod.app.measuring import measuring
 from batchmod.app.notifying import notifying
 from batchmod.app.options import Options
+from batchmod.app.serving import check_serving, serving
 from batchmod.app.session import (
     Session,
     check_report_dir,
@@ -36,6 +37,7 @@ from batchmod.model.secret import Secret
 
 async def resume(wanted: str | None, options: Options, *, held: bool) -> int:
     """Continues an unfinished run where it was left; the exit code. `held`: the state directory is ours already."""
+    check_serving(options)
     state, clock = state_of(options, None), Clock()
     began = clock.wall()
     run = unfinished_run(state, wanted)
@@ -121,7 +123,7 @@ async def _taken_up(
             check_fence(manifest, set().union(*regions.values()), options.endpoint)
             found, notify = found_quotas(session.journal, clock), watching.notify
             async with (
-                measuring(options, run.name, watching, clock, began=clock.wall()) as measured,
+                serving(options, watching, known) as served,
                 open_fleet(manifest, regions, options, halt=halt, notify=notify, clock=clock, found=found) as fleet,
             ):
                 left = [row for row, state in session.journal.states(run.id) if state.is_open]
@@ -137,7 +139,7 @@ async def _taken_up(
                     halt=halt,
                     signals=signals,
                     watching=watching,
-                    measured=measured,
+                    serving=served,
                     clock=clock,
                     observed_at=run.observed_at or run.started_at,
                 )

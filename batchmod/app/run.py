@@ -12,6 +12,7 @@ from batchmod.app.notifying import notifying
 from batchmod.app.options import ClosedFirst, Options
 from batchmod.app.resume import abandon, resume, unfinished_run
 from batchmod.app.retrying import Retry
+from batchmod.app.serving import check_serving
 from batchmod.app.session import check_report_dir, report_dir, to_resume
 from batchmod.app.speech import insist, say, speak_of
 from batchmod.engine.clock import Clock
@@ -34,6 +35,7 @@ async def run(path: Path, options: Options, claim: Claim) -> int:
 
     With `resume`, an unfinished run of the name is continued when it means the same, and else closed first.
     """
+    check_serving(options)
     job = job_of(path, options)
     unfinished = unfinished_run(job.state, None, name=job.manifest.name) if options.resume else None
     if unfinished is None:
@@ -82,7 +84,7 @@ async def _close(unfinished: Run, job: Job, options: Options, *, held: bool) -> 
         refuse_applied(journal, job)  # else the other run would be given up for nothing
     what = "manifest" if isinstance(job, ManifestJob) else "plan"
     say(f"the {what} is another than run {unfinished.id}'s: that run is settled and closed first")
-    return await abandon(unfinished.id, replace(options, closing=True), held=held)
+    return await abandon(unfinished.id, replace(options, closing=True, serve=None), held=held)
 
 
 async def _begin(job: Job, options: Options, claim: Claim) -> int:

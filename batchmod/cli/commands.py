@@ -101,7 +101,7 @@ def run(path: Path, options: Options) -> None:
 
 @cli.command()
 @click.argument("wanted", metavar="[RUN]", required=False)
-@shared(*TAKING_UP, "reset_budget")
+@shared(*TAKING_UP, "reset_budget", "serve")
 def resume(wanted: str | None, options: Options) -> None:
     """Continue an unfinished run."""
     from batchmod.app.holding import claimed  # noqa: PLC0415

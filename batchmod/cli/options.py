@@ -58,6 +58,9 @@ SHARED: dict[str, Callable[[Any], Any]] = {
         "--drain", metavar="TIME", type=Duration(), default="5m", show_default=True,
         help="How long a stopped run may settle what is open.",
     ),
+    "serve": click.option(
+        "--serve", metavar="HOST:PORT", help="Serve the run as a page until it ends; port 0 is any free one."
+    ),
     "quiet": click.option("--quiet", is_flag=True, help="One line at the end."),
     "verbose": click.option("-v", "--verbose", is_flag=True, help="Plain lines instead of the board, and one for each call."),
     "log_format": click.option(
@@ -70,8 +73,8 @@ SHARED: dict[str, Callable[[Any], Any]] = {
 }  # fmt: skip
 CLOUD = ("endpoint", "state", "verbose", "quiet", "log_format")
 PLANNING = (*CLOUD, "skip_failed_accounts")
-RUNNING = (*PLANNING, "report_dir", "yes", "resume", "retry_failed", "accept_irreversible", "drain", "metrics")
-TAKING_UP = (*PLANNING, "report_dir", "drain", "metrics")
+RUNNING = (*PLANNING, "report_dir", "yes", "resume", "retry_failed", "accept_irreversible", "drain", "serve")
+TAKING_UP = (*PLANNING, "report_dir", "drain")
 
 
 def shared(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

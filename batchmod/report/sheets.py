@@ -109,13 +109,6 @@ def _html(run: Run, beside: Beside) -> Sheet:
     return HtmlSheet(run, beside)
 
 
-SHEETS: Final[Mapping[Format, Callable[[Run, Beside], Sheet]]] = {
-    Format.CSV: CsvSheet,
-    Format.JSON: JsonSheet,
-    Format.HTML: _html,
-}
-
-
 def run_document(run: Run, counts: Mapping[Outcome, int]) -> dict[str, Any]:
     """The run and its counts, as JSON has them."""
     return {
