@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Final
 
-from batchmod.model.events import Outcome, Phase, outcome_of
+from batchmod.model.events import TERMINAL, Outcome, Phase, outcome_of
 from batchmod.model.notices import (
     AccountStopped,
     CheckEnded,
@@ -29,13 +29,14 @@ from batchmod.model.record import RowState, Run
 from batchmod.report.beside import NOTHING, Beside
 from batchmod.report.board_state import BoardState
 from batchmod.report.history import History
+from batchmod.report.html import SCHEMA, SHOWN
 from batchmod.report.layout import moment
-from batchmod.report.rows import COLUMNS, report_row
+from batchmod.report.rows import report_row
 from batchmod.report.sheets import run_document
 
-SCHEMA: Final = "batchmod.page/1"
 AT_ONCE: Final = 500  # rows that are made into text at a stretch: some milliseconds
-_CODE: Final = COLUMNS.index("error_code") - 1
+_CODE: Final = SHOWN.index("error_code")
+_OUTCOME: Final = SHOWN.index("outcome")
 
 as_json: Final = json.JSONEncoder(separators=(",", ":")).encode  # ASCII: whatever stands in a name is text
 
@@ -110,7 +111,7 @@ class Live:
         phases: list[Phase] = []
         advice: dict[str, str] = {}
         known = f"{self.edition}.{self.number}"  # what moves while the pieces are made is told again
-        yield f'{{"schema":"{SCHEMA}","run":{as_json(self.run())},"columns":{as_json(COLUMNS[1:])},"rows":['
+        yield f'{{"schema":"{SCHEMA}","run":{as_json(self.run())},"columns":{as_json(SHOWN)},"rows":['
         for first in range(0, len(self._states), AT_ONCE):
             piece = []
             for seq in range(first, min(first + AT_ONCE, len(self._states))):
@@ -123,10 +124,11 @@ class Live:
         yield f'],"history":{as_json(self._history.document())},"advice":{as_json(advice)},"live":{as_json(live)}}}\n'
 
     def run(self) -> dict[str, Any]:
-        """The run as the JSON report has it now, and how many rows may end badly. Its counts add up to the plan."""
+        """The run as the JSON report has it now, and how many rows may end badly; open rows count once it has ended."""
         counts: Counter[Outcome] = Counter()
         for phase, rows in self._board.phases.items():
-            counts[outcome_of(phase)] += rows
+            if self.ended or phase in TERMINAL:
+                counts[outcome_of(phase)] += rows
         opened = self._board.opened
         return {**run_document(self._run(), counts), "max_failures": opened.max_failures if opened else None}
 
@@ -172,7 +174,11 @@ class Live:
         self._moved[seq] = self.number
 
     def _values(self, seq: int) -> tuple[Any, ...]:
-        return report_row(self._run(), self._planned[seq], self._states[seq], store=self._store)[1:]
+        state = self._states[seq]
+        values = report_row(self._run(), self._planned[seq], state, store=self._store)[1:]
+        if state.is_open and not self.ended:  # what a report would say of it now is not how it ends
+            return *values[:_OUTCOME], None, *values[_OUTCOME + 1 :]
+        return values
 
     def _advised(self, values: tuple[Any, ...]) -> dict[str, str]:
         code = values[_CODE]

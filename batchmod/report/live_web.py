@@ -25,7 +25,7 @@ HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Server": "batchmod",
 }
-STREAMS: Final = 16  # of data and news that are read at a time
+STREAMS: Final = 16
 EVERY: Final = 0.25  # seconds between two pieces of news
 PER_ROW: Final = 0.00025  # seconds more for each row of the last one: the run keeps the machine
 BEAT: Final = 15.0  # seconds of silence after which a line is sent that says nothing
@@ -45,10 +45,15 @@ class Part:
 class Site:
     """Serves one run to several readers, none of which can hold it back."""
 
-    def __init__(self, live: Live, guard: Guard, parts: Mapping[str, Part], *, patience: float) -> None:
-        """`patience`: seconds that a reader may take to take a piece; one that takes longer is cut off."""
+    def __init__(
+        self, live: Live, guard: Guard, parts: Mapping[str, Part], *, patience: float, streams: int = STREAMS
+    ) -> None:
+        """`patience`: seconds that a reader may take to take a piece; one that takes longer is cut off.
+
+        `streams`: of data and news that are read at a time.
+        """
         self._live, self._guard, self._parts, self._patience = live, guard, parts, patience
-        self._streams = 0
+        self._streams, self._most = 0, streams
         self._quiet = asyncio.Event()  # nobody reads data or news
         self._quiet.set()
         self._over = asyncio.Event()
@@ -135,7 +140,7 @@ class Site:
     async def _stream(
         self, request: web.Request, kind: str, tell: Callable[[Write], Awaitable[None]]
     ) -> web.StreamResponse:
-        if self._streams >= STREAMS:
+        if self._streams >= self._most:
             raise web.HTTPServiceUnavailable(text="too many read this page\n", headers={"Retry-After": "5"})
         response = web.StreamResponse(headers={"Content-Type": f"{kind}; charset=utf-8"})
         self._streams += 1

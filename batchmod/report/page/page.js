@@ -1,5 +1,5 @@
 /* Shows a `batchmod.page/1` document. Everything that comes from it is text: nothing of it is ever taken for markup.
-   `batchmod.load(document)` shows one; `batchmod.update({rows, run, history, state})` shows what of it has changed. */
+   `batchmod.load(document)` shows one; `batchmod.update({rows, run, history, state, advice})` shows what of it has changed. */
 "use strict";
 (() => {
   const OUTCOMES = ["changed", "unchanged", "skipped", "failed", "unresolved", "not_started"];
@@ -105,10 +105,11 @@
 
   /* {tone, badge, title, sure}: in words, from the run, its counts and its proofs. */
   function headline(run, counts, proofs, state) {
-    const all = OUTCOMES.reduce((sum, one) => sum + counts[one], 0);
+    const all = doc.rows.length;
+    if (state?.phase === "planning") return { tone: "open", badge: "planning", title: "The plan is being made.", sure: "Nothing was sent." };
     if (state && state.phase !== "ended") {
       const open = doc.live?.phases ? doc.live.phases.filter((phase) => !OUTCOMES.includes(phase)).length : counts.not_started;
-      return { tone: "open", badge: state.phase, title: `${count(all - open)} of ${count(all)} rows have ended.`, sure: sureness(counts, proofs) };
+      return { tone: "open", badge: state.phase, title: `${count(all - open)} of ${count(all)} rows have ended.`, sure: sureness({ ...counts, unresolved: counts.unresolved + state.in_doubt }, proofs) };
     }
     const [tone, badge, title] = run.command === "run" ? verdict(run, counts, all) : examined(run, counts, all);
     return { tone, badge, title, sure: run.command === "run" ? sureness(counts, proofs) : examinedSureness(counts) };
@@ -625,13 +626,14 @@
   function cell(name, place) {
     const value = doc.rows[place][at[name]];
     const made = element("td", { className: classes(name) });
-    if (value === null) return made;
+    if (value === null) {
+      const phase = name === "outcome" && doc.live?.phases?.[place]; // of an open row: it has no outcome yet
+      if (phase) made.append(element("span", { className: "mark" }, element("small", { textContent: phase })));
+      return made;
+    }
     const text = name === "seconds" ? value.toFixed(3) : visible(String(value));
     if (name === "outcome") {
-      const phase = doc.live?.phases?.[place];
-      const mark = element("span", { className: `mark ${value}`, textContent: text.replace("_", " ") });
-      if (phase && phase !== value) mark.append(element("small", { textContent: ` ${phase}` }));
-      made.append(mark);
+      made.append(element("span", { className: `mark ${value}`, textContent: text.replace("_", " ") }));
       return made;
     }
     made.textContent = text;
@@ -675,7 +677,7 @@
   }
 
   /* Rows keep their places, sorted or not, until they are sorted again: what is being read does not jump. */
-  function update({ rows, run, history, state }) {
+  function update({ rows, run, history, state, advice }) {
     if (state !== undefined || rows) doc.live ??= { phases: [], state: null };
     for (const [place, row, phase] of rows ?? []) {
       doc.rows[place] = row;
@@ -683,6 +685,7 @@
       haystacks[place] = undefined;
     }
     if (order.length !== doc.rows.length) arrange();
+    if (advice) doc.advice = { ...doc.advice, ...advice };
     if (run) doc.run = { ...doc.run, ...run };
     if (history) doc.history = history;
     if (state !== undefined) doc.live.state = state;
