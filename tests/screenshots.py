@@ -1,4 +1,5 @@
-"""`make screenshots`: docs/images/report-1280.png and -390.png are the HTML report of a real run against the simulator.
+"""`make screenshots`: docs/images/live-1280.png and -390.png are the live page of a real run against the simulator, and
+report-1280.png and -390.png its HTML report.
 
 The run meets what runs meet: a quota that is smaller than hoped for, busy instances, lost replies, refusals. Needs
 `chromium` on the machine.
@@ -10,10 +11,11 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from browser import ARGUMENTS
-from playwright.async_api import async_playwright
+from playwright.async_api import Browser, Page, async_playwright
 
 from batchmod.app.demo import simulator
 
@@ -53,8 +55,8 @@ report: {formats: [html]}
 TEAMS = ("pay", "cart", "search", "media")
 
 
-async def report(folder: Path) -> Path:
-    """The HTML report of a run that has just been made."""
+async def report(folder: Path, live: Callable[[str], Awaitable[None]]) -> Path:
+    """The HTML report of a run that has just been made; `live` is given the URL of its page while it goes on."""
     (folder / "faults.yaml").write_text(FAULTS, encoding="utf-8")
     (folder / "job.yaml").write_text(MANIFEST, encoding="utf-8")
     with (folder / "fleet.csv").open("w", newline="", encoding="utf-8") as file:
@@ -68,32 +70,61 @@ async def report(folder: Path) -> Path:
             "ALIBABA_CLOUD_ACCESS_KEY_ID": sim["access_key_id"],
             "ALIBABA_CLOUD_ACCESS_KEY_SECRET": sim["access_key_secret"],
         }
-        command = ("-m", "batchmod", "run", "job.yaml", "--yes", "--quiet", "--endpoint", sim["endpoint"])
-        process = await asyncio.create_subprocess_exec(sys.executable, *command, cwd=folder, env=environ)
+        command = (
+            "-m",
+            "batchmod",
+            "run",
+            "job.yaml",
+            "--yes",
+            "--quiet",
+            "--serve",
+            "127.0.0.1:0",
+            "--endpoint",
+            sim["endpoint"],
+        )
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *command, cwd=folder, env=environ, stderr=asyncio.subprocess.PIPE
+        )
+        assert process.stderr is not None
+        await live((await process.stderr.readline()).decode().removeprefix("live page: ").strip())
+        await process.stderr.read()
         if await process.wait() not in {0, 1}:
             raise RuntimeError("the run did not come to its end")
     (path,) = (folder / "reports").glob("*.html")
     return path
 
 
-async def shoot(path: Path) -> None:
-    """Both images are there, small enough to be kept. Raises RuntimeError when one is not."""
-    IMAGES.mkdir(exist_ok=True)
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
-        for width, height in SIZES:
-            page = await browser.new_page(viewport={"width": width, "height": height})
-            await page.goto(path.as_uri())
-            image = IMAGES / f"report-{width}.png"
-            await page.screenshot(path=image)
-            if image.stat().st_size > MOST:
-                raise RuntimeError(f"{image}: {image.stat().st_size} bytes, more than {MOST}")
-        await browser.close()
+async def shoot(browser: Browser, url: str, name: str, ready: Callable[[Page], Awaitable[None]]) -> None:
+    """The images of each size are there, small enough to be kept. Raises RuntimeError when one is not."""
+    for width, height in SIZES:
+        page = await browser.new_page(viewport={"width": width, "height": height})
+        await page.goto(url)
+        await ready(page)
+        image = IMAGES / f"{name}-{width}.png"
+        await page.screenshot(path=image)
+        if image.stat().st_size > MOST:
+            raise RuntimeError(f"{image}: {image.stat().st_size} bytes, more than {MOST}")
+
+
+async def in_the_middle(page: Page) -> None:
+    """The last wave has been under way for a while."""
+    await page.locator("html[data-live=connected]").wait_for()
+    await page.locator("#live dd", has_text="3 of 3").wait_for(timeout=120_000)
+    await page.wait_for_timeout(2000)
+
+
+async def at_once(_: Page) -> None:
+    """A file is complete when it is open."""
 
 
 async def main() -> None:
-    with tempfile.TemporaryDirectory(prefix="batchmod-screenshots-") as folder:
-        await shoot(await report(Path(folder)))
+    IMAGES.mkdir(exist_ok=True)
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+        with tempfile.TemporaryDirectory(prefix="batchmod-screenshots-") as folder:
+            path = await report(Path(folder), lambda url: shoot(browser, url, "live", in_the_middle))
+            await shoot(browser, path.as_uri(), "report", at_once)
+        await browser.close()
 
 
 if __name__ == "__main__":
