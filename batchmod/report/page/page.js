@@ -626,14 +626,16 @@
   function cell(name, place) {
     const value = doc.rows[place][at[name]];
     const made = element("td", { className: classes(name) });
+    const phase = name === "outcome" && doc.live?.phases?.[place];
     if (value === null) {
-      const phase = name === "outcome" && doc.live?.phases?.[place]; // of an open row: it has no outcome yet
       if (phase) made.append(element("span", { className: "mark" }, element("small", { textContent: phase })));
       return made;
     }
     const text = name === "seconds" ? value.toFixed(3) : visible(String(value));
     if (name === "outcome") {
-      made.append(element("span", { className: `mark ${value}`, textContent: text.replace("_", " ") }));
+      const mark = element("span", { className: `mark ${value}`, textContent: text.replace("_", " ") });
+      if (phase && phase !== value) mark.append(element("small", { textContent: ` ${phase}` }));
+      made.append(mark);
       return made;
     }
     made.textContent = text;
