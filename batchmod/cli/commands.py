@@ -12,6 +12,7 @@ from batchmod.cli.secrets import secrets
 from batchmod.errors import UsageError
 from batchmod.model.exits import MEANINGS
 
+FORMATS = ["csv", "json", "junit", "md"]
 EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in sorted(MEANINGS.items())) + "."
 TABLE_OR_JSON = click.option(
     "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True,
@@ -158,9 +159,7 @@ def runs(options: Options) -> None:
 
 @cli.command()
 @click.argument("wanted", metavar="RUN")
-@click.option(
-    "--format", "form", type=click.Choice(["csv", "json", "html"]), help="Print it instead of writing the files."
-)
+@click.option("--format", "form", type=click.Choice(FORMATS), help="Print it instead of writing the files.")
 @shared("state", "report_dir")
 def report(wanted: str, form: str | None, options: Options) -> None:
     """Rebuild the report of a run from the journal."""

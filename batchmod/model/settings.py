@@ -185,4 +185,7 @@ class ReportSettings(Section):
     dir: Annotated[FilePath | None, Field(description="The folder; without it: reports, in the current directory.")] = (
         None
     )
-    formats: Annotated[Several[Literal["csv", "json", "html"]], Field(description="One file each.")] = ("csv", "json")
+    formats: Annotated[Several[Literal["csv", "json", "junit", "md"]], Field(description="One file each.")] = (
+        "csv",
+        "json",
+    )

@@ -22,7 +22,7 @@ __all__ = ["Format", "ensure_writable", "render_report", "replace_file", "write_
 def render_report(run: Run, rows: Iterable[ReportRow], form: Format, beside: Beside = NOTHING) -> Iterator[str]:
     """The report, piece by piece; the pieces can be encoded as UTF-8. Takes the rows once, in order.
 
-    Raises ReportError when there is no room for the temporary file that JSON needs.
+    Raises ReportError when there is no room for the temporary file that a format needs.
     """
     try:
         with closing(SHEETS[form](run, beside)) as sheet:
@@ -43,12 +43,14 @@ def _pieces(sheet: Sheet, rows: Iterable[ReportRow]) -> Iterator[str]:
 def write_reports(
     directory: Path, run: Run, rows: Iterable[ReportRow], formats: Iterable[Format], beside: Beside = NOTHING
 ) -> list[Path]:
-    """`<name>-<run id>.<format>` is complete and durable for each format. Takes the rows once, in order.
+    """`<name>-<run id>.<suffix>` is complete and durable for each format. Takes the rows once, in order.
 
     Raises ReportError, naming the path, when a file cannot be written; an older one is then still whole.
     """
     with ExitStack() as opened:
-        made = [_Report(directory / f"{run.name}-{run.id}.{form}", run, form, beside, opened) for form in formats]
+        made = [
+            _Report(directory / f"{run.name}-{run.id}.{form.suffix}", run, form, beside, opened) for form in formats
+        ]
         for report in made:
             report.begin()
         left = iter(rows)

@@ -1,12 +1,10 @@
-"""Reports in each format: text that comes row by row. The text may hold lone surrogates, as rows may."""
+"""Every format of a report, and CSV and JSON: text that comes row by row. It may hold lone surrogates, as rows may."""
 
 import csv
 import json
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from enum import StrEnum
 from json.encoder import encode_basestring as quoted
 from typing import Any, Final, Protocol
@@ -14,11 +12,13 @@ from typing import Any, Final, Protocol
 from batchmod.model.events import Outcome
 from batchmod.model.record import Run
 from batchmod.report.beside import Beside
+from batchmod.report.junit import JunitSheet
 from batchmod.report.layout import moment
+from batchmod.report.markdown import MarkdownSheet
 from batchmod.report.rows import COLUMNS, ReportRow
+from batchmod.report.spool import Spool
 
 SCHEMA: Final = "batchmod.report/1"
-SPOOL: Final = 1024 * 1024  # bytes of rows kept in memory before a temporary file takes them
 
 _JSON: Final = json.JSONEncoder(ensure_ascii=False).encode
 _NAMED: Final = tuple(f"{quoted(name)}: " for name in COLUMNS)
@@ -29,7 +29,13 @@ _RUNS: Final = re.compile(r"[\s'\"]*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
 class Format(StrEnum):
     CSV = "csv"
     JSON = "json"
-    HTML = "html"
+    JUNIT = "junit"
+    MD = "md"
+
+    @property
+    def suffix(self) -> str:
+        """How the name of a file ends; what reads JUnit files looks for XML."""
+        return "junit.xml" if self is Format.JUNIT else self.value
 
 
 class Sheet(Protocol):
@@ -79,9 +85,7 @@ class JsonSheet:
     def __init__(self, run: Run, _: Beside) -> None:
         self._run = run
         self._counts: Counter[Outcome] = Counter()
-        self._spool = tempfile.TemporaryFile(  # noqa: SIM115  `close` does
-            "w+", encoding="utf-8", errors="surrogatepass", newline="", buffering=SPOOL
-        )
+        self._spool = Spool()
 
     def begin(self) -> str:
         return ""  # the counts come first
@@ -92,21 +96,20 @@ class JsonSheet:
         return ""
 
     def end(self) -> Iterator[str]:
-        self._spool.seek(0)
-        yield f'{{"schema": {quoted(SCHEMA)}, "run": {_JSON(run_document(self._run, self._counts))}, "rows": ['
-        while piece := self._spool.read(65536):
-            yield piece
+        yield f'{{"schema": {quoted(SCHEMA)}, "run": {_JSON(_run(self._run, self._counts))}, "rows": ['
+        yield from self._spool.pieces()
         yield "\n]}\n"
 
     def close(self) -> None:
-        with suppress(OSError):  # what could not be written was said when it was needed
-            self._spool.close()
+        self._spool.close()
 
 
-def _html(run: Run, beside: Beside) -> Sheet:
-    from batchmod.report.html import HtmlSheet  # noqa: PLC0415  few runs need it, and it costs every start
-
-    return HtmlSheet(run, beside)
+SHEETS: Final[Mapping[Format, Callable[[Run, Beside], Sheet]]] = {
+    Format.CSV: CsvSheet,
+    Format.JSON: JsonSheet,
+    Format.JUNIT: JunitSheet,
+    Format.MD: MarkdownSheet,
+}
 
 
 def run_document(run: Run, counts: Mapping[Outcome, int]) -> dict[str, Any]:

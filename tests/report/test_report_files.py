@@ -205,7 +205,7 @@ from batchmod.report.files import Format, write_reports
 from batchmod.report.rows import report_row
 rows = [report_row(a_run(), row, first_state(row)) for row in map(a_row, range(5000))]
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-for form in Format:
+for form in set(Format) - {Format.MD}:  # which stays small
     try:
         write_reports(Path(sys.argv[1]), a_run(), rows, [form])
     except ReportError as error:
@@ -214,10 +214,10 @@ for form in Format:
 
 
 def test_a_full_disk_is_a_report_error(tmp_path: Path) -> None:
-    """For either format, and nothing half stays behind."""
+    """For every format that grows with its rows, and nothing half stays behind."""
     command = [sys.executable, "-c", FULL, str(tmp_path), str(Path(__file__).parents[1])]
     said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.splitlines()
-    assert len(said) == len(Format)
+    assert len(said) == len(Format) - 1
     assert all("File too large" in line for line in said)
     assert list(tmp_path.iterdir()) == []
 
