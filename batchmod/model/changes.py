@@ -105,9 +105,12 @@ class PasswordChange(Section):
     env: Annotated[
         Annotated[str, *matches("[A-Za-z_][A-Za-z0-9_]*", "is no name of an environment variable", "NEW_PASSWORD")]
         | None,
-        Field(description="The environment variable that holds one password for all."),
+        Field(description="The environment variable that holds one password for all.", examples=["NEW_PASSWORD"]),
     ] = None
-    file: Annotated[FilePath | None, Field(description="The file that holds one password for all.")] = None
+    file: Annotated[
+        FilePath | None,
+        Field(description="The file that holds one password for all.", examples=["/run/secrets/redis-password"]),
+    ] = None
     secret: Annotated[
         Reference | None,
         Field(
@@ -138,7 +141,9 @@ class TdeChange(Section):
 
     key_id: Annotated[
         Annotated[Template, _obeys(rules.key_id_problem)] | None,
-        Field(description="The KMS key, with {placeholders}; without it the service makes one."),
+        Field(
+            description="The KMS key, with {placeholders}; without it the service makes one.", examples=["{redis_key}"]
+        ),
     ] = None
     role_arn: Annotated[
         Annotated[Template, _obeys(rules.role_arn_problem)] | None,

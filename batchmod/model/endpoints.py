@@ -65,6 +65,17 @@ _URL: dict[str, Any] = {
     "pattern": rf"^{_HTTP}([Ss]://({_LABEL}(\.{_LABEL})*|\[[0-9A-Fa-f:.]+\])|://{_LOOPBACK}){_PORT}/?\??#?$",
     "examples": ["https://r-kvstore.cn-hangzhou.aliyuncs.com"],
 }
+_OF_REGION = {
+    "description": "The URL of R-KVStore in this region; or vpc: its host inside a VPC.",
+    "anyOf": [{"const": VPC}, _URL],
+    "examples": [VPC, *_URL["examples"]],
+}
+
+
+def _explained(description: str, example: str) -> dict[str, Any]:
+    return {**_URL, "description": description, "examples": [example]}
+
+
 Endpoints = Annotated[
     dict[
         Annotated[str, AfterValidator(_place)],
@@ -76,9 +87,9 @@ Endpoints = Annotated[
             "type": "object",
             "propertyNames": {"pattern": f"^({REGION}|{STS}|{KMS})$"},
             "properties": {
-                STS: _URL,
-                KMS: _URL,
-                **{region: {"anyOf": [{"const": VPC}, _URL]} for region in sorted(VPC_REGIONS)},
+                STS: _explained("The URL of STS, for every region.", "https://sts-vpc.cn-hangzhou.aliyuncs.com"),
+                KMS: _explained("The URL of KMS, for every region.", "https://kms-vpc.cn-hangzhou.aliyuncs.com"),
+                **dict.fromkeys(sorted(VPC_REGIONS), _OF_REGION),
             },
             "additionalProperties": _URL,
         }

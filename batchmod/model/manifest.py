@@ -78,11 +78,17 @@ class TargetEntry(Section):
     """One instance."""
 
     id: Annotated[InstanceId, Field(description="The instance id.")]
-    region: Annotated[Region | None, Field(description="Its region; without it: defaults.region.")] = None
-    account: Annotated[Account | None, Field(description="Its account; without it: defaults.account.")] = None
+    region: Annotated[
+        Region | None, Field(description="Its region; without it: defaults.region.", examples=["cn-hangzhou"])
+    ] = None
+    account: Annotated[
+        Account | None, Field(description="Its account; without it: defaults.account.", examples=["prod"])
+    ] = None
     vars: Annotated[
         dict[Annotated[str, AfterValidator(_var)], Annotated[str, AfterValidator(_value)]],
-        Field(description="What templates can use as {placeholders}, beside the known ones."),
+        Field(
+            description="What templates can use as {placeholders}, beside the known ones.", examples=[{"team": "pay"}]
+        ),
     ] = Field(default_factory=dict)
 
 
@@ -159,24 +165,44 @@ class Manifest(Section):
         Field(description="The campaign; its runs and reports are named after it."),
     ]
     accounts: Annotated[
-        Accounts, Field(description="Where the credentials of each account come from; default is always there.")
+        Accounts,
+        Field(
+            description="Where the credentials of each account come from; default is always there.",
+            examples=[{"prod": {"profile": "prod"}}],
+        ),
     ] = Field(default_factory=dict)
     endpoints: Annotated[
-        Endpoints, Field(description="For a region, or for sts: a URL; or, for a region, vpc: its host inside a VPC.")
+        Endpoints,
+        Field(
+            description="For a region, or for sts: a URL; or, for a region, vpc: its host inside a VPC.",
+            examples=[{"cn-hangzhou": "vpc"}],
+        ),
     ] = Field(default_factory=dict)
     defaults: Annotated[Defaults, Field(description="What a target has that says nothing else.")] = Defaults()
     targets: Annotated[
-        tuple[Entry, ...], Listed, Field(description="The instances.", json_schema_extra={"minItems": 1})
+        tuple[Entry, ...],
+        Listed,
+        Field(
+            description="The instances.",
+            examples=[["r-bp1zxszhcgatnx"], [{"from": "fleet.csv"}], [{"select": {"tags": {"env": "prod"}}}]],
+            json_schema_extra={"minItems": 1},
+        ),
     ]  # that there is one is for `load` to see
     exclude: Annotated[
         tuple[Annotated[str, *matches(_GLOB, "must be an instance id; * stands for any text", "r-bp1test*")], ...],
         Listed,
-        Field(description="Targets to leave out: ids, or patterns with *."),
+        Field(
+            description="Targets to leave out: ids, or patterns with *.", examples=[["r-bp1zxszhcgatnx", "r-bp1test*"]]
+        ),
     ] = ()
     changes: Annotated[
         tuple[Change, ...],
         Listed,
-        Field(min_length=1, description="What is changed on each target, in this order; each kind once."),
+        Field(
+            min_length=1,
+            description="What is changed on each target, in this order; each kind once.",
+            examples=[[{"attributes": {"name": "{team}-{id}"}}, {"password": {"generate": {"length": 24}}}]],
+        ),
         BeforeValidator(each_kind_once),
     ]
     secrets: Annotated[SecretsEntry, Field(description="Where passwords are kept.")] = EmbeddedSettings()
@@ -189,6 +215,9 @@ class Manifest(Section):
     rollout: Annotated[Rollout, Field(description="In which order, how much at once, and what stops a run.")] = (
         Rollout()
     )
-    consumers: Annotated[Consumers, Field(description="Who is told of the passwords that were changed.")] = ()
+    consumers: Annotated[
+        Consumers,
+        Field(description="Who is told of the passwords that were changed.", examples=[[{"run": ["./refresh.sh"]}]]),
+    ] = ()
     report: Annotated[ReportSettings, Field(description="What a run leaves to read.")] = ReportSettings()
     notify: Annotated[Notifies, Field(description="Who is told how a run ended.")] = ()

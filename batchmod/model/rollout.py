@@ -81,12 +81,13 @@ class Rollout(Section):
         ),
     ] = None
     max_targets: Annotated[
-        int | None, Field(ge=1, description="A plan that would change more instances is refused.")
+        int | None, Field(ge=1, description="A plan that would change more instances is refused.", examples=[500])
     ] = None
     max_failures: Annotated[
         ShareText | None,
         Field(
-            description="Rows that may fail: a number, or a percentage of the rows that are sent, rounded down, at least 1."
+            description="Rows that may fail: a number, or a percentage of the rows that are sent, rounded down, at least 1.",
+            examples=[5, "2%"],
         ),
     ] = None
     check: Annotated[

@@ -24,10 +24,13 @@ class Selection(Section):
 
     model_config = ConfigDict(json_schema_extra=lambda schema: schema.update(_says_something(schema)))
 
-    account: Annotated[Account | None, Field(description="Whose instances; without it: defaults.account.")] = None
-    regions: Annotated[Several[Region], Field(description="Where they are; without it: defaults.region.")] = Field(
-        default_factory=tuple
-    )
+    account: Annotated[
+        Account | None, Field(description="Whose instances; without it: defaults.account.", examples=["prod"])
+    ] = None
+    regions: Annotated[
+        Several[Region],
+        Field(description="Where they are; without it: defaults.region.", examples=[["cn-hangzhou", "cn-beijing"]]),
+    ] = Field(default_factory=tuple)
     tags: Annotated[
         dict[Text, Text],
         Field(
@@ -37,25 +40,29 @@ class Selection(Section):
             examples=[{"env": "prod"}],
         ),
     ] = Field(default_factory=dict)
-    resource_groups: Annotated[Several[_GroupId], Field(description="Ids of their resource groups.")] = Field(
-        default_factory=tuple
+    resource_groups: Annotated[
+        Several[_GroupId], Field(description="Ids of their resource groups.", examples=[["rg-acfmxazb4ph6aiy"]])
+    ] = Field(default_factory=tuple)
+    vpcs: Annotated[Several[_VpcId], Field(description="Ids of their VPCs.", examples=[["vpc-bp1nme44gek34slfc"]])] = (
+        Field(default_factory=tuple)
     )
-    vpcs: Annotated[Several[_VpcId], Field(description="Ids of their VPCs.")] = Field(default_factory=tuple)
-    engine_versions: Annotated[Several[_Version], Field(description="Their engine versions, in quotes.")] = Field(
-        default_factory=tuple
-    )
-    editions: Annotated[Several[Literal["Community", "Enterprise"]], Field(description="Their editions.")] = Field(
-        default_factory=tuple
-    )
+    engine_versions: Annotated[
+        Several[_Version], Field(description="Their engine versions, in quotes.", examples=[["6.0", "7.0"]])
+    ] = Field(default_factory=tuple)
+    editions: Annotated[
+        Several[Literal["Community", "Enterprise"]], Field(description="Their editions.", examples=[["Enterprise"]])
+    ] = Field(default_factory=tuple)
     architectures: Annotated[
-        Several[Literal["cluster", "standard", "rwsplit"]], Field(description="Their architectures.")
+        Several[Literal["cluster", "standard", "rwsplit"]],
+        Field(description="Their architectures.", examples=[["cluster", "rwsplit"]]),
     ] = Field(default_factory=tuple)
     charge_types: Annotated[
-        Several[Literal["PrePaid", "PostPaid"]], Field(description="PrePaid: subscription; PostPaid: pay-as-you-go.")
+        Several[Literal["PrePaid", "PostPaid"]],
+        Field(description="PrePaid: subscription; PostPaid: pay-as-you-go.", examples=[["PostPaid"]]),
     ] = Field(default_factory=tuple)
-    statuses: Annotated[Several[_Status], Field(description="Their statuses as the service calls them.")] = Field(
-        default_factory=tuple
-    )
+    statuses: Annotated[
+        Several[_Status], Field(description="Their statuses as the service calls them.", examples=[["Normal"]])
+    ] = Field(default_factory=tuple)
     names: Annotated[
         Several[Text], Field(description="Patterns of their names; * stands for any text.", examples=[["cache-*"]])
     ] = Field(default_factory=tuple)

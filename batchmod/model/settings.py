@@ -83,7 +83,9 @@ class Defaults(Section):
     """What a target has that says nothing else."""
 
     account: Annotated[Account, Field(description="The account of targets that name none.")] = "default"
-    region: Annotated[Region | None, Field(description="The region of targets that name none.")] = None
+    region: Annotated[
+        Region | None, Field(description="The region of targets that name none.", examples=["cn-hangzhou"])
+    ] = None
 
 
 class ProofSettings(Section):
@@ -131,11 +133,15 @@ class Limits(Section):
     ] = RATE
     apis: Annotated[
         dict[Annotated[str, AfterValidator(_api)], LimitText],
-        Field(description="Other rates for single APIs.", json_schema_extra={"propertyNames": {"enum": list(APIS)}}),
+        Field(
+            description="Other rates for single APIs.",
+            examples=[{"DescribeInstanceAttribute": "1000/1s"}],
+            json_schema_extra={"propertyNames": {"enum": list(APIS)}},
+        ),
     ] = Field(default_factory=dict)
     connections: Annotated[int, Field(ge=1, le=10_000, description="Requests in flight.")] = 64
     changing: Annotated[
-        int | None, Field(ge=1, description="Instances in the middle of a change; without it: no limit.")
+        int | None, Field(ge=1, description="Instances in the middle of a change; without it: no limit.", examples=[50])
     ] = None
 
     def rate_for(self, api: str) -> Rate | None:
@@ -182,9 +188,10 @@ class Retry(Section):
 class ReportSettings(Section):
     """Where a report goes, and what it is written as."""
 
-    dir: Annotated[FilePath | None, Field(description="The folder; without it: reports, in the current directory.")] = (
-        None
-    )
+    dir: Annotated[
+        FilePath | None,
+        Field(description="The folder; without it: reports, in the current directory.", examples=["reports"]),
+    ] = None
     formats: Annotated[Several[Literal["csv", "json", "junit", "md"]], Field(description="One file each.")] = (
         "csv",
         "json",

@@ -66,7 +66,10 @@ class EmbeddedSettings(Section):
             ...,
         ],
         Listed,
-        Field(description="age public keys that can open the store too: for recovery."),
+        Field(
+            description="age public keys that can open the store too: for recovery.",
+            examples=[["age1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq"]],
+        ),
     ] = ()
 
 
@@ -85,32 +88,47 @@ class OpenBaoSettings(Section):
         Annotated[str, AfterValidator(_place), WithJsonSchema({"type": "string", "pattern": f"^{_PATH}$"})],
         Field(description="Of each instance's secret below the mount."),
     ] = DEFAULT_PLACE
-    namespace: Annotated[_Place | None, Field(description="For servers that have them.")] = None
+    namespace: Annotated[_Place | None, Field(description="For servers that have them.", examples=["team-redis"])] = (
+        None
+    )
     ca_file: Annotated[
-        FilePath | None, Field(description="Certificates of the authorities that vouch for the server, PEM.")
+        FilePath | None,
+        Field(description="Certificates of the authorities that vouch for the server, PEM.", examples=["ca.pem"]),
     ] = None
     auth: Annotated[
         Literal["token", "approle", "kubernetes"],
         Field(description="How to log in: a token, an AppRole or a service account, out of the environment."),
     ] = "token"
-    auth_mount: Annotated[_Place | None, Field(description="Where that is mounted; without it: its own name.")] = None
-    role: Annotated[Text | None, Field(description="The role to log in as, for kubernetes.")] = None
+    auth_mount: Annotated[
+        _Place | None, Field(description="Where that is mounted; without it: its own name.", examples=["approle-batch"])
+    ] = None
+    role: Annotated[Text | None, Field(description="The role to log in as, for kubernetes.", examples=["batchmod"])] = (
+        None
+    )
 
 
 class KmsSettings(Section):
     """Secrets of Alibaba Cloud KMS, the vendor's own secret manager."""
 
     store: Annotated[Literal["kms"], Field(description="Generic secrets of Alibaba Cloud KMS.")]
-    account: Annotated[Account | None, Field(description="Whose secrets they are; without it: defaults.account.")] = (
-        None
-    )
+    account: Annotated[
+        Account | None, Field(description="Whose secrets they are; without it: defaults.account.", examples=["prod"])
+    ] = None
     region: Annotated[Region, Field(description="Where they are kept, wherever the instances are.")]
     name: Annotated[
         Annotated[str, AfterValidator(_place), WithJsonSchema({"type": "string", "pattern": f"^{_PATH}$"})],
         Field(description="Of each instance's secret."),
     ] = DEFAULT_PLACE
-    key_id: Annotated[Text | None, Field(description="The KMS key that new secrets are encrypted with.")] = None
-    instance: Annotated[Text | None, Field(description="The KMS instance (kst-…) that new secrets belong to.")] = None
+    key_id: Annotated[
+        Text | None,
+        Field(description="The KMS key that new secrets are encrypted with.", examples=["key-hzz62f1cb66fa42qo3xxx"]),
+    ] = None
+    instance: Annotated[
+        Text | None,
+        Field(
+            description="The KMS instance (kst-…) that new secrets belong to.", examples=["kst-hzz62f1cb66fa42qo3xxx"]
+        ),
+    ] = None
 
 
 def _stored(value: object) -> object:

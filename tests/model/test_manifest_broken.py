@@ -121,7 +121,11 @@ CASES = {  # text, place and path, a part of the message
     ),
     "rate automatic": (GOOD + "limits: {rate: automatic}\n", "5:16: limits.rate: ", "such as 200/60s; or auto"),
     "logins auto": (GOOD + "proof: {rate: auto}\n", "5:15: proof.rate: ", "such as 200/60s"),
-    "format": (GOOD + "report: {formats: [pdf]}\n", "5:20: report.formats[0]: ", "must be 'csv', 'json' or 'html'"),
+    "html": (
+        GOOD + "report: {formats: [html]}\n",
+        "5:20: report.formats[0]: ",
+        "must be 'csv', 'json', 'junit' or 'md'",
+    ),
     "other store": (
         GOOD + "secrets: {store: vault}\n",
         "5:10: secrets: ",

@@ -20,6 +20,7 @@ from webhook import webhook
 from whole_support import reaches
 
 from batchmod.cli import cli
+from batchmod.report.sheets import Format
 
 MODIFY = "ModifyInstanceAttribute"
 ROTATE: dict[str, Any] = {"password": {"generate": {"length": 24}}}
@@ -172,8 +173,8 @@ async def runs(c: Canary) -> None:
 
 async def report(c: Canary) -> None:
     await rotated(c)
-    for form in ((), ("--format", "csv"), ("--format", "json"), ("--format", "html")):
-        await c.run("report", "job", *form)
+    for form in (None, *Format):
+        await c.run("report", "job", *(() if form is None else ("--format", form)))
 
 
 async def verify(c: Canary) -> None:
