@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from batchmod.app.options import Options
+from batchmod.cli.completion import completion, some_action, some_run
 from batchmod.cli.options import MANIFEST, PLANNING, RUNNING, TAKING_UP, TO_RUN, run_to_end, shared
 from batchmod.cli.secrets import secrets
 from batchmod.errors import UsageError
@@ -101,8 +102,8 @@ def run(path: Path, options: Options) -> None:
 
 
 @cli.command()
-@click.argument("wanted", metavar="[RUN]", required=False)
-@shared(*TAKING_UP, "reset_budget", "serve")
+@click.argument("wanted", metavar="[RUN]", required=False, shell_complete=some_run)
+@shared(*TAKING_UP, "reset_budget")
 def resume(wanted: str | None, options: Options) -> None:
     """Continue an unfinished run."""
     from batchmod.app.holding import claimed  # noqa: PLC0415
@@ -114,7 +115,7 @@ def resume(wanted: str | None, options: Options) -> None:
 
 
 @cli.command()
-@click.argument("wanted", metavar="RUN")
+@click.argument("wanted", metavar="RUN", shell_complete=some_run)
 @shared(*TAKING_UP)
 def abandon(wanted: str, options: Options) -> None:
     """Settle what is in doubt, send nothing, and close a run."""
@@ -138,8 +139,8 @@ def doctor(manifest: Path, form: str, options: Options) -> None:
 
 
 @cli.command()
-@click.argument("wanted", metavar="RUN")
-@click.argument("action", metavar="ACTION")
+@click.argument("wanted", metavar="RUN", shell_complete=some_run)
+@click.argument("action", metavar="ACTION", shell_complete=some_action)
 @shared("state", "log_format")
 def control(wanted: str, action: str, options: Options) -> None:
     """Say to a run: pause, continue, stop, rate=200/60s, rate=auto, changing=20, changing=none."""
@@ -158,7 +159,7 @@ def runs(options: Options) -> None:
 
 
 @cli.command()
-@click.argument("wanted", metavar="RUN")
+@click.argument("wanted", metavar="RUN", shell_complete=some_run)
 @click.option("--format", "form", type=click.Choice(FORMATS), help="Print it instead of writing the files.")
 @shared("state", "report_dir")
 def report(wanted: str, form: str | None, options: Options) -> None:
@@ -212,3 +213,4 @@ def sim(**values: Any) -> None:
 
 
 cli.add_command(secrets)
+cli.add_command(completion)

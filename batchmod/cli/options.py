@@ -11,6 +11,7 @@ import click
 
 from batchmod.app.options import JSON, Options
 from batchmod.app.speech import speak
+from batchmod.cli.completion import some_directory
 from batchmod.errors import UsageError
 from batchmod.model.exits import DONE
 
@@ -36,10 +37,12 @@ class Duration(click.ParamType[float]):
 SHARED: dict[str, Callable[[Any], Any]] = {
     "endpoint": click.option("--endpoint", metavar="URL", help="Serves every vendor API (also BATCHMOD_ENDPOINT)."),
     "state": click.option(
-        "--state", metavar="DIR", type=click.Path(path_type=Path), help="State directory (also BATCHMOD_STATE)."
+        "--state", metavar="DIR", type=click.Path(path_type=Path), shell_complete=some_directory,
+        help="State directory (also BATCHMOD_STATE).",
     ),
     "report_dir": click.option(
-        "--report-dir", metavar="DIR", type=click.Path(path_type=Path), help="Where reports are written."
+        "--report-dir", metavar="DIR", type=click.Path(path_type=Path), shell_complete=some_directory,
+        help="Where reports are written.",
     ),
     "yes": click.option("--yes", is_flag=True, help="Do not ask."),
     "resume": click.option("--resume", is_flag=True, help="Continue an unfinished run of this name first."),

@@ -71,6 +71,16 @@ async def schema(c: Canary) -> None:
     await c.run("schema")
 
 
+async def completion(c: Canary) -> None:
+    """The script of each shell, and what one is offered then."""
+    await rotated(c)
+    for shell in ("bash", "zsh", "fish"):
+        await c.run("completion", shell)
+        words = {"bash": "2", "zsh": "2", "fish": ""}[shell]
+        asking = {"_BATCHMOD_COMPLETE": f"{shell}_complete", "COMP_WORDS": "batchmod report ", "COMP_CWORD": words}
+        assert "job" in (await c.run(environ=asking)).out
+
+
 async def validate(c: Canary) -> None:
     await c.run("validate", manifest(c, TO_CHOSEN))
     await c.run("validate", manifest(c, {"password": {"file": str(c.operator / "chosen.txt")}}), code=None)
@@ -250,6 +260,7 @@ SCENARIOS: Mapping[tuple[str, ...], Callable[[Canary], Awaitable[None]]] = {
     ("demo",): demo,
     ("init",): init,
     ("schema",): schema,
+    ("completion",): completion,
     ("validate",): validate,
     ("plan",): plan,
     ("run",): run,
