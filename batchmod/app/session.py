@@ -111,7 +111,9 @@ def find_run(journal: SqliteJournal, wanted: str | None) -> Run:
     """
     runs = journal.runs()
     if not runs:
-        raise UsageError("there are no runs in this state directory; another one is named with --state")
+        raise UsageError(
+            "there are no runs in this state directory: `batchmod run` begins one; another directory is named with --state"
+        )
     if wanted is None:
         return runs[-1]
     if not wanted:

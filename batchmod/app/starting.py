@@ -34,7 +34,9 @@ def init(path: Path) -> None:
             file.write(STARTER)
         (path.parent / SCHEMA_FILE).write_text(schema_text(), encoding="utf-8")
     except FileExistsError as error:
-        raise UsageError(f"{path}: is there already, and is not overwritten") from error
+        raise UsageError(
+            f"{path}: is there already, and is not overwritten: `batchmod init FILE` writes to another one"
+        ) from error
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
     say(f"{path}: written; next: edit its targets, then `batchmod validate {path}`")

@@ -77,6 +77,10 @@ def _single_kind(value: object) -> object:
             return value
         case _ if isinstance(value, _CHANGES):
             return value
+        case dict() if len(kinds := [kind for kind in Kind if kind in value]) == 1:
+            raise ValueError(
+                f"must have {kinds[0]} alone: indent what belongs below it, let each change begin with a -"
+            )
         case _:
             raise ValueError(f"must be a mapping with one of the keys {', '.join(Kind)}")
 

@@ -3,6 +3,7 @@
 import gc
 import hashlib
 import json
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -132,6 +133,10 @@ def _read(path: Path, entries: Entries) -> Document:
     try:
         with path.open("rb") as file:
             return read_yaml(file, str(path), TARGETS, entries.take)
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{path}: cannot be read: {error.strerror}; `batchmod init {shlex.quote(str(path))}` writes one to begin with"
+        ) from error
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
 

@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from batchmod.model.changes import NO_LITERAL
 from batchmod.model.fields import NO_ACCESS_KEY
 from batchmod.model.rules import is_access_key, password_problem, region_problem
-from batchmod.model.schema import keys_at
+from batchmod.model.schema import keys_anywhere, keys_at
 from batchmod.model.suggest import did_you_mean
 from batchmod.model.yamltext import Form, Node, Path, Problem
 
@@ -188,9 +188,11 @@ def _unknown(path: Path) -> str:
     known = keys_at(tuple(section))
     if _ACCESS_KEY.search(str(key)) or (_in_account(tuple(section)) and _CREDENTIAL.search(str(key))):
         return f"unknown key; {NO_ACCESS_KEY}"
+    literal = _PASSWORD_KEY.search(str(key)) or (str(key).casefold() == "value" and _secretive(tuple(section)))
+    if not section and not literal and key in keys_anywhere():
+        return f"unknown key here: indent it below what it belongs to; known here: {', '.join(known)}"
     if near := did_you_mean(str(key), known):
         return f"unknown key{near}"
-    literal = _PASSWORD_KEY.search(str(key)) or (str(key).casefold() == "value" and _secretive(tuple(section)))
     return f"unknown key; {NO_LITERAL}" if literal else f"unknown key; known here: {', '.join(known)}"
 
 

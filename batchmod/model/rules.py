@@ -52,6 +52,8 @@ def password_problem(text: str) -> str | None:
 def instance_id_problem(text: str) -> str | None:
     if re.fullmatch(INSTANCE_ID, text):
         return None
+    if re.search(r"\s-\s", text):
+        return "is no instance id, but several entries in one: let each - stand right below the one before it"
     return "is no instance id: a letter, then letters, digits, - and _, such as r-bp1zxszhcgatnx"
 
 

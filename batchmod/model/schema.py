@@ -62,6 +62,13 @@ def keys_at(path: Path) -> tuple[str, ...]:
     return tuple(dict.fromkeys(key for place in places for form in _forms(place) for key in form.get("properties", ())))
 
 
+@cache
+def keys_anywhere() -> frozenset[str]:
+    """Every key that some mapping of a manifest may have."""
+    sections = (_schema(), *_schema()["$defs"].values())
+    return frozenset(key for section in sections for key in section["properties"])
+
+
 def _forms(place: Schema) -> Iterator[Schema]:
     """The alternatives at a place, references followed."""
     if reference := place.get("$ref"):

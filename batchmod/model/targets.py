@@ -17,7 +17,7 @@ from batchmod.model.selectors import SelectEntry, Selector, selector_of
 from batchmod.model.settings import Defaults
 from batchmod.model.suggest import did_you_mean
 
-NO_REGION = "is missing, and there is no defaults.region"
+NO_REGION = "is missing, and there is no defaults.region: write one of them, such as region: cn-hangzhou"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,18 @@ _UNPRINTABLE: Final = yaml.reader.Reader.NON_PRINTABLE
 _ABOVE_ITEMS: Final = 3  # levels: the document, its mapping, the list
 
 
+_HINTS: Final = {  # by what libyaml says
+    "mapping values are not allowed": "; is this line, or the one before, indented as it should be? Text with : in it needs quotes",
+    "cannot start any token": "; YAML is indented with blanks, never with tabs; text that begins with @, ` or % needs quotes",
+    "did not find expected": "; look for a line that is not indented as its neighbours are, and for what was opened and never closed",
+}
+
+
+def _hint(problem: str) -> str:
+    """What is most often behind it, and how to mend it."""
+    return next((hint for said, hint in _HINTS.items() if said in problem), "")
+
+
 class _Text:
     """What libyaml reads: UTF-8, the last two pieces of which are kept, and with them where a wrong character stands."""
 
@@ -81,7 +93,8 @@ def read_yaml(file: BinaryIO, source: str, apart: str, take: Callable[[Events], 
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{mark.line + 1}:{mark.column + 1}" if mark else "1:1"
-        raise text.refusal or UsageError(f"{source}:{place}: is no YAML: {error.problem or error.context}") from error
+        problem = error.problem or error.context or ""
+        raise text.refusal or UsageError(f"{source}:{place}: is no YAML: {problem}{_hint(problem)}") from error
     except UsageError as error:
         raise text.refusal or error from error
     if text.refusal is not None:

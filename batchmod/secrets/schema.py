@@ -65,7 +65,10 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     """
     with refusing(path):
         if not dbfile.is_there(path):
-            raise NoStoreError(f"{path}: there is no secret store here")
+            raise NoStoreError(
+                f"{path}: there is no secret store here: the first run that changes a password makes it; another directory is "
+                "named with --state"
+            )
         _require_whole(path)
         try:
             return _connect(path, "mode=rw", read_only=read_only)  # mode=ro would leave -wal and -shm behind

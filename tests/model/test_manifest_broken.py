@@ -898,6 +898,7 @@ def test_no_message_holds_a_password_that_is_a_number(tmp_path: Path, number: st
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     """Absent, a directory, behind a file: one line each, with the reason."""
     (tmp_path / "file").write_text("")
-    assert refused(tmp_path / "none.yaml") == (f"{tmp_path}/none.yaml: cannot be read: No such file or directory",)
+    (told,) = refused(path := tmp_path / "none.yaml")
+    assert told == f"{path}: cannot be read: No such file or directory; `batchmod init {path}` writes one to begin with"
     assert "Is a directory" in refused(tmp_path)[0]
     assert "Not a directory" in refused(tmp_path / "file" / "m.yaml")[0]
