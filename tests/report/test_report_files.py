@@ -159,12 +159,12 @@ def test_any_text_of_the_service_survives(name: str, message: str) -> None:
 
 
 def test_files_are_written_for_each_format(tmp_path: Path) -> None:
-    """Their names hold campaign and run; nothing else is left in the directory."""
+    """Their names hold campaign and run, and what is printed is the same; nothing else is left in the directory."""
     rows = shown(Phase.CHANGED, Phase.FAILED)
-    paths = write_reports(tmp_path, RUN, iter(rows), [Format.CSV, Format.JSON])
-    assert [path.name for path in paths] == [f"rotate-prod-20260304T050607Z-1a2b.{form}" for form in ("csv", "json")]
-    assert sorted(tmp_path.iterdir()) == paths
-    assert paths[0].read_bytes().decode() == text_of(rows, Format.CSV)
+    paths = write_reports(tmp_path, RUN, iter(rows), Format)
+    assert [path.name for path in paths] == [f"rotate-prod-20260304T050607Z-1a2b.{form.suffix}" for form in Format]
+    assert sorted(tmp_path.iterdir()) == sorted(paths)
+    assert [path.read_bytes().decode() for path in paths] == [text_of(rows, form) for form in Format]
     assert json.loads(paths[1].read_text())["rows"] == [row._asdict() for row in rows]
 
 
