@@ -1,4 +1,6 @@
-"""The pages below docs/reference, made from the code: `python tests/site_reference.py` writes them. Pure but for that."""
+"""The pages below docs/reference and the JSON Schema that jobs/ names, made from the code: `python tests/site_reference.py`
+writes them. Pure but for that.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
@@ -8,6 +10,7 @@ from typing import Any, Final, get_args, get_type_hints
 
 import click
 
+from batchmod.app.starting import SCHEMA_FILE, schema_text
 from batchmod.cli import cli
 from batchmod.model.events import Kind, Outcome, Proof, StoppedBy
 from batchmod.model.exits import MEANINGS
@@ -16,6 +19,7 @@ from batchmod.report.rows import ReportRow
 from batchmod.report.sheets import Format
 
 FOLDER: Final = Path(__file__).parents[1] / "docs" / "reference"
+SCHEMA_OF_JOBS: Final = FOLDER.parents[1] / SCHEMA_FILE
 MADE: Final = "<!-- Made from the code by `make docs`: what is written here by hand is lost. -->"
 Schema = dict[str, Any]
 
@@ -263,3 +267,4 @@ if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     for name, text in pages().items():
         (FOLDER / name).write_text(text, encoding="utf-8")
+    SCHEMA_OF_JOBS.write_text(schema_text(), encoding="utf-8")

@@ -6,8 +6,9 @@ from pathlib import Path
 import click
 import pytest
 from site_hooks import drawn, fetched_elsewhere
-from site_reference import FOLDER, commands, keys, pages
+from site_reference import FOLDER, SCHEMA_OF_JOBS, commands, keys, pages
 
+from batchmod.app.starting import schema_text
 from batchmod.engine.machine import diagram
 from batchmod.model.events import Kind, Outcome, Proof, StoppedBy
 from batchmod.model.exits import MEANINGS
@@ -49,6 +50,7 @@ def test_the_reports_page_knows_every_column_and_every_value() -> None:
 def test_the_reference_is_what_the_code_makes() -> None:
     """Word for word, and nothing else is there: `make docs` writes it."""
     assert {path.name: path.read_text(encoding="utf-8") for path in FOLDER.iterdir()} == pages()
+    assert SCHEMA_OF_JOBS.read_text(encoding="utf-8") == schema_text()
 
 
 def test_the_reference_knows_every_key() -> None:

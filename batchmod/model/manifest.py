@@ -220,4 +220,6 @@ class Manifest(Section):
         Field(description="Who is told of the passwords that were changed.", examples=[[{"run": ["./refresh.sh"]}]]),
     ] = ()
     report: Annotated[ReportSettings, Field(description="What a run leaves to read.")] = ReportSettings()
-    notify: Annotated[Notifies, Field(description="Who is told how a run ended.")] = ()
+    notify: Annotated[
+        Notifies, Field(description="Who is told how a run ended.", examples=[[{"env": "DINGTALK_URL"}]])
+    ] = ()

@@ -1,11 +1,9 @@
 """The HTML report: one file that asks the network for nothing. Its rows are data; its script shows them."""
 
 import json
-import tempfile
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -16,14 +14,14 @@ from batchmod.model.events import Outcome
 from batchmod.model.record import Run
 from batchmod.report.beside import Beside
 from batchmod.report.rows import COLUMNS, ReportRow
-from batchmod.report.sheets import SPOOL, run_document
+from batchmod.report.sheets import run_document
+from batchmod.report.spool import Spool
 
 SCHEMA: Final = "batchmod.page/1"
 SHOWN: Final = COLUMNS[1:]  # all rows are of one run
 ASSETS: Final = Path(__file__).parent / "page"
 
 _JSON: Final = json.JSONEncoder(ensure_ascii=False).encode
-_PIECE: Final = 65536  # characters
 _CODE: Final = COLUMNS.index("error_code")
 
 
@@ -34,9 +32,7 @@ class HtmlSheet:
         self._run, self._beside = run, beside
         self._counts: Counter[Outcome] = Counter()
         self._codes: set[str] = set()
-        self._spool = tempfile.TemporaryFile(  # noqa: SIM115  `close` does
-            "w+", encoding="utf-8", errors="surrogatepass", newline="", buffering=SPOOL
-        )
+        self._spool = Spool()
 
     def begin(self) -> str:
         return ""  # the counts come first
@@ -54,14 +50,11 @@ class HtmlSheet:
         yield from page(title=f"{self._run.name} {self._run.id}", counts=run["counts"], document=self._document(run))
 
     def close(self) -> None:
-        with suppress(OSError):  # what could not be written was said when it was needed
-            self._spool.close()
+        self._spool.close()
 
     def _document(self, run: Mapping[str, Any]) -> Iterator[str]:
         yield f'{{"schema": {in_script(SCHEMA)}, "run": {in_script(run)}, "columns": {in_script(SHOWN)}, "rows": ['
-        self._spool.seek(0)
-        while piece := self._spool.read(_PIECE):
-            yield piece
+        yield from self._spool.pieces()
         history = self._beside.history()
         told = {code: advice for code in sorted(self._codes) if (advice := self._beside.advice(code)) is not None}
         yield f'\n], "history": {in_script(history.document() if history else None)}, '

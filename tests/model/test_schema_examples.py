@@ -29,7 +29,7 @@ BESIDE: dict[str, dict[str, Any]] = {  # what a section needs beside the key tha
     "TargetEntry": {"id": "r-bp1zxszhcgatnx", "vars": {"team": "pay"}},
     "Window": {"start": "02:00", "end": "05:00"},
 }
-ALONE = {"env", "file", "secret", "generate"}  # a password comes from one of them
+ALONE = {"env", "file", "secret", "generate"}  # a password, and a URL, comes from one of them
 ANY_KEY = {"accounts": "prod", "apis": "DescribeInstances", "endpoints": "cn-hangzhou"}
 
 
@@ -63,6 +63,8 @@ def beside(name: str, key: str, whole: Callable[[Any], Any]) -> Callable[[Any], 
     needed = BESIDE.get(name, {})
     if name == "PasswordChange" and key not in ALONE:
         needed = {"generate": {}}
+    if name == "Notify" and key not in ALONE:
+        needed = {"env": "DINGTALK_URL"}
     return lambda value: whole({**needed, key: value})
 
 

@@ -37,7 +37,7 @@ def test_no_sample_is_forgotten() -> None:
 
 
 async def test_the_demo(tmp_path: Path) -> None:
-    """Sixty instances in two regions over the wire, TaskExists and throttling met, logins proved, both reports."""
+    """Sixty instances in two regions over the wire, TaskExists and throttling met, logins proved, every report."""
     async with bench(tmp_path, instances=1) as b:
         result = await b.run("demo")
         assert result.code == 0, result.err
@@ -47,4 +47,4 @@ async def test_the_demo(tmp_path: Path) -> None:
         assert {row["region"] for row in rows} == {"cn-hangzhou", "cn-shanghai"}
         assert {row["proof"] for row in rows if row["change"] == "password"} == {"login"}
         assert any(row["attempts"] > 1 for row in rows)
-        assert sorted(path.suffix for path in (tmp_path / "reports").iterdir()) == [".csv", ".json"]
+        assert sorted(path.suffix for path in (tmp_path / "reports").iterdir()) == [".csv", ".html", ".json"]
