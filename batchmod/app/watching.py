@@ -1,5 +1,6 @@
 """Who looks on while a run goes on: a board on a terminal, lines elsewhere, nobody when it is quiet."""
 
+import asyncio
 import shutil
 import sys
 import time
@@ -53,6 +54,7 @@ class Watching:
         self._options = options
         self._observers = Observers()
         self._board: Board | None = None
+        self._spoken: Lines | JsonLog | None = None
 
     def add(self, observer: Observer) -> None:
         """One more looks on, also when it is quiet, and from the first call on."""
@@ -67,13 +69,15 @@ class Watching:
     def _display(self, state: BoardState) -> Observer:
         options = self._options
         if options.log_format == JSON:
-            return JsonLog(tell, state, clock=time.monotonic)
+            self._spoken = JsonLog(tell, state, clock=time.monotonic)
+            return self._spoken
         if redraws(options.environ) and not options.verbose:
             from batchmod.report.board import Board  # noqa: PLC0415  for a terminal only
 
             self._board = Board.on_stderr(state, clock=time.monotonic)
             return self._board
-        return Lines(say, state, clock=time.monotonic)
+        self._spoken = Lines(say, state, clock=time.monotonic)
+        return self._spoken
 
     def notify(self, notice: Notice) -> None:
         if self._options.verbose and isinstance(notice, CallAnswered):
@@ -88,8 +92,8 @@ class Watching:
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """The board is on the screen, if there is one."""
-        with self._board or nullcontext():
+        """The board is on the screen, if there is one; else whoever reads hears of the run while nothing happens, too."""
+        with self._board or nullcontext(), _ticking(self._spoken) if self._spoken else nullcontext():
             yield
 
     def summary(
@@ -119,3 +123,19 @@ class Watching:
             closed_first=closed.run_id if closed else None,
             closed_first_exit_code=closed.exit_code if closed else None,
         )
+
+
+@contextmanager
+def _ticking(spoken: Lines | JsonLog) -> Iterator[None]:
+    """Inside, in a running event loop, it is told every second that time goes on."""
+
+    async def tick() -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            spoken.tick()
+
+    task = asyncio.create_task(tick())
+    try:
+        yield
+    finally:
+        task.cancel()

@@ -89,7 +89,10 @@ def shared(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             given["verbose"] = bool(given.get("verbose")) and not given.get("quiet")
             if given.get("endpoint") == "":  # a variable that was not set: the real cloud is not what is meant
                 raise UsageError("--endpoint is empty: leave it out for the vendor's own endpoints")
-            given["endpoint"] = given.get("endpoint") or os.environ.get("BATCHMOD_ENDPOINT") or None
+            named = os.environ.get("BATCHMOD_ENDPOINT")
+            if "endpoint" in given and not given["endpoint"] and named == "":
+                raise UsageError("BATCHMOD_ENDPOINT is empty: unset it for the vendor's own endpoints")
+            given["endpoint"] = given.get("endpoint") or named or None
             speak(json=given.get("log_format") == JSON, quiet=bool(given.get("quiet")))
             return command(options=Options(environ=dict(os.environ), **given), **values)
 

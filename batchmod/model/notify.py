@@ -41,6 +41,8 @@ class Notify(Section):
     def _one_place(self) -> "Notify":
         if (self.env is None) == (self.file is None):
             raise ValueError("needs exactly one of env: VARIABLE and file: path")
+        if self.file is not None and "://" in self.file:
+            raise ValueError(NO_LITERAL)
         return self
 
     @property

@@ -150,6 +150,8 @@ def _in_account(path: Path) -> bool:
 
 def _may_be_secret(section: Path, key: str) -> bool:
     """Whether a key that nobody knows there could be what somebody meant to keep to himself."""
+    if "://" in key:
+        return True
     match section:
         case ("accounts",):
             return is_access_key(key)

@@ -124,7 +124,7 @@ def _counts(state: BoardState) -> Iterator[Line]:
 
 
 def _waits(state: BoardState) -> Iterator[Line]:
-    """How many wait for what, and who has waited longest for the most frequent of it."""
+    """How many wait for what, and some who wait for the most frequent of it."""
     waits = sorted(state.work.waits.items(), key=lambda wait: (-len(wait[1]), wait[0]))
     if not waits:
         return

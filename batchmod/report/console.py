@@ -68,13 +68,21 @@ class Lines:
             case _:
                 self._write(cut(printable(between(notice)), LINE))
 
+    def tick(self) -> None:
+        """Time goes on: whoever reads hears of the run also while nothing happens."""
+        if (now := self._clock()) - self._said_at >= EVERY:
+            self._say(now)
+
     def _progress(self, now: float) -> None:
         done = self._state.done
         if now - self._said_at < EVERY and (
             done == self._said_done or done - self._said_done < max(1, self._state.rows // SHARE)
         ):
             return
-        self._said_at, self._said_done = now, done
+        self._say(now)
+
+    def _say(self, now: float) -> None:
+        self._said_at, self._said_done = now, self._state.done
         self._write(progress(self._state, now))
 
     def _complain(self, error: RowError) -> None:

@@ -31,7 +31,7 @@ class Work:
     """Told of every row once by `meet`, and then of what becomes of it."""
 
     to_come: Counter[Lot] = field(default_factory=Counter)  # open rows of which nothing was sent
-    waits: dict[str, dict[int, str]] = field(default_factory=dict)  # by code: instance ids by seq, who came first first
+    waits: dict[str, dict[int, str]] = field(default_factory=dict)  # by code: instance ids by seq
     accounts: dict[str, str] = field(default_factory=dict)  # names by id
     _waits_as: dict[int, str] = field(default_factory=dict)
     _rows: Counter[int] = field(default_factory=Counter)  # by wave

@@ -668,6 +668,16 @@ CASES = {  # text, place and path, a part of the message
         "5:10: notify[0]: ",
         "a manifest never holds a URL with a token: write env: VARIABLE or file: path",
     ),
+    "notify with a URL for a file": (
+        GOOD + "notify: [{file: 'slack://t0ken/secret'}]\n",
+        "5:10: notify[0]: ",
+        "a manifest never holds a URL with a token",
+    ),
+    "notify with a URL for a key": (
+        GOOD + "notify: [{'slack://t0ken/secret': 1}]\n",
+        "5:11: notify[0]: ",
+        "unknown key; known here: env, file, on, timeout",
+    ),
     "notify from two places": (
         GOOD + "notify: [{env: A, file: b}]\n",
         "5:10: notify[0]: ",
@@ -724,6 +734,7 @@ def test_each_fault_is_named_with_its_place(tmp_path: Path, text: str | bytes, p
     """A broken manifest is refused with line, column, path and what is wrong."""
     told = problems(tmp_path, text)
     assert any(line.startswith(place) and part in line for line in told), told
+    assert not any("t0ken" in line for line in told), told
     assert len(told) <= 2, told
 
 

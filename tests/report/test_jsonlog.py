@@ -122,3 +122,12 @@ def test_progress_comes_every_ten_seconds_and_throttling_once_a_minute() -> None
     assert book.told[-1][2]["pacing"] == [PACE.document()]
     progress = next(fields for event, _, fields in book.told if event == "progress")
     assert (progress["calls"], progress["throttled"], progress["counts"]) == (40, 40, {})
+
+
+def test_a_quiet_run_is_told_of_too() -> None:
+    """Every ten seconds, however often the clock is looked at."""
+    book = Book()
+    for _ in range(35):
+        book.now += 1.0
+        book.log.tick()
+    assert book.events() == ["progress"] * 3

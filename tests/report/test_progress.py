@@ -117,6 +117,18 @@ def test_lines_tell_progress_by_time_or_by_share() -> None:
     assert written[1:] == ["5/100 rows · 5 changed · 1 in change · 1 in doubt · 1 waiting · 0.1 calls/s · 10s"]
 
 
+def test_lines_come_while_nothing_happens_too() -> None:
+    """Every ten seconds, however often the clock is looked at: a silent job looks dead."""
+    clock = Clock()
+    lines, written = lines_of(BoardState.start([], now=100.0), clock)
+    lines.notify(opened(100))
+    written.clear()
+    for _ in range(35):
+        clock.now += 1.0
+        lines.tick()
+    assert [line.split(" · ")[-1] for line in written] == ["10s", "20s", "30s"]
+
+
 def test_lines_show_the_error_of_a_row_that_did_not_end_well() -> None:
     """Code and message, or the detail; a row that is in doubt has not ended."""
     lines, written = lines_of(BoardState.start([], now=100.0), Clock())

@@ -256,7 +256,7 @@ async def test_a_region_without_an_endpoint(tmp_path: Path) -> None:
             changes=[RENAME],
             retry={"attempts": 1, "max_delay": "100ms", "fence": "16m"},
         )
-        result = await b.run("run", str(manifest), "--yes", environ={"BATCHMOD_ENDPOINT": ""})
+        result = await b.run("run", str(manifest), "--yes", environ={"BATCHMOD_ENDPOINT": None})
         one_line(result, "account default, region cn-nowhere-9", "NameNotResolved", "Check the region")
         assert b.modifying_calls() == 0
 

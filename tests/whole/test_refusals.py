@@ -132,7 +132,11 @@ async def test_a_fence_shorter_than_a_signature_is_for_loopback_only(tmp_path: P
     """Elsewhere an old value could overwrite a new one."""
     async with bench(tmp_path, instances=1) as b:
         manifest = b.manifest(targets=b.targets(1), changes=[RENAME])
-        refused(await b.run("run", str(manifest), "--yes", environ={"BATCHMOD_ENDPOINT": ""}), "fence")
+        refused(await b.run("run", str(manifest), "--yes", environ={"BATCHMOD_ENDPOINT": None}), "fence")
+        # A variable that was to be set from something that failed: the real cloud is not what was meant.
+        refused(
+            await b.run("run", str(manifest), "--yes", environ={"BATCHMOD_ENDPOINT": ""}), "BATCHMOD_ENDPOINT is empty"
+        )
 
 
 async def test_a_lost_age_key_is_not_replaced(tmp_path: Path) -> None:

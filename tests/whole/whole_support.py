@@ -80,7 +80,7 @@ class Bench:
         return [{"id": f"r-sim{n:06d}", "region": ("cn-hangzhou", "cn-shanghai")[n % 2]} for n in range(count)]
 
     async def start(
-        self, *arguments: str, environ: Mapping[str, str] | None = None, stdout: int = asyncio.subprocess.PIPE
+        self, *arguments: str, environ: Mapping[str, str | None] | None = None, stdout: int = asyncio.subprocess.PIPE
     ) -> asyncio.subprocess.Process:
         return await self._start("-m", "batchmod", *arguments, environ=environ, stdout=stdout)
 
@@ -101,19 +101,19 @@ class Bench:
         )
 
     async def _start(
-        self, *arguments: str, environ: Mapping[str, str] | None, stdout: int
+        self, *arguments: str, environ: Mapping[str, str | None] | None, stdout: int
     ) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             sys.executable,
             *arguments,
             cwd=self.folder,
-            env={**self.environ, **(environ or {})},
+            env={name: value for name, value in {**self.environ, **(environ or {})}.items() if value is not None},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=stdout,
             stderr=asyncio.subprocess.PIPE,
         )
 
-    async def run(self, *arguments: str, environ: Mapping[str, str] | None = None) -> Result:
+    async def run(self, *arguments: str, environ: Mapping[str, str | None] | None = None) -> Result:
         process = await self.start(*arguments, environ=environ)
         async with asyncio.timeout(120):
             out, err = await process.communicate()
