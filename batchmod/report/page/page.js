@@ -590,11 +590,27 @@
       head.setAttribute("aria-sort", sort?.column !== name ? "none" : sort.down ? "descending" : "ascending");
     }
     const names = ORDER.filter((name) => used.has(name));
-    by("table").tBodies[0].replaceChildren(...Array.from(shown, (place) => element("tr", {}, ...names.map((name) => cell(name, place)))));
+    drawLines(shown, names);
     const all = doc.rows.length;
     const told = matches.length ? `${rowsOf(matches.length)}${matches.length < all ? ` of ${count(all)}` : ""}; ${count(from + 1)} to ${count(from + shown.length)} shown` : `none of ${rowsOf(all)}`;
     if (by("matches").textContent !== told) by("matches").textContent = told;
     drawControls(pages);
+  }
+
+  let lines = []; // what each line of the table shows, as text
+
+  /* Only lines that show something else are made anew: what is selected in the others stays selected. */
+  function drawLines(shown, names) {
+    const body = by("table").tBodies[0];
+    const now = Array.from(shown, (place) => JSON.stringify([names, place, doc.rows[place], doc.live?.phases?.[place]]));
+    while (body.rows.length > now.length) body.lastElementChild.remove();
+    now.forEach((line, number) => {
+      if (line === lines[number]) return;
+      const made = element("tr", {}, ...names.map((name) => cell(name, shown[number])));
+      if (number < body.rows.length) body.rows[number].replaceWith(made);
+      else body.append(made);
+    });
+    lines = now;
   }
 
   function drawControls(pages) {
@@ -658,11 +674,16 @@
     stale.clear();
   }
 
+  /* What is filtered, sorted and turned to stays so when it is the same run again. */
   function load(given) {
+    const same = doc !== null && doc.run.id === given.run.id && doc.columns.join() === given.columns.join();
     doc = given;
     at = Object.fromEntries(doc.columns.map((name, place) => [name, place]));
-    [haystacks, filter, words, sort, page, known] = [new Array(doc.rows.length), {}, [], null, 0, new Set()];
-    by("filters").reset();
+    [haystacks, known] = [new Array(doc.rows.length), new Set()];
+    if (!same) {
+      by("filters").reset();
+      [filter, words, sort, page] = [{}, [], null, 0];
+    }
     recount();
     arrange();
     makeCounts();
