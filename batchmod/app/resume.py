@@ -10,7 +10,7 @@ from batchmod.app.fleet import Regions, check_fence, open_fleet
 from batchmod.app.measuring import measuring
 from batchmod.app.notifying import notifying
 from batchmod.app.options import Options
-from batchmod.app.serving import check_serving, serving
+from batchmod.app.serving import Left, check_serving, serving
 from batchmod.app.session import (
     Session,
     check_report_dir,
@@ -122,8 +122,10 @@ async def _taken_up(
             regions = _open_regions(session, run)
             check_fence(manifest, set().union(*regions.values()), options.endpoint)
             found, notify = found_quotas(session.journal, clock), watching.notify
+            shown = known.after(Mark(type=MarkType.RESUMED, at=clock.wall()))
             async with (
-                serving(options, watching, known) as served,
+                measuring(options, run.name, watching, clock, began=clock.wall()) as measured,
+                serving(options, watching, shown, Left(journal=session.journal, manifest=manifest)) as served,
                 open_fleet(manifest, regions, options, halt=halt, notify=notify, clock=clock, found=found) as fleet,
             ):
                 left = [row for row, state in session.journal.states(run.id) if state.is_open]

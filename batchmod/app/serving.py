@@ -13,6 +13,8 @@ from batchmod.app.reporting import beside
 from batchmod.app.speech import insist
 from batchmod.app.watching import Watching
 from batchmod.errors import UsageError
+from batchmod.journal.sqlite import SqliteJournal
+from batchmod.model.manifest import Manifest
 from batchmod.model.record import Run
 from batchmod.report.live_guard import VARIABLE, Address, Guard, token_for
 
@@ -33,10 +35,7 @@ class Serving:
         """The run is about to open, its rows as they stand now."""
 
         def rows() -> "Rows":
-            from batchmod.report.live import Rows  # noqa: PLC0415  for a run that is served only
-
-            about = beside(execution.session.journal, execution.run, execution.manifest)
-            return Rows(states=known, store=execution.manifest.secrets.store, beside=about)
+            return _rows(known, execution.session.journal, execution.run, execution.manifest)
 
         self.live.expect(lambda: execution.run, rows)
 
@@ -54,11 +53,28 @@ def check_serving(options: Options) -> Address | None:
     return address
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """What an earlier process left of a run."""
+
+    journal: SqliteJournal
+    manifest: Manifest
+
+
+def _rows(states: Known, journal: SqliteJournal, run: Run, manifest: Manifest) -> "Rows":
+    from batchmod.report.live import Rows  # noqa: PLC0415  for a run that is served only
+
+    return Rows(states=states, store=manifest.secrets.store, beside=beside(journal, run, manifest))
+
+
 @asynccontextmanager
-async def serving(options: Options, watching: Watching, run: Run) -> AsyncIterator[Serving | None]:
+async def serving(
+    options: Options, watching: Watching, run: Run, left: Left | None = None
+) -> AsyncIterator[Serving | None]:
     """The run is served inside, if that is asked for; who follows it to its end is told the end.
 
-    `run` is what is known of it before it opens. Raises UsageError when the address cannot be had.
+    `run` is what is known of it before it opens, and so is `left`, if it is one that is taken up again. Raises
+    UsageError when the address cannot be had.
     """
     address = check_serving(options)
     if address is None:
@@ -68,6 +84,10 @@ async def serving(options: Options, watching: Watching, run: Run) -> AsyncIterat
     from batchmod.report.live_web import Site, parts, served  # noqa: PLC0415
 
     live = Live(lambda: run, wall=time.time, now=time.monotonic)
+    if left is not None:
+        states = list(left.journal.states(run.id))
+        live.expect(lambda: run, lambda: _rows(states, left.journal, run, left.manifest))
+        live.take_up()
     guard = Guard(token_for(address, options.environ.get(VARIABLE)), now=time.monotonic)
     site = Site(live, guard, parts(f"{run.name} {run.id}"), patience=PATIENCE)
     async with AsyncExitStack() as stack:

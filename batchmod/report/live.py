@@ -35,6 +35,7 @@ from batchmod.report.rows import report_row
 from batchmod.report.sheets import run_document
 
 AT_ONCE: Final = 500  # rows that are made into text at a stretch: some milliseconds
+TAKING_UP: Final = "taking up"
 _CODE: Final = SHOWN.index("error_code")
 _OUTCOME: Final = SHOWN.index("outcome")
 
@@ -51,7 +52,7 @@ class Rows:
 
 
 class Live:
-    """An observer. Until the run opens it is one that is being planned; `end` has the last word."""
+    """An observer. Until the run opens it is one that is being planned, or taken up; `end` has the last word."""
 
     def __init__(self, run: Callable[[], Run], *, wall: Callable[[], float], now: Callable[[], float]) -> None:
         """`run` is the run as it is known at the moment; `wall` in seconds since the epoch, `now` goes forward."""
@@ -63,7 +64,7 @@ class Live:
         self._states: list[RowState] = []
         self._moved: dict[int, int] = {}  # the number of each row's last move, the latest last
         self._opening: tuple[Callable[[], Run], Callable[[], Rows]] = run, lambda: Rows(states=())
-        self._is_open = False
+        self._is_open = self._is_taken_up = False
         self.number = 0  # of the last move
         self.edition = secrets.token_hex(4)  # another one has nothing in common with this one
         self.ended = False
@@ -72,18 +73,24 @@ class Live:
         """When the run opens, these are its rows."""
         self._opening = run, rows
 
-    def _open(self) -> None:
-        """The rows are known: who followed the planning has to begin anew."""
+    def take_up(self) -> None:
+        """The rows are those of an earlier process, as it left them; what was under way then is in doubt."""
+        self._read()
+        self._is_taken_up = True
+
+    def _read(self) -> None:
+        """The rows are known: who followed what was before has to begin anew."""
         self._run, rows = self._opening[0], self._opening[1]()
         states = list(rows.states)
         self._planned, self._states = [row for row, _ in states], [state for _, state in states]
         self._board = BoardState.start(states, now=self.now())
         self._history, self._advice, self._store = rows.beside.history(), rows.beside.advice, rows.store
-        self._is_open, self.edition = True, secrets.token_hex(4)
+        self.edition = secrets.token_hex(4)
 
     def notify(self, notice: Notice) -> None:
         if isinstance(notice, RunOpened):
-            self._open()
+            self._read()
+            self._is_open = True
         self._board.fold(notice, self.now())
         if isinstance(notice, RowMoved):
             row, state = notice
@@ -129,19 +136,25 @@ class Live:
         for phase, rows in self._board.phases.items():
             if self.ended or phase in TERMINAL:
                 counts[outcome_of(phase)] += rows
-        opened = self._board.opened
-        return {**run_document(self._run(), counts), "max_failures": opened.max_failures if opened else None}
+        run, opened = self._run(), self._board.opened
+        return {
+            **run_document(run, counts),
+            "max_failures": opened.max_failures if opened else None,
+            "given_up": self.ended and run.closed and any(state.is_open for state in self._states),
+        }
 
     def state(self) -> dict[str, Any]:
         """Where the run stands, and how fast it is."""
         board, now = self._board, self.now()
-        wave, limit = board.wave, board.budget_limit
+        wave, limit, phase = board.wave, board.budget_limit, self._phase()
+        under_way = board.in_change
+        left = under_way if phase == TAKING_UP else 0  # nobody knows any more
         return {
-            "phase": self._phase(),
+            "phase": phase,
             "calls_per_second": round(board.rate(now), 1),
             "throttled": board.throttled,
-            "in_change": board.in_change,
-            "in_doubt": board.in_doubt,
+            "in_change": under_way - left,
+            "in_doubt": board.in_doubt + left,
             "waiting": board.waiting,
             "to_come": board.untouched,
             "budget": None if limit is None else {"used": board.budget_used, "limit": limit},
@@ -190,7 +203,9 @@ class Live:
             return "ended"
         if self._board.stopping is not None:
             return "stopping"
-        return "running" if self._is_open else "planning"
+        if self._is_open:
+            return "running"
+        return TAKING_UP if self._is_taken_up else "planning"
 
 
 def _told(notice: Notice) -> str | None:

@@ -17,7 +17,8 @@ SHORTEST: Final = 16  # characters of a token
 WAIT: Final = 1.0  # seconds that follow a wrong token
 REMEMBERED: Final = 1000  # addresses that gave one
 
-_ADDRESS: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})")
+_LABEL: Final = "[A-Za-z0-9_-]{1,63}"
+_ADDRESS: Final = re.compile(rf"(?:\[([0-9A-Fa-f:.]+)\]|({_LABEL}(?:\.{_LABEL})*\.?)):([0-9]{{1,5}})")
 _HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:]*))(?::[0-9]{0,5})?")
 
 
@@ -56,6 +57,10 @@ def token_for(address: Address, given: str | None) -> str | None:
         )
     if len(given) < SHORTEST:
         raise UsageError(f"{VARIABLE}: a token has at least {SHORTEST} characters")
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{VARIABLE}: a token is text in UTF-8, and this is none") from None  # which repeats it
     return given
 
 

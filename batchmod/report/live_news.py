@@ -6,6 +6,7 @@ from typing import Any, Final
 from batchmod.report.live import AT_ONCE, Live, as_json
 
 HISTORY_EVERY: Final = 1.0  # seconds between two histories
+LONGEST: Final = 18  # digits of a number that can be meant
 
 
 class Follower:
@@ -15,7 +16,7 @@ class Follower:
         """`known` is what it heard of last: a document's, or a piece of news'."""
         self._live = live
         self._edition, _, number = known.partition(".")
-        self._number = int(number) if number.isdecimal() else -1
+        self._number = int(number) if number.isdecimal() and len(number) <= LONGEST else -1
         self._said: dict[str, Any] = {}
         self._history_at: float | None = None
 

@@ -87,7 +87,7 @@ def test_an_open_row_has_no_outcome_until_the_run_has_ended() -> None:
     assert "the run was stopped: control" in update["rows"][0][1]
     last = json.loads(follower.last())
     assert last["run"]["counts"] | {"changed": 1, "not_started": 2} == last["run"]["counts"]
-    assert (last["run"]["exit_code"], last["state"]["phase"]) == (3, "ended")
+    assert (last["run"]["exit_code"], last["state"]["phase"], last["run"]["given_up"]) == (3, "ended", False)
     assert [one["text"] for one in last["history"]["told"]] == ["wave 1 opened", "stopped by control"]
 
 
@@ -116,8 +116,27 @@ def test_who_followed_something_else_begins_anew() -> None:
     live.expect(a_run, lambda: Rows(states=[]))
     live.notify(RunOpened(run_id="r1", name="n", resumed=True, rows=0, to_send=0, max_failures=None))
     assert follower.is_lost
-    for known in ("", "x", f"{opened.edition}", f"{opened.edition}.x", f"{opened.edition}.99", "other.0"):
+    many = f"{opened.edition}.{'9' * 5000}"
+    for known in ("", "x", f"{opened.edition}", f"{opened.edition}.x", f"{opened.edition}.99", "other.0", many):
         assert Follower(opened, known).is_lost
+
+
+def test_a_run_that_is_taken_up_is_shown_as_it_was_left() -> None:
+    """What was under way is in doubt until the run opens, and then it goes on; one that is given up says so at its end."""
+    live = Live(a_run, wall=lambda: START, now=Clock())
+    states = [(a_row(seq), RowState(phase=phase)) for seq, phase in enumerate((Phase.CHANGED, Phase.ARMED))]
+    live.expect(a_run, lambda: Rows(states=states))
+    live.take_up()
+    whole = document(live)
+    assert (len(whole["rows"]), whole["live"]["phases"]) == (2, ["changed", "armed"])
+    state = whole["live"]["state"]
+    assert (state["phase"], state["in_change"], state["in_doubt"]) == ("taking up", 0, 1)
+    assert whole["run"]["given_up"] is False
+    live.notify(RunOpened(run_id="r1", name="n", resumed=True, rows=2, to_send=1, max_failures=None))
+    assert live.state()["phase"] == "running"
+    assert live.run()["given_up"] is False
+    live.end(a_run().after(Mark(type=MarkType.CLOSED, at=START)))
+    assert live.run()["given_up"] is True
 
 
 @pytest.mark.parametrize(
@@ -165,7 +184,8 @@ def test_with_a_token_it_is_asked_for_and_guessing_is_slow() -> None:
 def test_addresses_and_tokens_that_cannot_be() -> None:
     """Each is said in one line that does not repeat the token."""
     assert Address.parsed("[::1]:80").url(8080) == "http://[::1]:8080/"
-    for text in ("127.0.0.1", "8080", ":8080", "::1:80", "127.0.0.1:65536", "a b:1", "http://localhost:1"):
+    none = ("127.0.0.1", "8080", ":8080", "::1:80", "127.0.0.1:65536", "a b:1", "http://localhost:1", "a..b:0")
+    for text in (*none, f"{'a' * 64}.example:0"):
         with pytest.raises(UsageError, match="HOST:PORT"):
             Address.parsed(text)
     assert token_for(Address.parsed("LOCALHOST:0"), None) is None
@@ -173,6 +193,8 @@ def test_addresses_and_tokens_that_cannot_be() -> None:
     for host in ("0.0.0.0:0", "[::]:0", "host.example:80"):
         with pytest.raises(UsageError, match="set BATCHMOD_SERVE_TOKEN"):
             token_for(Address.parsed(host), "")
+    with pytest.raises(UsageError, match="in UTF-8"):
+        token_for(Address.parsed("127.0.0.1:0"), f"{TOKEN}\udcff")
     with pytest.raises(UsageError, match="at least 16") as said:
         token_for(Address.parsed("127.0.0.1:0"), "short-secret")
     assert "short-secret" not in str(said.value)
