@@ -10,21 +10,10 @@ from aiohttp import web
 
 from batchmod.report.html import ASSETS, page
 from batchmod.report.live import Live
+from batchmod.report.live_door import HEADERS, IDLE, MOST, opened
 from batchmod.report.live_guard import USER, WAIT, Address, Guard, Verdict
 from batchmod.report.live_news import Follower
 
-SELF: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-HEADERS: Final = {
-    "Content-Security-Policy": SELF,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Server": "batchmod",
-}
 STREAMS: Final = 16
 EVERY: Final = 0.25  # seconds between two pieces of news
 PER_ROW: Final = 0.00025  # seconds more for each row of the last one: the run keeps the machine
@@ -53,8 +42,9 @@ class Site:
         `streams`: of data and news that are read at a time.
         """
         self._live, self._guard, self._parts, self._patience = live, guard, parts, patience
-        self._streams, self._most = 0, streams
-        self._quiet = asyncio.Event()  # nobody reads data or news
+        self._most = streams
+        self._reading: set[web.RequestHandler] = set()  # who reads data or news
+        self._quiet = asyncio.Event()  # nobody does
         self._quiet.set()
         self._over = asyncio.Event()
 
@@ -66,6 +56,10 @@ class Site:
         application.router.add_get("/events", self._events)
         application.on_response_prepare.append(_with_headers)
         return application
+
+    def is_read_by(self, connection: web.RequestHandler) -> bool:
+        """Whether data or news go out there."""
+        return connection in self._reading
 
     async def end(self) -> None:
         """Who follows is told the last word, as far as each takes it within the patience."""
@@ -99,7 +93,9 @@ class Site:
 
     async def _part(self, request: web.Request) -> web.StreamResponse:
         part = self._parts[request.path]
-        return web.Response(text=part.text, content_type=part.kind, charset="utf-8")
+        response = web.Response(text=part.text, content_type=part.kind, charset="utf-8")
+        await self._tell(request, response, None)
+        return response
 
     async def _data(self, request: web.Request) -> web.StreamResponse:
         async def pieces(write: Write) -> None:
@@ -133,38 +129,43 @@ class Site:
                 await write(": still here\n\n")
                 said_at = loop.time()
             with suppress(TimeoutError):
-                async with asyncio.timeout(EVERY + PER_ROW * rows * self._streams):
+                async with asyncio.timeout(EVERY + PER_ROW * rows * len(self._reading)):
                     await self._over.wait()
         await write("event: reload\ndata: {}\n\n")
 
     async def _stream(
         self, request: web.Request, kind: str, tell: Callable[[Write], Awaitable[None]]
     ) -> web.StreamResponse:
-        if self._streams >= self._most:
+        if len(self._reading) >= self._most:
             raise web.HTTPServiceUnavailable(text="too many read this page\n", headers={"Retry-After": "5"})
         response = web.StreamResponse(headers={"Content-Type": f"{kind}; charset=utf-8"})
-        self._streams += 1
+        self._reading.add(request.protocol)
         self._quiet.clear()
         try:
-            await response.prepare(request)
-            if request.method != "HEAD":
-                await self._tell(request, response, tell)
+            await self._tell(request, response, None if request.method == "HEAD" else tell)
         finally:
-            self._streams -= 1
-            if not self._streams:
+            self._reading.remove(request.protocol)
+            if not self._reading:
                 self._quiet.set()
         return response
 
     async def _tell(
-        self, request: web.Request, response: web.StreamResponse, tell: Callable[[Write], Awaitable[None]]
+        self, request: web.Request, response: web.StreamResponse, tell: Callable[[Write], Awaitable[None]] | None
     ) -> None:
+        """All of the response, and first what is told piece by piece; a reader that takes longer than the patience to
+        take a piece, or the end, is cut off.
+        """
+
         async def write(text: str) -> None:
             async with asyncio.timeout(self._patience):
                 await response.write(text.encode())
 
         try:
-            await tell(write)
-            await response.write_eof()
+            await response.prepare(request)
+            if tell is not None:
+                await tell(write)
+            async with asyncio.timeout(self._patience):
+                await response.write_eof()
         except ConnectionResetError:  # the reader has gone
             pass
         except TimeoutError:
@@ -185,16 +186,17 @@ async def _with_headers(_: web.Request, response: web.StreamResponse) -> None:
 
 
 @asynccontextmanager
-async def served(site: Site, address: Address) -> AsyncIterator[str]:
-    """Inside, the page is there, under the URL that is given. Raises OSError when the address cannot be had."""
-    runner = web.AppRunner(
-        site.application(), access_log=None, handler_cancellation=True, shutdown_timeout=0.1, handle_signals=False
-    )
+async def served(site: Site, address: Address, *, most: int = MOST, idle: float = IDLE) -> AsyncIterator[str]:
+    """Inside, the page is there, under the URL that is given. Raises OSError when the address cannot be had.
+
+    So many connections are kept at a time, and so many seconds without a complete request.
+    """
+    runner = web.AppRunner(site.application(), handler_cancellation=True, shutdown_timeout=0.1, handle_signals=False)
     await runner.setup()
+    assert runner.server is not None
     try:
-        host = "127.0.0.1" if address.host.lower() == "localhost" else address.host
-        await web.TCPSite(runner, host, address.port).start()
-        yield address.url(runner.addresses[0][1])
-        await site.end()
+        async with opened(runner.server, address, site.is_read_by, most=most, idle=idle) as port:
+            yield address.url(port)
+            await site.end()
     finally:
         await runner.cleanup()

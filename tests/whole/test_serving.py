@@ -6,6 +6,7 @@ import re
 import socket
 from pathlib import Path
 
+from aiohttp import ClientSession, encode_basic_auth
 from browser import Opened
 from whole_support import Bench, bench
 
@@ -57,6 +58,29 @@ async def test_a_page_follows_a_run_to_its_end(tmp_path: Path, opened: Opened) -
         }  # fmt: skip
 
 
+async def test_a_crowd_at_the_door_takes_nothing_from_the_run(tmp_path: Path) -> None:
+    """More connections than the process may have files: the page can be read, the run ends, and nothing is said of them."""
+    async with bench(tmp_path, instances=40) as b:
+        waves = {"waves": [1, "100%"], "check": ["sh", "-c", "read line < gate"]}
+        b.manifest(targets=b.targets(40), changes=[RENAME], rollout=waves)
+        gate = tmp_path / "gate"
+        await (await b.start_shell(f"mkfifo {gate}")).wait()
+        serving = "-m batchmod run job.yaml --yes --quiet --serve 127.0.0.1:0"
+        process = await b.start_shell(f'ulimit -n 160; exec "$PYTHON" {serving}')
+        url = await url_of(process)
+        port = int(url.rstrip("/").rpartition(":")[2])
+        crowd = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", port) for _ in range(200)))
+        async with ClientSession() as session, session.get(f"{url}data") as got:
+            assert got.status == 200
+        gate.write_text("go on\n")
+        _, err = await process.communicate()
+        for _, writer in crowd:
+            writer.close()
+        assert process.returncode == 0, err
+        assert b.outcomes() == {"changed": 40}
+        assert err.count(b"\n") == 1, err  # what is said when it is quiet
+
+
 async def test_what_cannot_be_served_sends_nothing(tmp_path: Path) -> None:
     """An address in use, one that is none, one that others can reach without a token or with a short one."""
     async with bench(tmp_path, instances=2) as b:
@@ -93,6 +117,9 @@ async def test_a_run_that_is_taken_up_is_served_with_a_token(tmp_path: Path, ope
         serving = json.loads(await process.stderr.readline())
         assert serving["event"] == "serving"
         url = serving["url"].replace("0.0.0.0", "127.0.0.1")
+        known = {"Authorization": encode_basic_auth("batchmod", TOKEN)}
+        async with ClientSession() as session, session.get(f"{url}data", headers=known) as got:
+            assert len((await got.json())["rows"]) == 4  # from the first moment on
         assert opened.page.context.browser is not None
         page = await opened.page.context.browser.new_page(http_credentials={"username": "batchmod", "password": TOKEN})
         await page.goto(url)
