@@ -106,7 +106,7 @@ class Execution(Driving):
         code = exit_code(counts, open_rows=left, accounts_failed=bool(known.accounts_failed))
         finished = Mark(type=MarkType.FINISHED, at=self.clock.wall(), exit_code=code)
         try:
-            paths = write_report_files(journal, known.after(finished), self.manifest, self.reports)
+            paths = write_report_files(journal, known.after(finished), self.manifest, self.reports, to_come=[finished])
         except ReportError as error:
             rebuild = again(f"report {known.id}", self.session.state, self.options)
             insist(

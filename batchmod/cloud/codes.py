@@ -130,8 +130,18 @@ def classify(code: str, *, status: int) -> Verdict:
 
 def advice(code: str) -> str | None:
     """What a person can do about a code, the service's or batchmod's own; None for one that nobody knows."""
-    rule = OWN.get("HTTP *" if code.startswith("HTTP ") else code) or _match(code)
+    rule = _known(code)
     return rule.advice if rule else None
+
+
+def verdict(code: str) -> Verdict | None:
+    """What a code means, the service's or batchmod's own; None for one that nobody knows."""
+    rule = _known(code)
+    return rule.verdict if rule else None
+
+
+def _known(code: str) -> Rule | None:
+    return OWN.get("HTTP *" if code.startswith("HTTP ") else code) or _match(code)
 
 
 def _match(code: str) -> Rule | None:

@@ -1,10 +1,11 @@
 """What happened when: a run's steps and marks as counts over time. Pure; times are seconds since the epoch."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from batchmod.errors import Verdict
 from batchmod.model.events import Phase
 from batchmod.model.record import Mark, MarkType, Step
 from batchmod.report.layout import moment
@@ -22,6 +23,7 @@ class Series(StrEnum):
     UNRESOLVED = "unresolved"
     THROTTLED = "throttled"  # writes that a quota refused
     BUSY = "busy"  # writes that somebody else's task refused
+    NOT_SENT = "not_sent"  # writes that never left this machine
     LOST = "lost"  # writes without an answer
 
 
@@ -31,8 +33,12 @@ _OF_PHASE: Final = {
     Phase.CHANGED: Series.CHANGED,
     Phase.FAILED: Series.FAILED,
     Phase.UNRESOLVED: Series.UNRESOLVED,
-    Phase.WAITING: Series.BUSY,
-    Phase.IN_DOUBT: Series.LOST,
+}
+_HELD_BACK: Final = frozenset({Phase.WAITING, Phase.IN_DOUBT})  # entered with the code that says why
+_OF_VERDICT: Final = {
+    Verdict.SLOW_DOWN: Series.THROTTLED,
+    Verdict.WAIT: Series.BUSY,
+    Verdict.NOT_SENT: Series.NOT_SENT,
 }
 _SAID: Final = {
     MarkType.RESUMED: "resumed",
@@ -45,14 +51,11 @@ _SAID: Final = {
     MarkType.CONTROLLED: "control: {0.reason}",
     MarkType.FINISHED: "ended, exit {0.exit_code}",
 }
-_HELD_BACK: Final = frozenset({Phase.WAITING, Phase.IN_DOUBT})
+Meaning = Callable[[str], Verdict | None]  # of an error code
 
 
-def series_of(phase: Phase, code: str | None) -> Series | None:
-    """What a row that enters this phase counts as; None: nothing."""
-    if phase in _HELD_BACK and code is not None and "Throttling" in code:
-        return Series.THROTTLED
-    return _OF_PHASE.get(phase)
+def nothing_known(_: str) -> None:
+    """Of no code is it known what it means."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,11 +65,13 @@ class History:
     begun: float = 0.0
     width: float = FINEST  # seconds of one span
     counts: dict[Series, list[int]] = field(default_factory=lambda: {series: [] for series in Series})
+    verdict: Meaning = nothing_known
     told: list[tuple[float, str]] = field(default_factory=list)  # when, and what happened to the run as a whole
 
     def count(self, at: float, phase: Phase, code: str | None) -> None:
         """One row entered a phase."""
-        if (series := series_of(phase, code)) is None:
+        series = self._held_back(code) if phase in _HELD_BACK else _OF_PHASE.get(phase)
+        if series is None:
             return
         place = self._place(at)
         counted = self.counts[series]
@@ -90,6 +95,10 @@ class History:
             "told": [{"at": moment(at), "text": text} for at, text in self.told],
         }
 
+    def _held_back(self, code: str | None) -> Series:
+        verdict = self.verdict(code) if code else None
+        return Series.LOST if verdict is None else _OF_VERDICT.get(verdict, Series.LOST)
+
     def _place(self, at: float) -> int:
         while (place := max(0, int((at - self.begun) / self.width))) >= MOST:
             self.width *= 2
@@ -97,9 +106,11 @@ class History:
         return place
 
 
-def history_of(begun: float, steps: Iterable[Step], marks: Iterable[Mark]) -> History:
-    """The history of a run that began then."""
-    history = History(begun=begun)
+def history_of(
+    begun: float, steps: Iterable[Step], marks: Iterable[Mark], *, verdict: Meaning = nothing_known
+) -> History:
+    """The history of a run that began then; `verdict` tells why a call was held back."""
+    history = History(begun=begun, verdict=verdict)
     for step in steps:
         history.count(step.at, step.phase, step.code)
     for mark in marks:

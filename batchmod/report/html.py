@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from batchmod.model.events import Outcome
 from batchmod.model.record import Run
-from batchmod.report.beside import Beside
+from batchmod.report.beside import Beside, all_rows
 from batchmod.report.rows import COLUMNS, ReportRow
 from batchmod.report.sheets import run_document
 from batchmod.report.spool import Spool
@@ -45,9 +45,11 @@ class HtmlSheet:
         return ""
 
     def end(self) -> Iterator[str]:
-        beside = {"max_failures": self._beside.max_failures(), "closed": self._run.closed}
+        beside = {"max_failures": self._beside.max_failures(), "given_up": self._beside.given_up()}
         run = run_document(self._run, self._counts) | beside
-        yield from page(title=f"{self._run.name} {self._run.id}", counts=run["counts"], document=self._document(run))
+        title = f"{self._run.name} {self._run.id}"
+        elsewhere = all_rows(self._run)
+        yield from page(title=title, counts=run["counts"], document=self._document(run), elsewhere=elsewhere)
 
     def close(self) -> None:
         self._spool.close()
@@ -61,15 +63,24 @@ class HtmlSheet:
         yield f'"advice": {in_script(told)}, "live": null}}'
 
 
-def page(*, title: str, counts: Mapping[str, int], document: Iterable[str] | None) -> Iterator[str]:
-    """The page around its document, which was made by `in_script`; without one it loads its parts from beside it."""
+def page(
+    *,
+    title: str,
+    counts: Mapping[str, int],
+    document: Iterable[str] | None,
+    elsewhere: tuple[str, str] | None = None,
+) -> Iterator[str]:
+    """The page around its document, which was made by `in_script`; without one it loads its parts from beside it.
+
+    `elsewhere`: code, and how it gives the rows to a reader without scripts.
+    """
     css, js = ((ASSETS / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     policy = f"default-src 'none'; style-src {_hash(css)}; script-src {_hash(js)}; base-uri 'none'; form-action 'none'"
     shell = Environment(
         loader=FileSystemLoader(ASSETS), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
     )
     yield from shell.get_template("page.html.j2").generate(
-        title=title, counts=counts, document=document, css=css, js=js, policy=policy
+        title=title, counts=counts, document=document, elsewhere=elsewhere, css=css, js=js, policy=policy
     )
 
 

@@ -48,7 +48,7 @@ def test_the_document_is_the_contract() -> None:
     told = document(page_of(rows))
     assert list(told) == ["schema", "run", "columns", "rows", "history", "advice", "live"]
     assert told["schema"] == "batchmod.page/1"
-    assert told["run"] == json.loads(text_of(rows, Format.JSON))["run"] | {"max_failures": 7, "closed": False}
+    assert told["run"] == json.loads(text_of(rows, Format.JSON))["run"] | {"max_failures": 7, "given_up": False}
     assert told["columns"] == list(COLUMNS[1:])
     assert told["rows"] == [list(row[1:]) for row in rows]
     assert told["history"]["told"] == [{"at": "2026-03-04T05:06:07.250Z", "text": "wave 1 opened"}]
@@ -58,13 +58,16 @@ def test_the_document_is_the_contract() -> None:
 
 
 def test_without_rows_and_history_it_is_a_page() -> None:
-    """Every outcome counted, nothing of what is not known; also for a reader without scripts."""
+    """Every outcome counted, nothing of what is not known; also for a reader without scripts, who learns where rows are."""
     page = page_of([], Beside())
     told = document(page)
     assert (told["rows"], told["history"], told["advice"]) == ([], None, {})
     assert told["run"]["counts"] == dict.fromkeys(Outcome, 0)
     assert told["run"]["max_failures"] is None
     assert "0 changed, 0 unchanged" in page
+    assert "<code>batchmod report 20260304T050607Z-1a2b --format csv</code> prints them all" in page
+    verified = "".join(render_report(replace(RUN, command="verify"), [], Format.HTML))
+    assert "<code>report: {formats: [csv]}</code> of the manifest" in verified
 
 
 def test_no_text_ends_the_data_or_becomes_markup() -> None:

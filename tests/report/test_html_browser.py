@@ -1,6 +1,7 @@
 """The HTML report in a real browser: what people see of it, and what it never does."""
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,14 @@ async def test_a_strange_fleet_is_text(opened: Opened, tmp_path: Path) -> None:
     assert len(await cells(page, "instance_name")) == 1
     assert await page.locator("main img, main iframe, body script script").count() == 0
     assert await page.evaluate("globalThis.batchmod && document.scripts.length") == 2
+    long = [row._replace(secret_ref="s" * 200, instance_id="i" * 90) for row in strange(RUN)[:1]]
+    await show(opened, tmp_path, long)
+    cut = "[...document.querySelectorAll('#table td')].filter((one) => one.scrollWidth > one.clientWidth).length"
+    for width in (1280, 390):
+        await page.set_viewport_size({"width": width, "height": 800})
+        assert await page.evaluate(cut) == 0  # all of a text can be read, also without a mouse
     assert opened.complaints == []
-    assert opened.asked == [(tmp_path / "report.html").as_uri()]
+    assert set(opened.asked) == {(tmp_path / "report.html").as_uri()}
 
 
 async def test_rows_are_filtered_sorted_and_paged(opened: Opened, tmp_path: Path) -> None:
@@ -186,10 +193,22 @@ HEADLINES: tuple[tuple[dict[str, Any], tuple[Phase, ...], str, str], ...] = (
         "resume 20260304T050607Z-1a2b --reset-budget",
     ),
     (
-        {"exit_code": 3, "closed": True},
+        {"exit_code": 0, "closed": True, "given_up": True},
         (OPEN, CHANGED),
         "This run was given up: 1 row not started.",
         "Nothing is in doubt.",
+    ),
+    (
+        {"exit_code": 4, "closed": True, "notifiers_failed": ((2, "was answered with 500"),)},
+        (Phase.UNRESOLVED, Phase.NOT_STARTED),
+        "1 of 2 rows may or may not have been changed.",
+        "notification 2 was answered with 500",
+    ),
+    (
+        {"exit_code": 1, "accounts_failed": (("eu", "NoCredentials"),)},
+        (CHANGED, Phase.UNCHANGED),
+        "An account was left out: 1 row changed and proved and 1 so already.",
+        "account eu stopped: NoCredentials",
     ),
     ({"finished_at": None}, (OPEN, CHANGED), "This run has not ended: 1 row not started.", "none yet"),
     (
@@ -198,17 +217,25 @@ HEADLINES: tuple[tuple[dict[str, Any], tuple[Phase, ...], str, str], ...] = (
         "Of 1 of 2 instances the stored password is",
         "",
     ),
+    (
+        {"exit_code": 4, "command": "verify", "accounts_failed": (("eu", "NoCredentials"),)},
+        (Phase.UNCHANGED,),
+        "An account was left out. Stored passwords of the others: 1 proved live.",
+        "account stopped",
+    ),
 )
 
 
 async def test_the_headline_says_what_happened_and_how_sure_that_is(opened: Opened, tmp_path: Path) -> None:
-    """Of a run that is done, failed, in doubt, stopped, given up, not ended; and of `verify`."""
+    """Of a run that is done, failed, in doubt, stopped, given up, left out in part, not ended; and of `verify`."""
     for other, phases, title, also in HEADLINES:
-        run = a_run(**{"finished_at": START + 60} | other)
+        known = {"finished_at": START + 60} | other
+        beside = Beside(given_up=partial(bool, known.pop("given_up", False)))
+        run = a_run(**known)
         states = [RowState(phase=phase, proof=Proof.LOGIN if phase is CHANGED else None) for phase in phases]
         rows = [report_row(run, a_row(seq), state) for seq, state in enumerate(states)]
         path = tmp_path / "report.html"
-        path.write_text("".join(render_report(run, rows, Format.HTML)), encoding="utf-8")
+        path.write_text("".join(render_report(run, rows, Format.HTML, beside)), encoding="utf-8")
         await opened.page.goto(path.as_uri())
         assert (await opened.page.locator("#headline").text_content() or "").startswith(title)
         assert also in (await opened.page.locator(".hero").text_content() or "")

@@ -173,7 +173,10 @@ async def test_an_abandoned_run_is_settled_and_closed(tmp_path: Path) -> None:
     """Nothing is sent; what landed is proved, the rest is not started, and a new run may begin."""
     faults = {"durations": {"password": 0.5}}
     async with bench(tmp_path, instances=20, faults=faults) as b:
-        manifest = b.manifest(targets=b.targets(20), changes=[ROTATE], proof=LOGIN, limits={"rate": "10/1s"})
+        formats = {"formats": ["csv", "json", "html"]}
+        manifest = b.manifest(
+            targets=b.targets(20), changes=[ROTATE], proof=LOGIN, limits={"rate": "10/1s"}, report=formats
+        )
         process = await b.start("run", str(manifest), "--yes")
         await reaches(b, MODIFY, 5)
         process.kill()
@@ -186,6 +189,8 @@ async def test_an_abandoned_run_is_settled_and_closed(tmp_path: Path) -> None:
         outcomes = b.outcomes()
         assert outcomes["changed"] >= 4
         assert outcomes["not_started"] >= 1
+        (page,) = (tmp_path / "reports").glob("*.html")
+        assert '"given_up": true' in page.read_text(encoding="utf-8")
         assert (await b.run("abandon", run_id)).code == 0
         again = await b.run("run", str(manifest), "--yes")
         assert again.code == 0, again.err

@@ -24,8 +24,19 @@ def job(b: Bench, change: dict[str, Any], **more: Any) -> str:
         {"env": "HANGS", "timeout": "200ms", "on": ["stopped"]},
         {"env": "HOOK_OF_TROUBLE", "on": ["unresolved"]},
     ]
-    body = {"targets": b.targets(2), "changes": [change], "proof": {"password": "accepted"}, "notify": notify, **more}
+    body = {"targets": b.targets(2), "changes": [change], "proof": {"password": "accepted"}, "notify": notify}
+    body |= {"report": {"formats": ["csv", "json", "html", "junit", "md"]}, **more}
     return str(b.manifest(**body))
+
+
+async def rebuilt(b: Bench) -> str:
+    """The newest run's page; every file of that run is written again by `report`, byte for byte."""
+    run_id = b.report()["run"]["id"]
+    held = {path: path.read_bytes() for path in (b.folder / "reports").glob(f"*{run_id}*")}
+    result = await b.run("report", run_id)
+    assert (result.code, len(held)) == (0, 5), result.err
+    assert {path: path.read_bytes() for path in held} == held
+    return next(held[path] for path in held if path.suffix == ".html").decode()
 
 
 def hooks(b: Bench, hook: Webhook) -> dict[str, str]:
@@ -49,6 +60,9 @@ async def test_each_end_is_told_once_and_who_fails_is_named(tmp_path: Path) -> N
         assert "exit 4: ended with unresolved rows: a human must look" in told["message"]
         assert "look at the 1 unresolved rows" in told["message"]
         assert {Path(path) for path in told["reports"]} <= set(b.files())
+        page = await rebuilt(b)
+        assert '"given_up": false' in page  # it is closed, for every row has ended
+        assert '"text": "ended, exit 4"' in page
         hook.heard.clear()
 
         result = await b.run("run", job(b, RENAME, rollout=WAVES), "--yes", environ=environ)
@@ -61,7 +75,8 @@ async def test_each_end_is_told_once_and_who_fails_is_named(tmp_path: Path) -> N
         assert (len(hook.of("broken")), len(hook.of("hang")), hook.of("trouble")) == (1, 1, [])
         failed = [{"notify": 2, "reason": "was answered with 500"}, {"notify": 3, "reason": "no answer within 200ms"}]
         report = b.report()["run"]
-        assert (report["notifiers_failed"], report["exit_code"]) == (failed, 3)
+        assert (report["notifiers_failed"], report["exit_code"], report["counts"]["not_started"]) == (failed, 3, 1)
+        assert (await rebuilt(b)).count('"text": "ended, exit 3"') == 1
         hook.heard.clear()
 
         result = await b.run("resume", environ=environ)

@@ -118,7 +118,7 @@
   function verdict(run, counts, all) {
     const { unresolved, failed, changed, unchanged, skipped, not_started } = counts;
     const left = tally([not_started, "not started"], [unresolved, "in doubt"], [failed, "failed"]);
-    if (run.closed && (not_started || unresolved)) return ["doubt", "given up", `This run was given up: ${left}.`];
+    if (run.given_up && (not_started || unresolved)) return ["doubt", "given up", `This run was given up: ${left}.`];
     if (run.exit_code === 3 || (run.stopped_by && (not_started || unresolved))) {
       const why = run.stopped_by ? `Stopped by ${STOPPED[run.stopped_by] ?? visible(run.stopped_by)}` : "Not at its end";
       return ["doubt", "stopped", `${why}: ${not_started || unresolved ? left : "every row has ended, and what comes after the rows is still to be done"}.`];
@@ -126,12 +126,16 @@
     if (run.finished_at === null) return ["open", "not ended", `This run has not ended: ${left || "every row has its outcome"}.`];
     if (unresolved) return ["doubt", "unresolved", `${count(unresolved)} of ${rowsOf(all)} may or may not have been changed${failed ? `; ${count(failed)} failed` : ""}.`];
     if (failed) return ["bad", "failed", `${count(failed)} of ${rowsOf(all)} failed; nothing was changed there.`];
-    if (run.accounts_failed.length) return ["bad", "account stopped", `${rowsOf(not_started)} not started: ${run.accounts_failed.length === 1 ? "an account was" : "accounts were"} stopped.`];
+    const done = tally([changed, "changed and proved"], [unchanged, "so already"], [skipped, "skipped"], [not_started, "not started"]);
+    if (run.accounts_failed.length) return ["bad", "account stopped", not_started ? `${rowsOf(not_started)} not started: ${accounts(run)} stopped.` : `${leftOut(run)}${done ? `: ${done}` : ""}.`];
     if (!all) return ["good", "done", "There was nothing to do: no rows."];
     if (changed === all) return ["good", "done", `${all === 1 ? "The one row is" : `All ${count(all)} rows are`} changed and proved.`];
     if (unchanged === all) return ["good", "done", "Everything was so already; nothing was sent."];
-    return ["good", "done", `${tally([changed, "changed and proved"], [unchanged, "so already"], [skipped, "skipped"], [not_started, "not started"])}.`];
+    return ["good", "done", `${done}.`];
   }
+
+  const accounts = (run) => run.accounts_failed.length === 1 ? "an account was" : "accounts were";
+  const leftOut = (run) => `${accounts(run).replace("a", "A")} left out`;
 
   /* `3 rows changed, 2 so already and 1 skipped`, without what there is none of. */
   const tally = (...parts) => listed(parts.filter(([number]) => number).map(([number, what], place) => `${place ? count(number) : rowsOf(number)} ${what}`));
@@ -151,8 +155,9 @@
     const { failed, unresolved, not_started, changed, unchanged, skipped } = counts;
     if (failed) return ["bad", "failed", `Of ${count(failed)} of ${count(all)} instances the stored password is refused, or the instance is gone.`];
     if (unresolved || not_started) return ["doubt", "unresolved", `Of ${count(unresolved + not_started)} of ${count(all)} instances no stored password is proved live.`];
-    const told = [unchanged && `${count(unchanged)} proved live`, changed && `${count(changed)} made current`, skipped && `${count(skipped)} without a stored password`];
-    return ["good", "done", all ? `Stored passwords: ${listed(told.filter(Boolean))}.` : "There was nothing to look at."];
+    const told = listed([unchanged && `${count(unchanged)} proved live`, changed && `${count(changed)} made current`, skipped && `${count(skipped)} without a stored password`].filter(Boolean));
+    if (run.accounts_failed.length) return ["doubt", "account stopped", `${leftOut(run)}.${told ? ` Stored passwords of the others: ${told}.` : ""}`];
+    return ["good", "done", all ? `Stored passwords: ${told}.` : "There was nothing to look at."];
   }
 
   const examinedSureness = (counts) => counts.changed + counts.unchanged
@@ -168,7 +173,8 @@
     by("sureness").textContent = sure;
     const notes = run.accounts_failed.map((one) => [`account ${visible(one.account)} stopped: ${visible(one.reason)}`]);
     notes.push(...run.consumers_failed.map((one) => [`wave ${one.wave}: ${visible(one.text)}`]));
-    if (run.exit_code === 3 && run.command === "run" && !run.closed) {
+    notes.push(...run.notifiers_failed.map((one) => [`notification ${one.notify} ${visible(one.reason)}`]));
+    if (run.exit_code === 3 && run.command === "run" && !run.given_up) {
       const more = run.stopped_by === "max_failures" ? " --reset-budget" : "";
       notes.push(["to go on: ", element("code", { textContent: `batchmod resume ${visible(run.id)}${more}` })]);
     }
@@ -226,8 +232,8 @@
   // ---- what happened when ----
 
   const STACK = ["changed", "failed", "unresolved"];
-  const HELD = ["throttled", "busy", "lost"];
-  const SERIES_WORDS = { sent: "calls sent", changed: "changed", failed: "failed", unresolved: "unresolved", throttled: "refused by quota", busy: "instance busy", lost: "no answer" };
+  const HELD = ["throttled", "busy", "not_sent", "lost"];
+  const SERIES_WORDS = { sent: "calls sent", changed: "changed", failed: "failed", unresolved: "unresolved", throttled: "refused by quota", busy: "instance busy", not_sent: "not sent: network", lost: "no answer" };
 
   function drawTimeline() {
     const history = doc.history;
@@ -567,7 +573,7 @@
     by("table").tHead.replaceChildren(element("tr", {}, ...heads));
   }
 
-  const classes = (name) => [NUMBERS.has(name) && "number", PROSE.has(name) ? "prose" : "cut", MINOR.has(name) && "minor"].filter(Boolean).join(" ");
+  const classes = (name) => [NUMBERS.has(name) && "number", PROSE.has(name) ? "prose" : "wraps", MINOR.has(name) && "minor"].filter(Boolean).join(" ");
 
   /* First upwards, then downwards, then in the order of the plan again. */
   function sortBy(column) {
@@ -654,8 +660,7 @@
       made.append(mark);
       return made;
     }
-    made.textContent = text;
-    if (!PROSE.has(name) && text.length > 30) made.title = text;
+    made.append(PROSE.has(name) || NUMBERS.has(name) ? text : element("span", { textContent: text }));
     return made;
   }
 
