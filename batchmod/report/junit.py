@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from batchmod.model.events import Outcome
 from batchmod.model.record import Run
-from batchmod.report.beside import Beside
+from batchmod.report.beside import Beside, standing, unheard
 from batchmod.report.layout import printable
 from batchmod.report.rows import ReportRow
 from batchmod.report.spool import Spool
@@ -32,8 +32,7 @@ class JunitSheet:
     """One document with a test case for each row. Counts and cases are of the same pass."""
 
     def __init__(self, run: Run, beside: Beside) -> None:
-        self._run = run
-        self._advice = beside.advice
+        self._run, self._beside = run, beside
         self._counts: Counter[str | None] = Counter()
         self._spool = Spool()
 
@@ -42,7 +41,7 @@ class JunitSheet:
 
     def add(self, row: ReportRow) -> str:
         self._counts[ELEMENT[row.outcome]] += 1
-        self._spool.write(_case(self._run.name, row, self._advice))
+        self._spool.write(_case(self._run.name, row, self._beside.advice))
         return ""
 
     def end(self) -> Iterator[str]:
@@ -50,7 +49,8 @@ class JunitSheet:
         yield f"<testsuites{self._totals()}>\n"
         yield f"<testsuite{self._totals()}{_attributes(skipped=self._counts['skipped'], timestamp=_begun(self._run))}>\n"
         yield "<properties>\n"
-        yield from (f"<property{_attributes(name=name, value=value)}/>\n" for name, value in _properties(self._run))
+        told = _properties(self._run, standing(self._run, self._beside))
+        yield from (f"<property{_attributes(name=name, value=value)}/>\n" for name, value in told)
         yield "</properties>\n"
         yield from self._spool.pieces()
         yield "</testsuite>\n</testsuites>\n"
@@ -106,16 +106,18 @@ def _told(row: ReportRow, advice: Callable[[str], str | None]) -> Iterator[str]:
     yield from (f"{name}: {text}" for name, text in told if text)
 
 
-def _properties(run: Run) -> Iterator[tuple[str, str]]:
+def _properties(run: Run, state: str) -> Iterator[tuple[str, str]]:
     yield "run_id", run.id
     yield "command", run.command or "run"
     yield "manifest_digest", run.manifest_digest
+    yield "state", state
     if run.exit_code is not None:
         yield "exit_code", str(run.exit_code)
     if run.stopped_by is not None:
         yield "stopped_by", run.stopped_by
     yield from (("account_failed", f"{account}: {reason}") for account, reason in run.accounts_failed)
     yield from (("consumer_failed", f"wave {wave}: {text}") for wave, _, text in run.consumers_failed)
+    yield from (("notifier_failed", text) for text in unheard(run))
 
 
 def _begun(run: Run) -> str:

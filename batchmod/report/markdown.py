@@ -12,7 +12,7 @@ from typing import Final
 from batchmod.model.events import Outcome
 from batchmod.model.exits import MEANINGS
 from batchmod.model.record import Run
-from batchmod.report.beside import Beside
+from batchmod.report.beside import Beside, Standing, all_rows, standing, unheard
 from batchmod.report.layout import cut, duration, moment, printable
 from batchmod.report.rows import ReportRow
 
@@ -20,6 +20,7 @@ ROWS: Final = 200  # a comment has room for them
 GROUPS: Final = 20  # codes, accounts or consumers that are named
 _PIPE: Final = "\\|"
 _ODD_PIPE: Final = "\\\\x7c"
+BEGINS: Final = {Standing.OPEN: "has not ended, ", Standing.GIVEN_UP: "given up, "}  # a headline
 WIDTH: Final = 80  # columns of one text
 LOOK: Final = (Outcome.UNRESOLVED, Outcome.FAILED, Outcome.NOT_STARTED)  # what needs a look, and first
 
@@ -28,7 +29,7 @@ class MarkdownSheet:
     """Headline, counts, errors by code with what to do, and at most so many rows that need a look."""
 
     def __init__(self, run: Run, beside: Beside) -> None:
-        self._run, self._advice = run, beside.advice
+        self._run, self._beside = run, beside
         self._counts: Counter[Outcome] = Counter()
         self._codes: Counter[str] = Counter()
         self._kept: dict[Outcome, list[ReportRow]] = {outcome: [] for outcome in LOOK}
@@ -51,6 +52,7 @@ class MarkdownSheet:
         yield from _table(("outcome", "rows"), ((outcome, str(self._counts[outcome])) for outcome in Outcome))
         yield from _list("Accounts that were stopped", [f"{name}: {why}" for name, why in self._run.accounts_failed])
         yield from _list("Consumers that failed", [f"wave {at}: {text}" for at, _, text in self._run.consumers_failed])
+        yield from _list("Notifications that failed", unheard(self._run))
         yield from self._errors()
         yield from self._rows()
 
@@ -61,7 +63,7 @@ class MarkdownSheet:
         total, look = self._counts.total(), sum(self._counts[outcome] for outcome in LOOK)
         stopped = f"stopped by {self._run.stopped_by}, " if self._run.stopped_by else ""
         needs = f"{look} of {total} rows need a look" if look else f"none of {total} rows needs a look"
-        return stopped + needs
+        return BEGINS.get(standing(self._run, self._beside), "") + stopped + needs
 
     def _about(self) -> str:
         run = self._run
@@ -77,7 +79,7 @@ class MarkdownSheet:
             return
         yield "\n### Errors\n\n"
         named = self._codes.most_common(GROUPS)
-        lines = ((code(name), str(rows), _own(self._advice(name) or "")) for name, rows in named)
+        lines = ((code(name), str(rows), _own(self._beside.advice(name) or "")) for name, rows in named)
         yield from _table(("code", "rows", "what to do"), lines)
         yield from _more(len(self._codes) - len(named))
 
@@ -88,7 +90,8 @@ class MarkdownSheet:
         yield "\n### Rows that need a look\n\n"
         header = ("outcome", "instance", "name", "account", "region", "change", "code", "why")
         yield from _table(header, map(_cells, kept))
-        yield from _more(sum(self._counts[outcome] for outcome in LOOK) - len(kept))
+        where, what = all_rows(self._run)
+        yield from _more(sum(self._counts[outcome] for outcome in LOOK) - len(kept), f": {code(where)} {what}")
 
 
 def code(text: str, *, width: int = WIDTH) -> str:
@@ -138,6 +141,6 @@ def _list(title: str, texts: list[str]) -> Iterator[str]:
     yield from _more(len(texts) - GROUPS)
 
 
-def _more(count: int) -> Iterator[str]:
+def _more(count: int, where: str = "") -> Iterator[str]:
     if count > 0:
-        yield f"\n… and {count} more: the CSV has them\n"
+        yield f"\n… and {count} more{where}\n"

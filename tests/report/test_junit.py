@@ -29,6 +29,7 @@ RUN = replace(
     exit_code=3,
     accounts_failed=(("eu", "InvalidAccessKeyId.NotFound"),),
     consumers_failed=((1, 0, "consumer ./a.sh ended with 3"),),
+    notifiers_failed=((2, "was answered with 500"),),
 )
 BESIDE = Beside(advice=advice)
 PASSED = {Outcome.CHANGED, Outcome.UNCHANGED}
@@ -107,8 +108,12 @@ def test_the_suite_says_what_the_run_was() -> None:
         ("stopped_by", "signal"),
         ("account_failed", "eu: InvalidAccessKeyId.NotFound"),
         ("consumer_failed", "wave 1: consumer ./a.sh ended with 3"),
+        ("notifier_failed", "notification 2 was answered with 500"),
+        ("state", "stopped"),
     }
     assert read(report_of(run=a_run())[0]).time == 0
+    for run, state in ((a_run(), "not ended"), (replace(RUN, closed=True, exit_code=1), "ended")):
+        assert f'<property name="state" value="{state}"/>' in report_of(run=run)[0]
 
 
 TEXT = st.text(st.characters(exclude_categories=[]), max_size=30)  # lone surrogates and controls too

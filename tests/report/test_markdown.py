@@ -69,6 +69,7 @@ def test_the_report_says_what_needs_a_look() -> None:
     """Headline, counts, errors with what to do, and rows: unresolved before failed before not started; not the rest."""
     rows = rows_of(Phase.CHANGED, Phase.PLANNED, Phase.FAILED, Phase.IN_DOUBT, code="TaskExists", message="a|b")
     stopped = replace(RUN, stopped_by=StoppedBy.SIGNAL, accounts_failed=(("eu", "NoCredentials"),), exit_code=3)
+    stopped = replace(stopped, notifiers_failed=((2, "was answered with 500"),))
     text = text_of(rows, stopped)
     page = Page(text, html=True)
     assert text.startswith("## `rotate-prod`: stopped by signal, 3 of 4 rows need a look\n")
@@ -77,6 +78,7 @@ def test_the_report_says_what_needs_a_look() -> None:
     assert ["failed", "1"] in page.rows
     assert ["TaskExists", "3", advice("TaskExists")] in page.rows
     assert "eu: NoCredentials" in page.code
+    assert "notification 2 was answered with 500" in page.code
     assert [row[:2] for row in page.rows[-3:]] == [
         ["unresolved", "r-bp0003"],
         ["failed", "r-bp0002"],
@@ -92,12 +94,24 @@ def test_a_good_run_is_short() -> None:
     assert "###" not in text
 
 
+def test_a_run_that_is_not_at_its_end_says_so() -> None:
+    """One that goes on or died, and one that was given up."""
+    rows = rows_of(Phase.CHANGED, Phase.PLANNED)
+    assert text_of(rows, a_run()).startswith("## `rotate-prod`: has not ended, 1 of 2 rows need a look\n")
+    given_up = "".join(render_report(RUN, rows, Format.MD, Beside(given_up=lambda: True)))
+    assert given_up.startswith("## `rotate-prod`: given up, 1 of 2 rows need a look\n")
+
+
 def test_the_report_of_a_large_fleet_fits_into_a_comment() -> None:
-    """Two hundred rows of the longest texts, the worst first; the rest is counted and left to the CSV."""
+    """Two hundred rows of the longest texts, the worst first; the rest is counted, and where to have it is said."""
     phases = [*[Phase.FAILED] * 300, *[Phase.IN_DOUBT] * 50]
     text = text_of(rows_of(*phases, name="\x1b" * 60, code="C" * 200, message="<&`" * 200))
     assert len(text) < COMMENT
-    assert text.endswith("\n\n… and 150 more: the CSV has them\n")
+    assert text.endswith(f"\n\n… and 150 more: `batchmod report {RUN.id} --format csv` prints them all\n")
+    verified = text_of(rows_of(*phases), replace(RUN, command="verify"))
+    assert verified.endswith(
+        "\n\n… and 150 more: `report: {formats: [csv]}` of the manifest writes them all into a file\n"
+    )
     assert (text.count("\n| unresolved | `r"), text.count("\n| failed | `r")) == (50, 150)
 
 
