@@ -1,15 +1,14 @@
 """Messages by way of the library apprise: DingTalk, Feishu, WeCom, Slack, mail, webhooks and what else it knows.
 
 It is a library that blocks, and may do so for longer than anybody waits: each message has a thread of its own, which is
-left behind when its time is over. Nothing that it logs is repeated, for a URL is in it; only a status is taken from it.
+left behind when its time is over. Nothing that it logs, or a library below it on that thread, is repeated, for a URL is
+in it; only a status is taken from it.
 """
 
 import asyncio
 import logging
 import re
-import threading
 from collections.abc import Mapping
-from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,6 +18,7 @@ from apprise import Apprise, AppriseAsset, NotifyFormat, NotifyType
 from batchmod.model.notify import Event
 from batchmod.model.secret import Secret
 from batchmod.model.values import format_duration
+from batchmod.report.aside import aside
 from batchmod.report.message import Message
 
 _TYPES: Final = {
@@ -50,22 +50,9 @@ class Notifier:
 
     async def send(self, message: Message) -> str | None:
         """None when it was taken, else why not, in words that hold nothing of the URL."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[str | None] = loop.create_future()
-
-        def settle(reason: str | None) -> None:
-            if not answer.done():
-                answer.set_result(reason)
-
-        def work() -> None:
-            reason = self._sent(message)
-            with suppress(RuntimeError):  # nobody waits any more, not even the loop
-                loop.call_soon_threadsafe(settle, reason)
-
-        threading.Thread(target=work, name=f"notify {self.number}", daemon=True).start()
         try:
             async with asyncio.timeout(self.timeout):
-                return await answer
+                return await aside(lambda: self._sent(message), name=f"notify {self.number}")
         except TimeoutError:
             return f"no answer within {format_duration(self.timeout)}"
 
@@ -100,12 +87,19 @@ def notifier(url: Secret, *, number: int, on: frozenset[str], timeout: float) ->
         service_timeout=0,
     )
     service = Apprise(asset=asset)
-    text = url.reveal()
-    if re.search(r"\s", text) or not service.add(text) or len(service) != 1:
+    if not _understood(service, url.reveal()):
         return None
     for one in service:  # ours is the time that counts
         one.socket_connect_timeout = one.socket_read_timeout = timeout + 1.0
     return Notifier(number=number, on=on, timeout=timeout, service=service)
+
+
+def _understood(service: Apprise, url: str) -> bool:
+    """Whether `service` has it now, and nothing else."""
+    try:
+        return not re.search(r"\s", url) and service.add(url) and len(service) == 1
+    except Exception:  # noqa: BLE001  whatever it is, such as bytes that are no text: the URL is in its words
+        return False
 
 
 def _silence() -> None:
@@ -113,6 +107,13 @@ def _silence() -> None:
     log.propagate = False
     if not any(isinstance(handler, _Deaf) for handler in log.handlers):
         log.addHandler(_Deaf())
+    for handler in logging.getLogger().handlers:  # what urllib3 complains of while a message is sent arrives there
+        handler.addFilter(_elsewhere)
+
+
+def _elsewhere(_: logging.LogRecord) -> bool:
+    """Whether it was logged by another thread than one that sends a message."""
+    return _heard.get() is None
 
 
 def _tell_more(service: Apprise, fields: Mapping[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """Messages by apprise, to a webhook of the test's own."""
 
+import asyncio
 import logging
 from collections.abc import Iterator
 
@@ -68,7 +69,9 @@ def test_the_services_of_the_manual_are_understood(url: str) -> None:
     assert made(url) is not None
 
 
-@pytest.mark.parametrize("url", ["", "nonsense", "foo://x", "slack://a", "json://a json://b", "https://example.com/x"])
+@pytest.mark.parametrize(
+    "url", ["", "nonsense", "foo://x", "slack://a", "json://a json://b", "https://example.com/x", "json://h/\udcff"]
+)
 def test_what_is_no_address_is_not_understood(url: str, logged: list[str]) -> None:
     """And nobody logs it."""
     assert made(url) is None
@@ -80,6 +83,25 @@ async def test_a_redirect_is_not_followed() -> None:
     async with webhook() as hook:
         assert await sender(hook, "away").send(a_message()) == "was answered with 307"
         assert [path for path, _ in hook.heard] == ["/away"]
+
+
+async def test_what_the_libraries_below_complain_of_is_not_repeated(logged: list[str]) -> None:
+    """A header that is none, at which urllib3 logs a traceback; what others log at the same time is."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nno header\r\nContent-Length: 0\r\n\r\n")
+        logging.getLogger("urllib3.connection").warning("of another call")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        found = made(f"json://127.0.0.1:{server.sockets[0].getsockname()[1]}/x")
+        assert found is not None
+        assert await found.send(a_message()) is None
+    assert [line for line in logged if line.startswith(("urllib3", "requests"))] == [
+        "urllib3.connection: of another call"
+    ]
 
 
 async def test_the_words_are_text(logged: list[str]) -> None:
