@@ -1,5 +1,6 @@
 """A run from its first send to its report: the engine is driven, and what came of it is written down."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -81,19 +82,26 @@ class Execution(Driving):
             self.halt.stop(StoppedBy.STORE)
 
     async def _finish(self) -> int:
-        """The report is on disk and the run's end in the journal; problems of either are said."""
+        """The report is on disk and the run's end in the journal, and who is to know of it was told; problems are said."""
         self.signals.finishing = True
-        await self.measured.prove(self.session.store)
+        code, message = RESUMABLE, None
         try:
-            return self.measured.ended(await self._ended())
-        except (JournalError, StoreError) as error:
-            self.trouble(error)
-            return self.measured.ended(RESUMABLE)
+            try:
+                code, message = await self._ended()
+            except (JournalError, StoreError) as error:
+                self.trouble(error)
+            with self.signals.hurrying() as hurry:  # the run has ended, and its exit code stays
+                if message is not None:
+                    await self._notify(message, hurry)
+                signalled = self.signals.received > 0
+                await self.measured.prove_at_last(self.session.store, signalled=signalled, hurry=hurry)
         finally:
             for trouble in dict.fromkeys(self.troubles):
                 insist(f"batchmod: {trouble}", level=Level.ERROR)
+        return self.measured.ended(code)
 
-    async def _ended(self) -> int:
+    async def _ended(self) -> tuple[int, Message]:
+        """The exit code, and what is told of it; the last words have been said."""
         journal = self.session.journal
         if self.halt.reason is not None:
             await self._mark(Mark(type=MarkType.STOPPED, at=self.clock.wall(), stopped_by=self.halt.reason))
@@ -105,6 +113,8 @@ class Execution(Driving):
         left = open_rows or self._is_left
         code = exit_code(counts, open_rows=left, accounts_failed=bool(known.accounts_failed))
         finished = Mark(type=MarkType.FINISHED, at=self.clock.wall(), exit_code=code)
+        self.measured.end(open_rows=open_rows, stopped_by=known.stopped_by)
+        rebuild = None
         try:
             paths = write_report_files(journal, known.after(finished), self.manifest, self.reports, to_come=[finished])
         except ReportError as error:
@@ -124,12 +134,13 @@ class Execution(Driving):
         if self.serving is not None:
             self.serving.end(known.after(finished))
         self.watching.summary(known.after(finished), counts, paths, resume=hint, open_rows=open_rows)
-        return code
+        ended = known.after(replace(finished, exit_code=code))
+        return code, message_of(ended, counts, paths, open_rows, hint, rebuild)
 
-    async def _notify(self, message: Message) -> None:
+    async def _notify(self, message: Message, hurry: asyncio.Event) -> None:
         """Who is to know of the end has been told, and who could not be stands in the report."""
         said = self.run.notifiers_failed  # in the report that is there
-        await self.notifying.tell(message, told=self.run.notified, mark=self._mark, clock=self.clock)
+        await self.notifying.tell(message, told=self.run.notified, mark=self._mark, clock=self.clock, hurry=hurry)
         if self.run.notifiers_failed == said or message.fields["exit_code"] == REPORT:
             return
         try:

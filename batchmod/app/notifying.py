@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import batchmod
+from batchmod.app.signals import unless
 from batchmod.app.speech import insist
 from batchmod.engine.clock import Clock
 from batchmod.errors import UsageError
@@ -19,7 +21,8 @@ from batchmod.report.message import Message
 if TYPE_CHECKING:
     from batchmod.report.notify import Notifier
 
-NO_EXTRA = "notify: needs an extra: pip install 'batchmod[notify]'"
+NO_EXTRA = f"needs an extra: {batchmod.install('notify')}"
+GIVEN_UP = "was given up: a signal came"
 NOT_UNDERSTOOD = "is no URL that apprise understands, such as dingtalk://TOKEN or jsons://HOST/PATH"
 
 
@@ -30,16 +33,22 @@ class Notifying:
     members: Sequence["Notifier"] = ()
 
     async def tell(
-        self, message: Message, *, told: str | None, mark: Callable[[Mark], Awaitable[bool]], clock: Clock
+        self,
+        message: Message,
+        *,
+        told: str | None,
+        mark: Callable[[Mark], Awaitable[bool]],
+        clock: Clock,
+        hurry: asyncio.Event,
     ) -> None:
         """All that want to know have been told, at once; each failure is said, and in the journal.
 
-        Nobody is told what `told` is the digest of: nothing has happened since.
+        Nobody is told what `told` is the digest of: nothing has happened since. Once `hurry` is set no answer is waited for.
         """
         wanted = [each for each in self.members if message.event in each.on]
         if not wanted or message.digest == told:
             return
-        reasons = await asyncio.gather(*(each.send(message) for each in wanted))
+        reasons = await asyncio.gather(*(unless(hurry, each.send(message), otherwise=GIVEN_UP) for each in wanted))
         await mark(Mark(type=MarkType.NOTIFIED, at=clock.wall(), reason=message.digest))
         for each, reason in zip(wanted, reasons, strict=True):
             if reason is not None:
@@ -66,7 +75,7 @@ def notifying(
         try:
             members.append(notifier_of(entry, number + 1, environ, directory))
         except UsageError as error:
-            problems.append(f"{where[number]}: {error}" if str(error) != NO_EXTRA else NO_EXTRA)
+            problems.append(f"notify: {NO_EXTRA}" if str(error) == NO_EXTRA else f"{where[number]}: {error}")
     if problems:
         raise UsageError(*dict.fromkeys(problems))
     return Notifying(members=members)

@@ -2,8 +2,9 @@
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from batchmod.app.speech import insist, say
 from batchmod.engine.halt import Halt
@@ -11,6 +12,8 @@ from batchmod.model.events import StoppedBy
 
 NOTHING_SENT = "interrupted: nothing was sent"
 CAUGHT = (signal.SIGINT, signal.SIGTERM)
+
+T = TypeVar("T")
 
 
 class Signals:
@@ -24,6 +27,7 @@ class Signals:
         self.finishing = False  # the report is being written: the first signal changes nothing any more
         self.received = 0
         self.stopping = False  # somebody wants the run to end before its rows do
+        self._hurry: asyncio.Event | None = None
 
     def stop(self, reason: StoppedBy) -> None:
         """The run sends nothing new and may settle for `drain` seconds from the first time on."""
@@ -36,9 +40,21 @@ class Signals:
             "(again to leave at once)"
         )
 
+    @contextmanager
+    def hurrying(self) -> Iterator[asyncio.Event]:
+        """For as long as the block, a signal sets the event and does nothing else: what has ended is not interrupted."""
+        self._hurry = asyncio.Event()
+        try:
+            yield self._hurry
+        finally:
+            self._hurry = None
+
     def receive(self) -> None:
         """A stopped run sends nothing new and may settle for `drain` seconds; an ended command is cancelled."""
         self.received += 1
+        if self._hurry is not None:
+            self._hurry.set()
+            return
         if self.finishing and self.received == 1:
             return
         if self.sending and self.received == 1:
@@ -47,6 +63,18 @@ class Signals:
             if not self.sending:
                 insist(NOTHING_SENT)
             self._task.cancel()
+
+
+async def unless(event: asyncio.Event, work: Coroutine[Any, Any, T], *, otherwise: T) -> T:
+    """What `work` comes to; `otherwise` when the event came first, and then the work is cancelled."""
+    task, came = asyncio.ensure_future(work), asyncio.ensure_future(event.wait())
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may be there to hear of it
+    try:
+        await asyncio.wait({task, came}, return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else otherwise
+    finally:
+        task.cancel()
+        came.cancel()
 
 
 @contextmanager

@@ -43,12 +43,20 @@ def event_of(code: int) -> Event:
 
 
 def message_of(
-    run: Run, counts: Mapping[Outcome, int], paths: Sequence[Path], open_rows: int, resume: str | None
+    run: Run,
+    counts: Mapping[Outcome, int],
+    paths: Sequence[Path],
+    open_rows: int,
+    resume: str | None,
+    rebuild: str | None = None,
 ) -> Message:
-    """Of a run whose process has ended; `resume` is the command that takes up what is open."""
+    """Of a run whose process has ended; `resume` is the command that takes up what is open, `rebuild` the one that writes
+    a report which could not be written.
+    """
     assert run.exit_code is not None
     event, code = event_of(run.exit_code), run.exit_code
-    left = steps(run, counts, open_rows, resume)
+    left = [f"{rebuild} (it writes the report, which could not be written)"] if rebuild else []
+    left += steps(run, counts, open_rows, resume)
     reports = [str(path.absolute()) for path in paths]
     meaning = MEANINGS.get(code, "unknown")
     shown = ", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if counts.get(outcome)) or "no rows"

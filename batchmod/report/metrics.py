@@ -64,7 +64,9 @@ METRICS: Final[Mapping[str, Metric]] = {
         False, "When the oldest current password of the plan's instances was proved.", _LANE
     ),
     "batchmod_passwords_unproved": Metric(
-        False, "Instances of the plan whose password is to be changed and of which none was ever proved.", _LANE
+        False,
+        "Instances of the plan whose password is to be changed and of which none was ever proved; an imported one was not.",
+        _LANE,
     ),
 }
 
@@ -83,6 +85,7 @@ class Metrics:
     finished_at: float | None = None
     exit_code: int | None = None
     stopping: StoppedBy | None = None
+    open_rows: int | None = None  # as the report has them; None until it does
     _rows: Counter[tuple[str, ...]] = field(default_factory=Counter)
     _of_row: dict[int, tuple[str, ...]] = field(default_factory=dict)  # by seq, shared by all that are alike
     _calls: Counter[tuple[str, ...]] = field(default_factory=Counter)
@@ -112,6 +115,10 @@ class Metrics:
                 self.stopping = stopped_by
             case _:
                 pass
+
+    def end(self, *, open_rows: int, stopped_by: StoppedBy | None) -> None:
+        """What the report says of the run's end; an abandoned run has no open row, whatever notices told of."""
+        self.open_rows, self.stopping = open_rows, stopped_by
 
     def prove(self, keys: Iterable[InstanceKey], generations: Iterable[Generation]) -> None:
         """What the secret store has of the instances whose passwords the plan changes."""
@@ -152,10 +159,11 @@ class Metrics:
     def _of_rows(self) -> Iterator[_Said]:
         board = self.board
         yield from (("batchmod_rows", where, count) for where, count in sorted(self._rows.items()))
-        yield "batchmod_rows_open", (), board.rows - board.done
-        yield "batchmod_rows_in_change", (), board.in_change
-        yield "batchmod_rows_in_doubt", (), board.in_doubt
-        yield "batchmod_rows_waiting", (), board.waiting
+        over = self.open_rows == 0
+        yield "batchmod_rows_open", (), board.rows - board.done if self.open_rows is None else self.open_rows
+        yield "batchmod_rows_in_change", (), 0 if over else board.in_change
+        yield "batchmod_rows_in_doubt", (), 0 if over else board.in_doubt
+        yield "batchmod_rows_waiting", (), 0 if over else board.waiting
         if board.budget_limit is not None:
             yield "batchmod_failure_budget_limit", (), board.budget_limit
             yield "batchmod_failure_budget_used", (), board.budget_used

@@ -93,6 +93,11 @@ def test_everything_that_is_measured() -> None:
         f"batchmod_passwords_unproved{{{WHERE}}}": 3,
     }
     assert {name.partition("{")[0] for name in samples(metrics)} == set(METRICS)
+    metrics.end(open_rows=0, stopped_by=StoppedBy.CONTROL)  # abandoned
+    told = samples(metrics)
+    assert [told[f"batchmod_rows_{what}"] for what in ("open", "in_change", "in_doubt", "waiting")] == [0, 0, 0, 0]
+    assert 'batchmod_run_stopped{reason="control"}' in told
+    assert 'batchmod_run_stopped{reason="signal"}' not in told
 
 
 def test_the_file_does_not_grow_with_the_fleet_or_with_what_the_service_says() -> None:

@@ -183,8 +183,11 @@ async def test_an_abandoned_run_is_settled_and_closed(tmp_path: Path) -> None:
         await process.communicate()
         sent = b.calls(MODIFY)
         run_id = (await b.run("runs")).out.splitlines()[1].split()[0]
-        result = await b.run("abandon", run_id)
+        result = await b.run("abandon", run_id, "--metrics", "job.prom")
         assert result.code in {0, 4}, result.err
+        told = (tmp_path / "job.prom").read_text(encoding="utf-8")
+        assert 'batchmod_rows_open{name="job"} 0.0' in told
+        assert 'batchmod_run_stopped{name="job",reason="control"} 1.0' in told
         assert b.calls(MODIFY) == sent
         outcomes = b.outcomes()
         assert outcomes["changed"] >= 4

@@ -11,6 +11,17 @@ from batchmod.report.metrics import METRICS
 ROTATE = {"password": {"generate": {"length": 24}}}
 FAULTS = {"refuse": [{"match": "r-sim000002", "code": "IncorrectDBInstanceLockMode", "status": 403}]}
 OFTEN = "import sys, batchmod.app.measuring as m\nm.EVERY = 0.02\nfrom batchmod.cli import main\nsys.exit(main())\n"
+HANGS = """
+import os, sys, threading, batchmod.app.measuring as m
+m.LIMIT = m.PATIENCE = 0.2
+fchmod, calls = os.fchmod, []
+def later(*given):
+    calls.append(1)
+    return fchmod(*given) if len(calls) == 1 else threading.Event().wait()
+os.fchmod = later
+from batchmod.cli import main
+sys.exit(main())
+"""
 MODIFY = "ModifyInstanceAttribute"
 
 
@@ -39,6 +50,13 @@ async def test_a_run_is_measured_from_its_first_call_to_its_end(tmp_path: Path) 
         told = read(path)
         assert (wrong.code, told["run_exit_code",]) == (2, 2)
         assert told["run_finished_timestamp_seconds",] >= told["run_started_timestamp_seconds",]
+
+        hung = await b.start_program(HANGS, *run)
+        _, err = await hung.communicate()
+        assert hung.returncode == 1, err
+        assert err.decode().count(f"--metrics {path}: was given up") == 1
+        for part in path.parent.glob(".*.part"):
+            part.unlink()
 
         result = await b.run(*run)
         assert result.code == 1, result.err

@@ -1,10 +1,14 @@
 """Who does not watch is told how a run ended: a real webhook, real processes."""
 
+import asyncio
+import signal
 from pathlib import Path
 from typing import Any
 
 from webhook import Webhook, webhook
 from whole_support import Bench, bench
+
+from batchmod import install
 
 RENAME = {"attributes": {"name": "new-{id}"}}
 ROTATE = {"password": {"generate": {"length": 24}}}
@@ -14,6 +18,19 @@ NO_EXTRAS = (
     "import sys\nsys.modules['apprise'] = sys.modules['prometheus_client'] = None\n"
     "from batchmod.cli import main\nsys.exit(main())\n"
 )
+HANGS_AT_LAST = """
+import asyncio, sys
+from batchmod.secrets.embedded import EmbeddedStore as Store
+calls = []
+async def all(self):
+    calls.append(1)
+    if len(calls) > 1:
+        await asyncio.Event().wait()
+    return []
+Store.all = all
+from batchmod.cli import main
+sys.exit(main())
+"""
 TOKEN = "t0ken&%=+of-a-hook"
 
 
@@ -91,6 +108,42 @@ async def test_each_end_is_told_once_and_who_fails_is_named(tmp_path: Path) -> N
         assert b.report()["run"]["notifiers_failed"] == []
 
 
+async def test_a_signal_while_others_are_told_only_gives_that_up(tmp_path: Path) -> None:
+    """The last words were said and the exit code stays: of a report that could not be written, which the message names a
+    command for; and of one that could, which says who was not told. Nor is a store waited for.
+    """
+    async with bench(tmp_path, instances=2) as b, webhook() as hook:
+        (b.folder / "hook.txt").write_text(hook.url("hang"))
+        body = {
+            "targets": b.targets(2),
+            "proof": {"password": "accepted"},
+            "notify": [{"file": "hook.txt", "timeout": "10m"}],
+        }
+        spoils = {"waves": [1, "100%"], "check": ["sh", "-c", "rm -rf reports; touch reports"]}
+        for more, code in (({"rollout": spoils}, 74), ({}, 0)):
+            manifest = b.manifest(changes=[ROTATE], **body, **more)
+            process = await b.start_program(HANGS_AT_LAST, "run", str(manifest), "--yes", "--metrics", "job.prom")
+            async with asyncio.timeout(60):
+                await hook.hears("hang")
+            process.send_signal(signal.SIGTERM)
+            lines = (await process.communicate())[1].decode().splitlines()
+            assert process.returncode == code, lines
+            assert lines[-2:] == [
+                "notification 1 was given up: a signal came",
+                "--metrics: nothing of the oldest proof: a signal came",
+            ]
+            assert any(line.startswith(f"exit {code}: ") for line in lines[:-2])
+            assert f'batchmod_run_exit_code{{name="job"}} {code}.0' in (b.folder / "job.prom").read_text()
+            (told,) = hook.of("hang")
+            hook.heard.clear()
+            if code:
+                assert told["next"][0].startswith(f"batchmod report {told['run_id']} (")
+                (b.folder / "reports").unlink()
+        report = b.report()["run"]
+        assert report["notifiers_failed"] == [{"notify": 1, "reason": "was given up: a signal came"}]
+        assert report["exit_code"] == 0
+
+
 async def test_a_url_that_cannot_be_used_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
     """All of them at once, each by its place, none by its text; `doctor` says the same."""
     async with bench(tmp_path, instances=2) as b:
@@ -108,14 +161,18 @@ async def test_a_url_that_cannot_be_used_is_refused_before_anything_is_sent(tmp_
         assert b.calls("GetCallerIdentity") == 0
         looked = await b.run("doctor", manifest, environ={**environ, "HOOK": "json://127.0.0.1:9"})
         assert looked.code == 2
-        known = b.calls("GetCallerIdentity")
         assert "ok    notify[0]: its URL is at hand, and apprise understands it" in looked.out
         assert "FAIL  notify[3]: " in looked.out
         without = await b.start_program(NO_EXTRAS, "run", manifest, "--yes")
-        assert (await without.communicate())[1] == b"notify: needs an extra: pip install 'batchmod[notify]'\n"
+        told = f"notify: needs an extra: {install('notify')}\n"
+        assert (await without.communicate())[1].decode() == told
+        alone = await b.start_program(NO_EXTRAS, "doctor", manifest)
+        assert b"notify[0].env: needs an extra: pip install" in (await alone.communicate())[0]
+        known = b.calls("GetCallerIdentity")
         b.manifest(targets=b.targets(1), changes=[RENAME])
         unmeasured = await b.start_program(NO_EXTRAS, "run", manifest, "--yes", "--metrics", "job.prom")
-        assert (await unmeasured.communicate())[1] == b"--metrics needs an extra: pip install 'batchmod[metrics]'\n"
+        told = f"--metrics needs an extra: {install('metrics')}\n"
+        assert (await unmeasured.communicate())[1].decode() == told
         assert (without.returncode, unmeasured.returncode, b.calls("GetCallerIdentity")) == (2, 2, known)
         for said in (result.err, result.out, looked.out, looked.err):
             assert "t0ken" not in said
