@@ -40,7 +40,7 @@ async def test_a_page_follows_a_run_to_its_end(tmp_path: Path, opened: Opened) -
         assert await page.locator("#table tbody tr").count() == 40
         assert await page.locator("#table td", has_text="planned").count() == 39
         assert "1 of 2" in await page.locator("#live").inner_text()
-        gate.write_text("go on\n")
+        await asyncio.to_thread(gate.write_text, "go on\n")  # waits for who reads it
         await page.locator("html[data-live=ended]").wait_for()
         await process.communicate()
         run = b.report()["run"]
@@ -72,7 +72,7 @@ async def test_a_crowd_at_the_door_takes_nothing_from_the_run(tmp_path: Path) ->
         crowd = await asyncio.gather(*(asyncio.open_connection("127.0.0.1", port) for _ in range(200)))
         async with ClientSession() as session, session.get(f"{url}data") as got:
             assert got.status == 200
-        gate.write_text("go on\n")
+        await asyncio.to_thread(gate.write_text, "go on\n")  # waits for who reads it
         _, err = await process.communicate()
         for _, writer in crowd:
             writer.close()
@@ -126,7 +126,7 @@ async def test_a_run_that_is_taken_up_is_served_with_a_token(tmp_path: Path, ope
         await page.get_by_text("1 of 4 rows have ended.").wait_for()
         await page.locator("html[data-live=connected]").wait_for()
         assert "resumed" in await page.locator("#told").inner_text()
-        (tmp_path / "gate").write_text("go on\n")
+        await asyncio.to_thread((tmp_path / "gate").write_text, "go on\n")
         await page.locator("html[data-live=ended]").wait_for()
         assert "All 4 rows are changed" in await page.locator("#headline").inner_text()
         out, err = await process.communicate()
