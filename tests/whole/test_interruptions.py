@@ -229,9 +229,10 @@ async def test_run_resume_continues_what_is_the_same_and_closes_what_is_not(tmp_
             if changed:
                 manifest = b.manifest(targets=b.targets(12), changes=[{"attributes": {"name": "{id}-c"}}])
             result = await b.run("run", str(manifest), "--yes", "--resume")
-            assert result.code == 0, result.err
+            held = [row for row in b.report()["rows"] if row["outcome"] == "skipped"]
+            assert result.code == 0 or (result.code == 4 and held), result.err  # 4: the old run's row is unresolved
             for row in b.report()["rows"]:
-                if row["outcome"] == "skipped":  # it was in flight when the old run died, and may still land
+                if row in held:  # it was in flight when the old run died, and may still land
                     assert changed
                     assert "fence until" in row["detail"]
                 else:
