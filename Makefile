@@ -13,7 +13,7 @@ ROUNDS ?= 5
 SIZE ?= 10000
 KEEP ?=
 
-.PHONY: demo test soak bench lint types docs clean
+.PHONY: demo test soak bench screenshots docs lint types clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -86,6 +86,7 @@ class Beginning:
                     halt=halt,
                     signals=signals,
                     watching=watching,
+                    measured=measured,
                     serving=served,
                     clock=clock,
                     chosen=chosen,

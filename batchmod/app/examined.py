@@ -47,7 +47,7 @@ def finish(examination: Examination, stored: Stored, concluded: Sequence[Conclud
     rows = [_shown(run, one, store=manifest.secrets.store) for one in concluded]
     emit([stored_table(rows, width()), "\n"])
     formats = [Format(form) for form in manifest.report.formats]
-    paths = write_reports(examination.reports, run, rows, formats, Beside(advice=advice))
+    paths = write_reports(examination.reports, run, rows, formats, Beside(advice=_advised))
     Watching(examination.options).summary(run, outcomes, paths, resume=None, open_rows=0)
     assert run.exit_code is not None
     return run.exit_code

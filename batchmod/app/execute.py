@@ -28,6 +28,8 @@ class Execution(Driving):
     """One run in this process, from its first send to its report."""
 
     reports: Path
+    notifying: Notifying = NOBODY
+    measured: Measured = field(default_factory=Measured)
     serving: Serving | None = None
 
     def announce(self, *, resumed: bool, known: Known | None = None) -> None:
@@ -41,6 +43,7 @@ class Execution(Driving):
             to_send=sum(state.is_open for _, state in known),
             max_failures=failure_limit(self.manifest, [row for row, _ in known]),
         )
+        self.measured.begin(known)
         if self.serving is not None:
             self.serving.expect(self, known)
         self.watching.open(opened, known)

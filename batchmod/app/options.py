@@ -33,6 +33,7 @@ class Options:
     quiet: bool = False
     verbose: bool = False
     log_format: str = "text"  # or json: one object a line on stderr
+    metrics: Path | None = None  # a Prometheus textfile, of `run`, `resume` and `abandon`
     serve: str | None = None  # HOST:PORT of the live page
     closing: bool = False  # an old run is only closed, so that a new one may begin
     closed_first: ClosedFirst | None = None

@@ -141,6 +141,7 @@ async def _taken_up(
                     halt=halt,
                     signals=signals,
                     watching=watching,
+                    measured=measured,
                     serving=served,
                     clock=clock,
                     observed_at=run.observed_at or run.started_at,

@@ -13,7 +13,7 @@ from batchmod.cli.secrets import secrets
 from batchmod.errors import UsageError
 from batchmod.model.exits import MEANINGS
 
-FORMATS = ["csv", "json", "junit", "md"]
+FORMATS = ["csv", "json", "html", "junit", "md"]
 EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in sorted(MEANINGS.items())) + "."
 TABLE_OR_JSON = click.option(
     "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True,
@@ -103,7 +103,7 @@ def run(path: Path, options: Options) -> None:
 
 @cli.command()
 @click.argument("wanted", metavar="[RUN]", required=False, shell_complete=some_run)
-@shared(*TAKING_UP, "reset_budget")
+@shared(*TAKING_UP, "reset_budget", "serve")
 def resume(wanted: str | None, options: Options) -> None:
     """Continue an unfinished run."""
     from batchmod.app.holding import claimed  # noqa: PLC0415

@@ -76,8 +76,8 @@ SHARED: dict[str, Callable[[Any], Any]] = {
 }  # fmt: skip
 CLOUD = ("endpoint", "state", "verbose", "quiet", "log_format")
 PLANNING = (*CLOUD, "skip_failed_accounts")
-RUNNING = (*PLANNING, "report_dir", "yes", "resume", "retry_failed", "accept_irreversible", "drain", "serve")
-TAKING_UP = (*PLANNING, "report_dir", "drain")
+RUNNING = (*PLANNING, "report_dir", "yes", "resume", "retry_failed", "accept_irreversible", "drain", "metrics", "serve")
+TAKING_UP = (*PLANNING, "report_dir", "drain", "metrics")
 
 
 def shared(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

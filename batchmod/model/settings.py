@@ -192,7 +192,7 @@ class ReportSettings(Section):
         FilePath | None,
         Field(description="The folder; without it: reports, in the current directory.", examples=["reports"]),
     ] = None
-    formats: Annotated[Several[Literal["csv", "json", "junit", "md"]], Field(description="One file each.")] = (
+    formats: Annotated[Several[Literal["csv", "json", "html", "junit", "md"]], Field(description="One file each.")] = (
         "csv",
         "json",
     )

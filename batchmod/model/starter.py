@@ -57,5 +57,6 @@ rollout:
 #   connections: 64                    # requests in flight
 # timeouts: {connect: 5s, read: 10s, check: 5m}
 # retry: {attempts: 6, max_delay: 60s, busy_timeout: 30m, settle_timeout: 60m, settle_quiet: 60s, fence: 16m}
-# report: {formats: [csv, json]}      # junit for a CI's test tab, md for pull requests and chats
+# report: {formats: [csv, json]}       # html: one page to look at; junit for a test tab, md for a pull request
+# notify: [{env: DINGTALK_URL}]       # or file: path; told how a run ended; the URL itself is never written here
 """

@@ -29,6 +29,7 @@ _RUNS: Final = re.compile(r"[\s'\"]*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
 class Format(StrEnum):
     CSV = "csv"
     JSON = "json"
+    HTML = "html"
     JUNIT = "junit"
     MD = "md"
 
@@ -96,7 +97,7 @@ class JsonSheet:
         return ""
 
     def end(self) -> Iterator[str]:
-        yield f'{{"schema": {quoted(SCHEMA)}, "run": {_JSON(_run(self._run, self._counts))}, "rows": ['
+        yield f'{{"schema": {quoted(SCHEMA)}, "run": {_JSON(run_document(self._run, self._counts))}, "rows": ['
         yield from self._spool.pieces()
         yield "\n]}\n"
 
@@ -104,9 +105,16 @@ class JsonSheet:
         self._spool.close()
 
 
+def _html(run: Run, beside: Beside) -> Sheet:
+    from batchmod.report.html import HtmlSheet  # noqa: PLC0415  few runs need it, and it costs every start
+
+    return HtmlSheet(run, beside)
+
+
 SHEETS: Final[Mapping[Format, Callable[[Run, Beside], Sheet]]] = {
     Format.CSV: CsvSheet,
     Format.JSON: JsonSheet,
+    Format.HTML: _html,
     Format.JUNIT: JunitSheet,
     Format.MD: MarkdownSheet,
 }

@@ -121,10 +121,10 @@ CASES = {  # text, place and path, a part of the message
     ),
     "rate automatic": (GOOD + "limits: {rate: automatic}\n", "5:16: limits.rate: ", "such as 200/60s; or auto"),
     "logins auto": (GOOD + "proof: {rate: auto}\n", "5:15: proof.rate: ", "such as 200/60s"),
-    "html": (
-        GOOD + "report: {formats: [html]}\n",
+    "format": (
+        GOOD + "report: {formats: [pdf]}\n",
         "5:20: report.formats[0]: ",
-        "must be 'csv', 'json', 'junit' or 'md'",
+        "must be 'csv', 'json', 'html', 'junit' or 'md'",
     ),
     "other store": (
         GOOD + "secrets: {store: vault}\n",
