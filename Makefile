@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 
-SOAK ?= 18
+SOAK ?= 22
 
 # What `make bench` measures: BENCH="throughput quota" for parts of it, ROUNDS and SIZE to shorten it, KEEP=--keep to
 # write even the figures of fewer than five rounds into docs/.
@@ -26,8 +26,8 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-# The tests that try to break the protocol, SOAK times as many as in `make test`: with 18, more than 5,000 schedules in
-# process and 144 by SIGKILL; and as many times the examples of every fuzz and state machine.
+# The tests that try to break the protocol, SOAK times as many as in `make test`: with 22, more than 5,000 schedules in
+# process and 176 by SIGKILL; and as many times the examples of every fuzz and state machine.
 SOAKING := tests/breaking tests/whole/test_killed.py tests/whole/test_files_fuzz.py tests/cloud/test_cloud_fuzz.py \
   tests/model/test_manifest_fuzz.py tests/sim/test_sim_fuzz.py tests/secrets/test_store_walk.py \
   tests/engine/test_machine_walk.py tests/engine/test_budget_walk.py tests/whole/test_budget_resumes.py \

@@ -120,6 +120,14 @@ def step_of(text: str) -> Step:
         raise _unreadable("step", error) from error
 
 
+def phase_of(text: str) -> Phase:
+    """The phase. Raises JournalError for what is none."""
+    try:
+        return Phase(text)
+    except ValueError as error:
+        raise _unreadable("phase", error) from error
+
+
 def mark_of(text: str) -> Mark:
     """The mark. Raises JournalError for what is none."""
     data = _object(text)

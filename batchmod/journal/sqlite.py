@@ -15,7 +15,7 @@ from typing import Final
 
 from batchmod.errors import JournalError
 from batchmod.journal import schema
-from batchmod.journal.encoding import encode, history_of, mark_of, run_of, step_of
+from batchmod.journal.encoding import encode, history_of, mark_of, phase_of, run_of, step_of
 from batchmod.journal.store import (
     DOUBTFUL,
     LOOKED_AT,
@@ -200,7 +200,7 @@ class SqliteJournal:
 
     def _phases(self, run_id: str) -> Counter[Phase]:
         with schema.reader(self._path) as db:
-            return Counter({Phase(phase): rows for phase, rows in db.execute(_PHASES, (run_id,))})
+            return Counter({phase_of(phase): rows for phase, rows in db.execute(_PHASES, (run_id,))})
 
 
 def _marked(db: sqlite3.Connection, run: Run) -> Run:

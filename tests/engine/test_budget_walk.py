@@ -120,4 +120,4 @@ class Uses(RuleBasedStateMachine):
 
 
 TestUses = Uses.TestCase
-TestUses.settings = examples(300, stateful_step_count=30)
+TestUses.settings = examples(150, stateful_step_count=30)

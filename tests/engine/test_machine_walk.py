@@ -189,4 +189,4 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
-TestLife.settings = examples(400, stateful_step_count=60)
+TestLife.settings = examples(200, stateful_step_count=60)

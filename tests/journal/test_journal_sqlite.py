@@ -385,6 +385,18 @@ async def test_a_damaged_record_is_a_journal_error(tmp_path: Path, damage: str) 
     journal.close()
 
 
+async def test_a_phase_that_is_none_is_a_journal_error(tmp_path: Path) -> None:
+    """Rows are counted by what stands beside the record."""
+    journal = SqliteJournal.open(tmp_path)
+    await journal.open_run(a_run(), rows(1))
+    await journal.step(RUN, a_step(Phase.ARMED))
+    _damage(tmp_path / "journal.db", "UPDATE step SET phase = 'ar' || char(0) || 'ed'")
+    for asked in (journal.counts, journal.open_rows):
+        with pytest.raises(JournalError, match="cannot be read"):
+            asked(RUN)
+    journal.close()
+
+
 @given(TEXT, TEXT, st.none() | st.sampled_from(Proof), st.none() | st.integers(), st.floats(0, 1e10))
 def test_a_step_is_written_as_any_json_encoder_writes_it(
     code: str, detail: str, proof: Proof | None, generation: int | None, at: float

@@ -162,14 +162,14 @@ def loaded_or_refused(
             return error
 
 
-@examples(400)
+@examples(200)
 @given(text=mutated(), fleet=st.just((CSV.encode(), JSONL.encode())) | fleets())
 def test_a_mutated_manifest_is_loaded_or_refused_with_places(text: str, fleet: tuple[bytes, bytes]) -> None:
     """A valid one with other values, other keys, pieces missing; and fleet files likewise."""
     loaded_or_refused(text.encode("utf-8", "replace"), fleet)
 
 
-@examples(300)
+@examples(150)
 @given(content=st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "replace")))
 def test_any_bytes_are_refused_with_a_place(content: bytes) -> None:
     """No manifest comes of noise."""
@@ -184,7 +184,7 @@ def test_the_manifest_that_is_mutated_is_a_right_one() -> None:
 SECRETIVE = ["password", "NewPassword", "secret", "token", "access_key_secret", "pwd", "passphrase", "security_token"]
 
 
-@examples(300)
+@examples(150)
 @given(
     path=st.sampled_from([*paths(VALID)]),
     key=st.sampled_from(SECRETIVE),

@@ -58,7 +58,7 @@ def read(text: str) -> None:
         assert isinstance(parse(text, "faults.yaml"), Scenario)
 
 
-@examples(250)
+@examples(125)
 @given(changes=st.lists(st.tuples(st.sampled_from([*paths(VALID)]), ATOM | ANY), max_size=2), as_json=st.booleans())
 def test_a_mutated_fault_file_is_a_scenario_or_an_error(
     changes: list[tuple[tuple[str | int, ...], Any]], as_json: bool
@@ -74,7 +74,7 @@ def test_a_mutated_fault_file_is_a_scenario_or_an_error(
     read(json.dumps(body) if as_json else yaml.safe_dump(body))
 
 
-@examples(300)
+@examples(150)
 @given(text=st.text(max_size=40) | st.text(alphabet="!&*|>-?:{}[],'\"# \n\tab12.~<=", max_size=30))
 def test_any_text_is_a_scenario_or_an_error(text: str) -> None:
     """YAML's own marks, in any order."""
