@@ -6,7 +6,8 @@ from typing import Any
 from batchmod.journal.store import Journal
 from batchmod.model.events import Kind, Phase
 from batchmod.model.plan import PlannedRow
-from batchmod.model.record import Mark, MarkType, Run, Step
+from batchmod.model.record import Step
+from batchmod.model.runs import Mark, MarkType, Run
 
 START = 1_772_600_767.25  # 2026-03-04T05:06:07.250Z
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from journal_records import START, a_row
 
 from batchmod.model.events import Kind, Phase, Proof
-from batchmod.model.record import RowState, Run
+from batchmod.model.record import RowState
+from batchmod.model.runs import Run
 from batchmod.report.rows import ReportRow, report_row
 
 STRANGE = (

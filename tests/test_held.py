@@ -12,7 +12,7 @@ from batchmod.journal.sqlite import SqliteJournal
 from batchmod.journal.state import StateDir
 from batchmod.model.events import StoppedBy
 from batchmod.model.loading import load
-from batchmod.model.record import Mark, MarkType
+from batchmod.model.runs import Mark, MarkType
 
 MANIFEST = """version: 1
 name: job

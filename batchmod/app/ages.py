@@ -6,7 +6,7 @@ from batchmod.app.chosen import password_change
 from batchmod.engine.ages import never_young, youth
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.model.manifest import Manifest
-from batchmod.model.record import Run
+from batchmod.model.runs import Run
 from batchmod.model.secret import Generation, InstanceKey
 from batchmod.secrets.store import SecretStore
 from batchmod.secrets.transfer import IMPORTED

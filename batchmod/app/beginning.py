@@ -23,7 +23,8 @@ from batchmod.errors import UsageError
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.model.exits import DONE, FAILED
 from batchmod.model.plan import Plan
-from batchmod.model.record import Run, first_states
+from batchmod.model.record import first_states
+from batchmod.model.runs import Run
 from batchmod.model.secret import Secret
 
 

@@ -23,7 +23,8 @@ from batchmod.model.events import BY_LOGIN, NO_DOUBT, TERMINAL, Kind, Phase, Sto
 from batchmod.model.manifest import Manifest
 from batchmod.model.notices import Notice, RunStopping
 from batchmod.model.plan import Lane, PlannedRow
-from batchmod.model.record import RowState, Run
+from batchmod.model.record import RowState
+from batchmod.model.runs import Run
 from batchmod.model.secret import InstanceKey, Secret
 
 LaneOf = LaneHands | StoppedHands

@@ -13,7 +13,7 @@ from batchmod.journal.mailbox import Answer, Mailbox
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.journal.state import Holder, StateDir
 from batchmod.model.exits import DONE
-from batchmod.model.record import Run
+from batchmod.model.runs import Run
 
 PATIENCE = 10.0  # seconds until an answer must be there
 POLL = 0.05  # seconds between two looks for it

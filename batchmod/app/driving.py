@@ -34,7 +34,8 @@ from batchmod.model.events import NO_DOUBT, StoppedBy
 from batchmod.model.manifest import Manifest
 from batchmod.model.notices import WaveOpened
 from batchmod.model.plan import PlannedRow
-from batchmod.model.record import Mark, MarkType, RowState, Run
+from batchmod.model.record import RowState
+from batchmod.model.runs import Mark, MarkType, Run
 from batchmod.model.secret import Secret
 
 Known = list[tuple[PlannedRow, RowState]]

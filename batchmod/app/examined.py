@@ -11,7 +11,8 @@ from batchmod.app.watching import Watching, width
 from batchmod.cloud.codes import advice
 from batchmod.model.events import Outcome, Proof
 from batchmod.model.exits import DONE, FAILED, UNRESOLVED
-from batchmod.model.record import RowState, Run
+from batchmod.model.record import RowState
+from batchmod.model.runs import Run
 from batchmod.report.beside import Beside
 from batchmod.report.files import Format, write_reports
 from batchmod.report.rows import ReportRow, report_row

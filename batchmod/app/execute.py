@@ -17,7 +17,7 @@ from batchmod.errors import JournalError, ReportError, StoreError
 from batchmod.model.events import StoppedBy
 from batchmod.model.exits import REPORT, RESUMABLE, exit_code
 from batchmod.model.notices import RunOpened
-from batchmod.model.record import Mark, MarkType, Run
+from batchmod.model.runs import Mark, MarkType, Run
 from batchmod.model.stores import EmbeddedSettings
 from batchmod.report.jsonlog import Level
 from batchmod.report.message import Message, message_of

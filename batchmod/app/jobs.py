@@ -20,7 +20,7 @@ from batchmod.model.manifest import Manifest
 from batchmod.model.plan import Plan
 from batchmod.model.planfile import PlanFile, read_plan_file
 from batchmod.model.planstart import is_plan_file
-from batchmod.model.record import Run
+from batchmod.model.runs import Run
 from batchmod.model.secret import Secret
 from batchmod.model.stores import EmbeddedSettings
 from batchmod.secrets.store import SecretStore

@@ -18,7 +18,7 @@ from batchmod.journal.mailbox import Answer, Mailbox, Request
 from batchmod.journal.state import StateDir
 from batchmod.model.events import StoppedBy
 from batchmod.model.notices import Controlled, Notice
-from batchmod.model.record import Mark, MarkType
+from batchmod.model.runs import Mark, MarkType
 from batchmod.model.settings import KMS_OTHERS, KMS_READS, RATES, Limits
 
 OF_FLEET = RATES.keys() - {*KMS_READS, *KMS_OTHERS}  # of a secret store the rates are its own

@@ -13,7 +13,7 @@ from batchmod.engine.clock import Clock
 from batchmod.errors import UsageError
 from batchmod.model.manifest import Manifest
 from batchmod.model.notify import Notify
-from batchmod.model.record import Mark, MarkType
+from batchmod.model.runs import Mark, MarkType
 from batchmod.model.secret import Secret
 from batchmod.report.jsonlog import Level
 from batchmod.report.message import Message

@@ -7,7 +7,7 @@ from batchmod.app.planned import failure_limit
 from batchmod.cloud.codes import advice, verdict
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.model.manifest import Manifest
-from batchmod.model.record import Mark, Run
+from batchmod.model.runs import Mark, Run
 from batchmod.report.beside import Beside
 from batchmod.report.files import Format, ensure_writable, write_reports
 from batchmod.report.history import History, history_of

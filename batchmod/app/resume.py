@@ -31,7 +31,7 @@ from batchmod.errors import UsageError
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.model.events import Kind, Phase, StoppedBy
 from batchmod.model.loading import restore
-from batchmod.model.record import Mark, MarkType, Run
+from batchmod.model.runs import Mark, MarkType, Run
 from batchmod.model.secret import Secret
 
 

@@ -21,7 +21,7 @@ from batchmod.journal.sqlite import SqliteJournal
 from batchmod.journal.state import StateDir
 from batchmod.model.events import BY_HAND, Outcome, Phase, StoppedBy
 from batchmod.model.exits import DONE, FAILED, REPORT, RESUMABLE, UNRESOLVED
-from batchmod.model.record import Run
+from batchmod.model.runs import Run
 
 WHY = {  # a run waits for an operator
     StoppedBy.MAX_FAILURES: "has spent its failure budget",

@@ -15,7 +15,7 @@ from batchmod.app.watching import Watching
 from batchmod.errors import UsageError
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.model.manifest import Manifest
-from batchmod.model.record import Run
+from batchmod.model.runs import Run
 from batchmod.report.live_guard import VARIABLE, Address, Guard, token_for
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from batchmod.journal.state import StateDir, state_path
 from batchmod.model.events import Kind, StoppedBy
 from batchmod.model.manifest import Manifest
 from batchmod.model.pace import Found, found_in
-from batchmod.model.record import Run
+from batchmod.model.runs import Run
 from batchmod.report.files import ensure_writable
 from batchmod.secrets.store import SecretStore
 

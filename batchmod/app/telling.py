@@ -9,7 +9,8 @@ from batchmod.engine.clock import Clock
 from batchmod.engine.halt import Halt, HaltedError
 from batchmod.model.events import Kind, Phase, StoppedBy
 from batchmod.model.plan import PlannedRow
-from batchmod.model.record import Mark, MarkType, RowState, Run
+from batchmod.model.record import RowState
+from batchmod.model.runs import Mark, MarkType, Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,8 @@ from batchmod.model.events import Outcome
 from batchmod.model.exits import RESUMABLE
 from batchmod.model.notices import CallAnswered, Notice, RunOpened
 from batchmod.model.plan import Plan, PlannedRow
-from batchmod.model.record import RowState, Run
+from batchmod.model.record import RowState
+from batchmod.model.runs import Run
 from batchmod.report.board_state import BoardState
 from batchmod.report.console import Lines
 from batchmod.report.jsonlog import JsonLog, call

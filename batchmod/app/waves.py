@@ -12,7 +12,7 @@ from batchmod.engine.opening import Opening
 from batchmod.model.events import StoppedBy
 from batchmod.model.manifest import Manifest
 from batchmod.model.notices import CheckEnded, Notice, WaveEnded
-from batchmod.model.record import Mark, MarkType, Run
+from batchmod.model.runs import Mark, MarkType, Run
 
 
 class Next(Enum):

@@ -21,7 +21,8 @@ from batchmod.errors import CallError
 from batchmod.model.events import NO_DOUBT, TERMINAL, Phase, Proof
 from batchmod.model.notices import AccountStopped, Notice, RowMoved
 from batchmod.model.plan import Lane, PlannedRow
-from batchmod.model.record import Mark, MarkType, Step
+from batchmod.model.record import Step
+from batchmod.model.runs import Mark, MarkType
 from batchmod.model.secret import InstanceKey, Secret
 
 SPENDS = frozenset({Phase.FAILED, Phase.UNRESOLVED})  # outcomes that cost a slot of the failure budget

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 from batchmod.model.events import Kind, Phase
 from batchmod.model.plan import PlannedRow
-from batchmod.model.record import RowState, Run
+from batchmod.model.record import RowState
+from batchmod.model.runs import Run
 from batchmod.model.secret import InstanceKey
 
 

@@ -5,7 +5,8 @@ from typing import Protocol
 
 from batchmod.engine.watcher import Sight
 from batchmod.model.plan import PlannedRow, Values
-from batchmod.model.record import Mark, Step
+from batchmod.model.record import Step
+from batchmod.model.runs import Mark
 from batchmod.model.secret import Generation, InstanceKey, Secret
 
 

@@ -15,7 +15,8 @@ from batchmod.model.events import Kind, Phase, Proof, StoppedBy
 from batchmod.model.pace import Pace
 from batchmod.model.plan import PlannedRow
 from batchmod.model.planrow import share
-from batchmod.model.record import Mark, MarkType, Run, Step
+from batchmod.model.record import Step
+from batchmod.model.runs import Mark, MarkType, Run
 
 Record = Run | PlannedRow | Step | Mark
 

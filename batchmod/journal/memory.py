@@ -15,7 +15,8 @@ from batchmod.journal.store import (
 )
 from batchmod.model.events import Kind, Outcome, Phase
 from batchmod.model.plan import PlannedRow
-from batchmod.model.record import Mark, RowState, Run, Step, first_state
+from batchmod.model.record import RowState, Step, first_state
+from batchmod.model.runs import Mark, Run
 
 
 class MemoryJournal:

@@ -29,7 +29,8 @@ from batchmod.journal.store import (
 from batchmod.journal.writer import Inserts, Writer
 from batchmod.model.events import Kind, Outcome, Phase
 from batchmod.model.plan import PlannedRow
-from batchmod.model.record import Mark, RowState, Run, Step, first_state, fold
+from batchmod.model.record import RowState, Step, first_state, fold
+from batchmod.model.runs import Mark, Run
 
 FILE: Final = "journal.db"
 

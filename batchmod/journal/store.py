@@ -8,7 +8,8 @@ from typing import Final, Protocol
 from batchmod.errors import JournalError
 from batchmod.model.events import TERMINAL, Kind, Outcome, Phase, outcome_of
 from batchmod.model.plan import PlannedRow
-from batchmod.model.record import Mark, RowState, Run, Step, first_state
+from batchmod.model.record import RowState, Step, first_state
+from batchmod.model.runs import Mark, Run
 
 __all__ = [
     "DOUBTFUL",

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from batchmod.model.record import LEFT, Run
+from batchmod.model.runs import LEFT, Run
 from batchmod.report.history import History
 
 

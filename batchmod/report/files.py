@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from batchmod.errors import ReportError
-from batchmod.model.record import Run
+from batchmod.model.runs import Run
 from batchmod.report.beside import NOTHING, Beside
 from batchmod.report.rows import ReportRow
 from batchmod.report.sheets import SHEETS, Format, Sheet

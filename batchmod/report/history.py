@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from batchmod.errors import Verdict
 from batchmod.model.events import Phase
-from batchmod.model.record import Mark, MarkType, Step
+from batchmod.model.record import Step
+from batchmod.model.runs import Mark, MarkType
 from batchmod.report.layout import moment
 
 FINEST: Final = 1.0  # seconds

@@ -11,7 +11,7 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from batchmod.model.events import Outcome
-from batchmod.model.record import Run
+from batchmod.model.runs import Run
 from batchmod.report.beside import Beside, all_rows
 from batchmod.report.rows import COLUMNS, ReportRow
 from batchmod.report.sheets import run_document

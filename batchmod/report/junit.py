@@ -12,7 +12,7 @@ from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
 from batchmod.model.events import Outcome
-from batchmod.model.record import Run
+from batchmod.model.runs import Run
 from batchmod.report.beside import Beside, standing, unheard
 from batchmod.report.layout import printable
 from batchmod.report.rows import ReportRow

@@ -25,7 +25,8 @@ from batchmod.model.notices import (
     WaveOpened,
 )
 from batchmod.model.plan import PlannedRow
-from batchmod.model.record import RowState, Run
+from batchmod.model.record import RowState
+from batchmod.model.runs import Run
 from batchmod.report.beside import NOTHING, Beside
 from batchmod.report.board_state import BoardState
 from batchmod.report.history import History

@@ -11,7 +11,7 @@ from typing import Final
 
 from batchmod.model.events import Outcome
 from batchmod.model.exits import MEANINGS
-from batchmod.model.record import Run
+from batchmod.model.runs import Run
 from batchmod.report.beside import Beside, Standing, all_rows, standing, unheard
 from batchmod.report.layout import cut, duration, moment, printable
 from batchmod.report.rows import ReportRow

@@ -13,7 +13,7 @@ from typing import Any, Final
 from batchmod.model.events import Outcome
 from batchmod.model.exits import DONE, FAILED, MEANINGS, UNRESOLVED
 from batchmod.model.notify import Event
-from batchmod.model.record import Run
+from batchmod.model.runs import Run
 from batchmod.report.layout import printable
 from batchmod.report.summary import steps
 

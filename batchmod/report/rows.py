@@ -4,7 +4,8 @@ from typing import Final, NamedTuple
 
 from batchmod.model.events import Kind, Outcome
 from batchmod.model.plan import PlannedRow, Value
-from batchmod.model.record import RowState, Run
+from batchmod.model.record import RowState
+from batchmod.model.runs import Run
 from batchmod.report.layout import moment
 
 

@@ -10,7 +10,7 @@ from json.encoder import encode_basestring as quoted
 from typing import Any, Final, Protocol
 
 from batchmod.model.events import Outcome
-from batchmod.model.record import Run
+from batchmod.model.runs import Run
 from batchmod.report.beside import Beside
 from batchmod.report.junit import JunitSheet
 from batchmod.report.layout import moment

@@ -6,7 +6,7 @@ from typing import Final
 
 from batchmod.model.events import Outcome, StoppedBy
 from batchmod.model.exits import MEANINGS
-from batchmod.model.record import Run
+from batchmod.model.runs import Run
 from batchmod.report.layout import columns, duration, moment, printable
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.model.events import Kind, Phase, Proof
 from batchmod.model.plan import PlannedRow
-from batchmod.model.record import Run, Step
+from batchmod.model.record import Step
+from batchmod.model.runs import Run
 
 RUN = "20260304T050607Z-1a2b"
 PHASES = (Phase.ESCROWED, Phase.ARMED, Phase.SETTLING, Phase.PROVED, Phase.CHANGED)  # the life of a password

@@ -39,7 +39,8 @@ from batchmod.journal.sqlite import SqliteJournal
 from batchmod.model.events import Proof, StoppedBy
 from batchmod.model.loading import Loaded, load
 from batchmod.model.plan import Lane, PlannedRow
-from batchmod.model.record import RowState, Run
+from batchmod.model.record import RowState
+from batchmod.model.runs import Run
 from batchmod.model.secret import InstanceKey, Secret
 from batchmod.secrets.embedded import EmbeddedStore
 from batchmod.secrets.store import SecretStore

@@ -18,7 +18,8 @@ from batchmod.errors import BatchmodError, JournalError, StoreError
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.model.events import Kind, Phase
 from batchmod.model.plan import PlannedRow
-from batchmod.model.record import Mark, Run, Step
+from batchmod.model.record import Step
+from batchmod.model.runs import Mark, Run
 from batchmod.model.secret import Generation, InstanceKey, Secret
 from batchmod.secrets.store import Finding, SecretStore
 from batchmod.sim.envelope import written

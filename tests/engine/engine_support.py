@@ -20,7 +20,8 @@ from batchmod.errors import CallError, Verdict
 from batchmod.journal.memory import MemoryJournal
 from batchmod.model.events import BY_LOGIN, Kind, Phase, Proof
 from batchmod.model.plan import Lane, PlannedRow, Values
-from batchmod.model.record import RowState, Run
+from batchmod.model.record import RowState
+from batchmod.model.runs import Run
 from batchmod.model.secret import InstanceKey, Secret
 from batchmod.secrets.embedded import EmbeddedStore
 

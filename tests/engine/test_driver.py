@@ -16,7 +16,8 @@ from batchmod.engine.runner import Places, run_all
 from batchmod.errors import JournalError, NoPlaceError, StoreError
 from batchmod.model.events import Kind, Phase, Proof, StoppedBy
 from batchmod.model.plan import Lane, PlannedRow, Values
-from batchmod.model.record import Mark, Step
+from batchmod.model.record import Step
+from batchmod.model.runs import Mark
 from batchmod.model.secret import Generation, InstanceKey, Secret, Stage
 
 PASSWORD = row(Kind.PASSWORD)

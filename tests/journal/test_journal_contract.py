@@ -15,7 +15,8 @@ from batchmod.journal.sqlite import SqliteJournal
 from batchmod.journal.store import DOUBTFUL, Journal
 from batchmod.model.events import NO_DOUBT, TERMINAL, Kind, Outcome, Phase, Proof, StoppedBy
 from batchmod.model.pace import Pace
-from batchmod.model.record import Mark, MarkType, RowState, first_state, fold
+from batchmod.model.record import RowState, first_state, fold
+from batchmod.model.runs import Mark, MarkType
 
 RUN = a_run().id
 MAKERS: dict[str, Callable[[Path], Journal]] = {"memory": lambda _: MemoryJournal(), "sqlite": SqliteJournal.open}

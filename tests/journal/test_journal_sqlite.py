@@ -22,7 +22,7 @@ from batchmod.journal.encoding import encode, history_of, mark_of, row_of, run_o
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.journal.writer import CHUNK
 from batchmod.model.events import Phase, Proof
-from batchmod.model.record import Mark, MarkType
+from batchmod.model.runs import Mark, MarkType
 
 RUN = a_run().id
 TEXT = st.text(st.characters(exclude_categories=[]), max_size=20)  # lone surrogates and controls too

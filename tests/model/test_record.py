@@ -4,7 +4,8 @@ from journal_records import a_row, a_run
 
 from batchmod.model.events import Phase, Proof
 from batchmod.model.pace import Pace, Remembered, found_in
-from batchmod.model.record import Mark, MarkType, RowState, Step, first_state, first_states
+from batchmod.model.record import RowState, Step, first_state, first_states
+from batchmod.model.runs import Mark, MarkType
 from batchmod.model.values import Rate
 
 KNOWN = RowState(

@@ -4,7 +4,7 @@ from journal_records import START, a_step
 
 from batchmod.cloud.codes import verdict
 from batchmod.model.events import Phase, StoppedBy
-from batchmod.model.record import Mark, MarkType
+from batchmod.model.runs import Mark, MarkType
 from batchmod.report.history import MOST, Series, history_of
 
 

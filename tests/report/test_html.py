@@ -15,7 +15,7 @@ from test_report_files import RUN, csv_of, text_of
 
 from batchmod.cloud.codes import advice
 from batchmod.model.events import Outcome, Phase
-from batchmod.model.record import Mark, MarkType
+from batchmod.model.runs import Mark, MarkType
 from batchmod.report.beside import Beside
 from batchmod.report.files import Format, render_report
 from batchmod.report.history import history_of

@@ -16,7 +16,8 @@ from lxml import etree
 
 from batchmod.cloud.codes import advice
 from batchmod.model.events import Kind, Outcome, Phase, StoppedBy
-from batchmod.model.record import RowState, Run
+from batchmod.model.record import RowState
+from batchmod.model.runs import Run
 from batchmod.report.beside import Beside
 from batchmod.report.files import Format, render_report, write_reports
 from batchmod.report.rows import ReportRow, report_row

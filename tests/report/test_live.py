@@ -10,7 +10,8 @@ from journal_records import START, a_row, a_run
 from batchmod.errors import UsageError
 from batchmod.model.events import Phase, StoppedBy
 from batchmod.model.notices import RowMoved, RunOpened, RunStopping, WaveOpened
-from batchmod.model.record import Mark, MarkType, RowState
+from batchmod.model.record import RowState
+from batchmod.model.runs import Mark, MarkType
 from batchmod.report.beside import Beside
 from batchmod.report.history import History
 from batchmod.report.live import Live, Rows

@@ -12,7 +12,8 @@ from markdown_it import MarkdownIt
 
 from batchmod.cloud.codes import OWN, SERVICE, advice
 from batchmod.model.events import Phase, StoppedBy
-from batchmod.model.record import RowState, Run
+from batchmod.model.record import RowState
+from batchmod.model.runs import Run
 from batchmod.report.beside import Beside
 from batchmod.report.files import Format, render_report
 from batchmod.report.rows import ReportRow, report_row

@@ -10,7 +10,7 @@ from webhook import Webhook, webhook
 
 from batchmod.model.events import Outcome
 from batchmod.model.notify import Event
-from batchmod.model.record import Mark, MarkType
+from batchmod.model.runs import Mark, MarkType
 from batchmod.model.secret import Secret
 from batchmod.report.message import Message, message_of
 from batchmod.report.notify import Notifier, notifier

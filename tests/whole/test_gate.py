@@ -11,7 +11,7 @@ from batchmod.app.checking import TAIL, Checked, check, clean_environ
 from batchmod.app.waves import Next, next_step
 from batchmod.engine.halt import Halt
 from batchmod.model.events import StoppedBy
-from batchmod.model.record import Mark, MarkType, Run
+from batchmod.model.runs import Mark, MarkType, Run
 
 RUN = Run(id="r", name="job", manifest_digest="", manifest="{}", directory="/", started_at=0.0)
 PATH = {"PATH": "/usr/bin:/bin"}

@@ -12,7 +12,7 @@ from whole_support import Bench, bench
 from batchmod.app.ages import young_in
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.model.manifest import Manifest
-from batchmod.model.record import Mark, MarkType, Run
+from batchmod.model.runs import Mark, MarkType, Run
 from batchmod.model.secret import Generation, InstanceKey, Secret, Stage
 from batchmod.secrets.embedded import EmbeddedStore
 from batchmod.secrets.transfer import IMPORTED

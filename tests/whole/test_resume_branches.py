@@ -11,7 +11,7 @@ import pytest
 from whole_support import RETRY, Bench, bench, reaches
 
 from batchmod.journal.sqlite import SqliteJournal
-from batchmod.model.record import Run
+from batchmod.model.runs import Run
 
 MODIFY = "ModifyInstanceAttribute"
 RENAME = {"attributes": {"name": "new-{id}"}}
