@@ -6,7 +6,7 @@ import os
 import stat
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,12 +47,11 @@ class Measured:
     metrics: "Metrics | None" = None
     keys: list[InstanceKey] = field(default_factory=list)  # of the instances whose passwords the plan changes
 
-    def begin(self, known: Iterable[tuple[PlannedRow, RowState]]) -> None:
+    def begin(self, known: Sequence[tuple[PlannedRow, RowState]]) -> None:
         """All rows, as they stand before anything is sent."""
         if self.metrics is not None:
-            rows = list(known)
-            self.metrics.begin(rows)
-            self.keys = [row.key for row, _ in rows if row.kind is Kind.PASSWORD]
+            self.metrics.begin(known)
+            self.keys = [row.key for row, _ in known if row.kind is Kind.PASSWORD]
 
     async def prove(self, store: SecretStore | None) -> None:
         """It is known how old the proofs of the plan's passwords are, if the store tells it in time."""

@@ -71,7 +71,7 @@ class History:
 
     def count(self, at: float, phase: Phase, code: str | None) -> None:
         """One row entered a phase."""
-        series = self._held_back(code) if phase in _HELD_BACK else _OF_PHASE.get(phase)
+        series = self._held_back(phase, code) if phase in _HELD_BACK else _OF_PHASE.get(phase)
         if series is None:
             return
         place = self._place(at)
@@ -96,9 +96,11 @@ class History:
             "told": [{"at": moment(at), "text": text} for at, text in self.told],
         }
 
-    def _held_back(self, code: str | None) -> Series:
+    def _held_back(self, phase: Phase, code: str | None) -> Series | None:
+        """By the code; what no code tells of is lost only if it is in doubt."""
         verdict = self.verdict(code) if code else None
-        return Series.LOST if verdict is None else _OF_VERDICT.get(verdict, Series.LOST)
+        known = None if verdict is None else _OF_VERDICT.get(verdict)
+        return Series.LOST if known is None and phase is Phase.IN_DOUBT else known
 
     def _place(self, at: float) -> int:
         while (place := max(0, int((at - self.begun) / self.width))) >= MOST:

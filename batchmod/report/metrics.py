@@ -1,7 +1,7 @@
 """What a run measures, as a Prometheus textfile. No instance is named in it: its size does not grow with the fleet."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -94,11 +94,10 @@ class Metrics:
     _oldest: dict[_Where, float] = field(default_factory=dict)
     _unproved: Counter[_Where] = field(default_factory=Counter)
 
-    def begin(self, states: Iterable[tuple[PlannedRow, RowState]]) -> None:
+    def begin(self, states: Sequence[tuple[PlannedRow, RowState]]) -> None:
         """All rows of the run, as they stand before anything is sent."""
-        known = list(states)
-        self.board = BoardState.start(known, now=self.clock())
-        for row, state in known:
+        self.board = BoardState.start(states, now=self.clock())
+        for row, state in states:
             self._move(row, state)
 
     def notify(self, notice: Notice) -> None:

@@ -5,22 +5,21 @@ and a label is moved from where it was seen. After a lost reply, or a refusal th
 read and all is decided anew.
 """
 
-import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from batchmod.errors import CallError, StoreConflict, StoreError, UsageError, Verdict
 from batchmod.model.secret import Generation, InstanceKey, Secret, Stage
+from batchmod.secrets.kms_checks import diagnosis, side_by_side
 from batchmod.secrets.kmscalls import MISSING, Call, KmsCalls, KmsPlace
 from batchmod.secrets.kmsvalue import Value, meant, read_reference
 from batchmod.secrets.store import Finding
 from batchmod.secrets.versions import (
     CURRENT,
-    MAX_VERSIONS,
     PENDING,
     PREVIOUS,
     Move,
@@ -43,7 +42,6 @@ from batchmod.secrets.versions import (
 T = TypeVar("T")
 ROUNDS: Final = 6  # times that a secret is read and decided about anew
 ANEW: Final = frozenset({Verdict.LOST, Verdict.REFUSED})
-SKEW: Final = 60.0  # seconds between two clocks that agree
 
 
 def _nonce() -> str:
@@ -115,7 +113,7 @@ class KmsStore:
         return meant(text, part, reference)
 
     async def all(self) -> tuple[Generation, ...]:
-        found = await _side_by_side([self._generations(name) for name in await self._calls.names()])
+        found = await side_by_side([self._generations(name) for name in await self._calls.names()])
         return tuple(sorted((each for one in found for each in one), key=lambda each: (each.key, each.generation)))
 
     async def insert(self, record: Generation, secret: Secret) -> None:
@@ -137,25 +135,7 @@ class KmsStore:
         await self._calls.list(page=1, size=1)
 
     async def diagnose(self) -> tuple[Finding, ...]:
-        try:
-            skew = (await self._calls.list(page=1, size=1)).skew
-            names = await self._calls.names()
-            held = await _side_by_side([self._calls.versions(name) for name in names])
-        except StoreError as error:
-            return (Finding(what="reachable", ok=False, text=str(error)),)
-        full = sorted(name for name, versions in zip(names, held, strict=True) if not _has_room(versions, name))
-        begin = self._place.template
-        room = f"; no room for another password: {', '.join(full[:5])}{' …' if len(full) > 5 else ''}" if full else ""  # noqa: PLR2004  enough to see which
-        clock = (
-            "the service did not tell its time" if skew is None else f"{abs(skew):.0f} s between ours and the service's"
-        )
-        return (
-            Finding(
-                what="reachable", ok=True, text=f"KMS lists secrets and versions; {len(names)} instances at {begin}"
-            ),
-            Finding(what="versions", ok=not full, text=f"KMS keeps {MAX_VERSIONS} a secret{room}"),
-            Finding(what="clock", ok=skew is not None and abs(skew) <= SKEW, text=clock),
-        )
+        return await diagnosis(self._calls, self._place)
 
     async def close(self) -> None:
         """Nothing is open: the connections are the caller's."""
@@ -280,21 +260,3 @@ class KmsStore:
         except CallError as error:
             raise self._calls.failed("UpdateSecretVersionStage", error) from error
         raise StoreError(f"{name}: KMS gave back another value than was written")
-
-
-def _has_room(versions: Versions, name: str) -> bool:
-    try:
-        require_room(versions, name)
-    except StoreError:
-        return False
-    return True
-
-
-async def _side_by_side(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """What each returns; the first error, when there is one."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(work) for work in works]
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from errors
-    return [task.result() for task in tasks]

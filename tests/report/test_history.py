@@ -19,6 +19,8 @@ def test_steps_are_counted_where_they_happened() -> None:
         a_step(Phase.WAITING, at=START + 1, code="TaskExists"),
         a_step(Phase.WAITING, at=START + 1, code="ConnectFailed"),
         a_step(Phase.WAITING, at=START + 1, code="CredentialsUnreachable"),
+        a_step(Phase.WAITING, at=START + 1),
+        a_step(Phase.WAITING, at=START + 1, code="InvalidSecurityToken.Expired"),
         a_step(Phase.ARMED, at=START + 2),
         a_step(Phase.IN_DOUBT, at=START + 2, code="OperationDenied.InstanceStatus"),
         a_step(Phase.IN_DOUBT, at=START + 2, code="NameNotResolved"),

@@ -36,7 +36,7 @@ def samples(metrics: Metrics) -> dict[str, float]:
 
 def measured(rows: int) -> Metrics:
     metrics = Metrics(name="rotate-prod", started_at=START, clock=lambda: 100.0)
-    metrics.begin((a_row(seq), RowState(phase=Phase.PLANNED)) for seq in range(rows))
+    metrics.begin([(a_row(seq), RowState(phase=Phase.PLANNED)) for seq in range(rows)])
     metrics.notify(RunOpened(run_id="r", name="n", resumed=False, rows=rows, to_send=rows, max_failures=2))
     return metrics
 
