@@ -278,16 +278,7 @@
     let most = 1;
     for (let place = 0; place < spans; place++) most = Math.max(most, series.sent[place], sum(STACK.map((name) => series[name][place])));
     const y = (number) => top + high - (high * number) / most;
-    const made = [...scale(`rows in each ${spanWords(span)}`, most, y, left, right)];
-    for (let place = 0; place < spans; place++) {
-      let under = 0;
-      for (const name of STACK) {
-        if (!series[name][place]) continue;
-        const over = under + series[name][place];
-        made.push(bar(name, x(place * span), x((place + 1) * span), y(over), y(under)));
-        under = over;
-      }
-    }
+    const made = [...scale(`rows in each ${spanWords(span)}`, most, y, left, right), ...stacked(STACK, { series, span, spans, x }, y)];
     const line = series.sent.map((number, place) => `${place ? "L" : "M"}${x(place * span)},${y(number)}H${x((place + 1) * span)}`).join("");
     if (line) made.push(drawn("path", { class: "line sent", d: line }));
     return made;
@@ -297,13 +288,19 @@
     let most = 1;
     for (let place = 0; place < spans; place++) most = Math.max(most, sum(HELD.map((name) => series[name][place])));
     const y = (number) => top + high - (high * number) / most;
-    const made = [...scale("calls held back", most, y, left, right)];
+    return [...scale("calls held back", most, y, left, right), ...stacked(HELD, { series, span, spans, x }, y)];
+  }
+
+  /* Bars of each span, one series on top of the other. */
+  function stacked(names, { series, span, spans, x }, y) {
+    const made = [];
     for (let place = 0; place < spans; place++) {
       let under = 0;
-      for (const name of HELD) {
+      for (const name of names) {
         if (!series[name][place]) continue;
-        made.push(bar(name, x(place * span), x((place + 1) * span), y(under + series[name][place]), y(under)));
-        under += series[name][place];
+        const over = under + series[name][place];
+        made.push(bar(name, x(place * span), x((place + 1) * span), y(over), y(under)));
+        under = over;
       }
     }
     return made;
