@@ -12,9 +12,9 @@ from hypothesis import settings
 settings.register_profile("batchmod", deadline=None)  # a promise is not about the speed of the machine
 settings.load_profile("batchmod")
 
-pytest_plugins = ["bao_server", "browser"]
+pytest_plugins = ["bao_server", "browser", "postgres"]
 
-FOREIGN = ("ALIBABA_CLOUD_", "ALIBABACLOUD_", "BATCHMOD_", "XDG_", "BAO_", "VAULT_")
+FOREIGN = ("ALIBABA_CLOUD_", "ALIBABACLOUD_", "BATCHMOD_", "XDG_", "BAO_", "VAULT_", "PG")
 KEPT = ("BATCHMOD_REQUIRE_BROWSER",)  # says how to test, not what
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 

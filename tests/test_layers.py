@@ -19,6 +19,8 @@ LAYER = {
     "report": 3,
     "model": 2,
     "errors": 1,
+    "pg": 2,  # a database that journal, store and cluster share
+    "cluster": 3,
     "dbfile": 1,  # what lies where a database should be: journal and store both need to know
 }
 HOMES = {
@@ -38,6 +40,8 @@ HOMES = {
     "jinja2": {"report"},
     "apprise": {"report"},
     "prometheus_client": {"report"},
+    "procrastinate": {"cluster"},
+    "psycopg": {"pg", "journal", "secrets", "cluster"},  # one driver; only pg connects
 }
 
 

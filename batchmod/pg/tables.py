@@ -1,0 +1,91 @@
+"""Every table that is ours, version by version. A version that was released is never edited: a new one comes after it."""
+
+from typing import Final
+
+JOURNAL: Final = """
+CREATE TABLE run (
+  n bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  id text NOT NULL UNIQUE, name text NOT NULL, rows integer NOT NULL, body text NOT NULL
+);
+CREATE TABLE planned (
+  run text NOT NULL REFERENCES run (id), seq integer NOT NULL, verdict text NOT NULL,
+  account_id text NOT NULL, region text NOT NULL, instance_id text NOT NULL, kind text NOT NULL,
+  body text NOT NULL, PRIMARY KEY (run, seq)
+);
+CREATE TABLE step (
+  n bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  run text NOT NULL, seq integer NOT NULL, phase text NOT NULL, epoch bigint, body text NOT NULL,
+  FOREIGN KEY (run, seq) REFERENCES planned (run, seq)
+);
+CREATE TABLE mark (
+  n bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  run text NOT NULL REFERENCES run (id), epoch bigint, body text NOT NULL
+);
+CREATE INDEX run_of_name ON run (name, n);
+CREATE INDEX planned_of_instance ON planned (account_id, region, instance_id);
+CREATE INDEX step_of_row ON step (run, seq, n) INCLUDE (phase);
+CREATE INDEX step_of_run ON step (run, n);
+CREATE INDEX mark_of_run ON mark (run, n);
+CREATE VIEW last AS SELECT run, seq, account_id, region, instance_id, kind, body, coalesce(
+  (SELECT phase FROM step WHERE step.run = planned.run AND step.seq = planned.seq ORDER BY n DESC LIMIT 1), verdict
+) AS phase FROM planned;
+CREATE FUNCTION only_added_to() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'the journal is only added to'; END $$;
+"""
+ONLY_ADDED_TO: Final = "".join(
+    f"CREATE TRIGGER {table}_only_added_to BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
+    "FOR EACH STATEMENT EXECUTE FUNCTION only_added_to();\n"
+    for table in ("run", "planned", "step", "mark")
+)
+
+SECRETS: Final = """
+CREATE TABLE seal (
+  id integer PRIMARY KEY CHECK (id = 1), canary bytea NOT NULL, recipients text NOT NULL
+);
+CREATE TABLE secret (
+  account_id text NOT NULL, region text NOT NULL, instance_id text NOT NULL,
+  generation integer NOT NULL CHECK (generation > 0),
+  stage text NOT NULL CHECK (stage IN ('pending', 'current', 'previous', 'candidate')),
+  login text NOT NULL, run_id text NOT NULL,
+  created_at double precision NOT NULL, updated_at double precision NOT NULL, value bytea NOT NULL,
+  PRIMARY KEY (account_id, region, instance_id, generation)
+);
+CREATE UNIQUE INDEX one_a_stage ON secret (account_id, region, instance_id, stage) WHERE stage <> 'candidate';
+"""
+
+CLUSTER: Final = """
+CREATE TABLE lease (  -- who may write for a lane or a run: whoever took it last
+  key text PRIMARY KEY, epoch bigint NOT NULL DEFAULT 0, holder text, renewed_at timestamptz
+);
+CREATE TABLE campaign (  -- a run that workers are to bring to its end
+  run text PRIMARY KEY REFERENCES run (id), state text NOT NULL CHECK (state IN ('open', 'ended')),
+  job bigint, not_before timestamptz NOT NULL DEFAULT now(), trouble text, submitted text NOT NULL
+);
+CREATE TABLE chunk (  -- some rows of one lane in one wave
+  run text NOT NULL REFERENCES run (id), n integer NOT NULL, account text NOT NULL,
+  account_id text NOT NULL, region text NOT NULL, wave integer NOT NULL, rows integer[] NOT NULL,
+  state text NOT NULL CHECK (state IN ('waiting', 'ready', 'done', 'left')),
+  job bigint, attempts integer NOT NULL DEFAULT 0, not_before timestamptz NOT NULL DEFAULT now(), trouble text,
+  PRIMARY KEY (run, n)
+);
+CREATE INDEX chunk_ready ON chunk (not_before) WHERE state = 'ready';
+CREATE TABLE slot (  -- a reservation: of the failure budget, of the instances in change, or a group's turn
+  run text NOT NULL REFERENCES run (id), pool text NOT NULL, seq integer NOT NULL,
+  wave integer, spent boolean NOT NULL DEFAULT false, PRIMARY KEY (run, pool, seq)
+);
+CREATE TABLE request (  -- what `control` says to a run
+  n bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  run text NOT NULL REFERENCES run (id), action text NOT NULL, at timestamptz NOT NULL DEFAULT now(), over boolean
+    NOT NULL DEFAULT false
+);
+CREATE TABLE heard (  -- how far those who work on a run have heard what was said to it
+  run text NOT NULL, key text NOT NULL, n bigint NOT NULL, PRIMARY KEY (run, key)
+);
+CREATE TABLE schedule (  -- campaigns that begin by the clock
+  name text PRIMARY KEY, cron text NOT NULL, directory text NOT NULL, files jsonb NOT NULL, options jsonb NOT NULL,
+  created_at timestamptz NOT NULL DEFAULT now(), last_run text, last_at timestamptz, last_error text
+);
+"""
+
+VERSIONS: Final = (JOURNAL + ONLY_ADDED_TO + SECRETS + CLUSTER,)
+"""The first statement list makes version 1 of an empty schema, the next one would make version 2 of that."""

