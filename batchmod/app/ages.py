@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from batchmod.app.chosen import password_change
 from batchmod.engine.ages import never_young, youth
-from batchmod.journal.sqlite import SqliteJournal
+from batchmod.journal.store import Journal
 from batchmod.model.manifest import Manifest
 from batchmod.model.runs import Run
 from batchmod.model.secret import Generation, InstanceKey
@@ -14,7 +14,7 @@ from batchmod.secrets.transfer import IMPORTED
 IsYoung = Callable[[InstanceKey], Awaitable[str | None]]  # why it is not due yet, None when it is
 
 
-def young_in(manifest: Manifest, store: SecretStore | None, journal: SqliteJournal, *, now: float) -> IsYoung:
+def young_in(manifest: Manifest, store: SecretStore | None, journal: Journal, *, now: float) -> IsYoung:
     """Tells of an instance why its password is not due yet; `now` is when this process began.
 
     The age of an imported password is unknown: no export says when it was set. Of a run that the journal does not know,

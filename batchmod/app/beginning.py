@@ -21,6 +21,7 @@ from batchmod.engine.clock import Clock
 from batchmod.engine.halt import Halt
 from batchmod.errors import UsageError
 from batchmod.journal.sqlite import SqliteJournal
+from batchmod.journal.store import Journal
 from batchmod.model.exits import DONE, FAILED
 from batchmod.model.plan import Plan
 from batchmod.model.record import first_states
@@ -122,7 +123,7 @@ class Beginning:
         return opened
 
 
-def refuse(journal: SqliteJournal, job: Job, options: Options) -> None:
+def refuse(journal: Journal, job: Job, options: Options) -> None:
     """No run of the name is unfinished, and none has applied this plan. Raises UsageError, else."""
     name = job.manifest.name
     unfinished = unfinished_runs(journal, name)
@@ -135,7 +136,7 @@ def refuse(journal: SqliteJournal, job: Job, options: Options) -> None:
     refuse_applied(journal, job)
 
 
-def refuse_applied(journal: SqliteJournal, job: Job) -> None:
+def refuse_applied(journal: Journal, job: Job) -> None:
     applied = [run.id for run in journal.runs() if job.seal is not None and run.plan_seal == job.seal]
     if applied:
         raise UsageError(f"this plan was applied by run {applied[-1]}: make a new plan")

@@ -1,6 +1,7 @@
 """The engine put together for one run: budgets, accounts, leftovers, proof, store and journal."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from batchmod.app.ages import young_in
 from batchmod.app.chosen import maker_of, password_change
@@ -16,9 +17,9 @@ from batchmod.engine.groups import Groups
 from batchmod.engine.halt import Halt
 from batchmod.engine.leftovers import leftovers_of
 from batchmod.engine.opening import Opening
-from batchmod.engine.ports import Prover
+from batchmod.engine.ports import Prover, Slots, Turns
 from batchmod.engine.turnstile import Pacer
-from batchmod.journal.sqlite import SqliteJournal
+from batchmod.journal.store import Journal
 from batchmod.model.events import BY_LOGIN, NO_DOUBT, TERMINAL, Kind, Phase, StoppedBy
 from batchmod.model.manifest import Manifest
 from batchmod.model.notices import Notice, RunStopping
@@ -29,6 +30,20 @@ from batchmod.model.secret import InstanceKey, Secret
 
 LaneOf = LaneHands | StoppedHands
 Known = Sequence[tuple[PlannedRow, RowState]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """What the rows of a run have in common, beside the failure budget."""
+
+    changing: Slots
+    groups: Turns
+
+
+def own_shares(manifest: Manifest, known: Known) -> Shares:
+    """Of a run that has one process. `known` are its rows, as they stand."""
+    in_change = [row for row, state in known if is_held(state)]
+    return Shares(changing=Budget(manifest.limits.changing, held=len(in_change)), groups=Groups(in_change))
 
 
 def make_context(
@@ -43,6 +58,7 @@ def make_context(
     chosen: Secret | None,
     notify: Callable[[Notice], None],
     trouble: Callable[[Exception], None],
+    shares: Shares,
     opening: Opening,
     observed_at: float,
     tell: Callable[[PlannedRow, int, Secret], Awaitable[str | None]],
@@ -50,10 +66,7 @@ def make_context(
     """What the run's rows share; of the failure budget, which each wave has of its own, none counts yet."""
     journal = session.journal
     halt.on_stop(lambda reason: notify(RunStopping(stopped_by=reason)))
-    in_change = [row for row, state in known if _held(state)]
-    changing = Budget(manifest.limits.changing, held=len(in_change))
-    groups = Groups(in_change)
-    _closing(halt, changing, groups)
+    closing(halt, shares.changing, shares.groups)
     unfinished = {each.id for each in journal.unfinished()}
     return Context(
         run_id=run.id,
@@ -64,8 +77,8 @@ def make_context(
         new_password=maker_of(password_change(manifest), chosen),
         level=manifest.proof.password,
         limits=_limits(manifest),
-        budget=Budget(None, held=len(in_change)),
-        changing=changing,
+        budget=Budget(None, held=sum(is_held(state) for _, state in known)),
+        changing=shares.changing,
         accounts=Accounts(),
         leftovers=leftovers_of(
             journal.doubtful(clock.wall() - manifest.retry.fence), this_run=run.id, unfinished=unfinished
@@ -75,7 +88,7 @@ def make_context(
         notify=notify,
         ended=ended_in(journal, unfinished),
         trouble=trouble,
-        groups=groups,
+        groups=shares.groups,
         opening=opening,
         observed_at=observed_at,
         is_young=young_in(manifest, session.store, journal, now=run.began_before(clock.wall())),
@@ -83,7 +96,7 @@ def make_context(
     )
 
 
-def _closing(halt: Halt, *budgets: Budget | Groups) -> None:
+def closing(halt: Halt, *budgets: Slots | Turns) -> None:
     """Whoever waits for a slot leaves when the run stops."""
     for each in budgets:
         halt.on_stop(lambda _, each=each: each.close())  # type: ignore[misc]  # a default binds it now
@@ -97,27 +110,27 @@ def budget_of_wave(manifest: Manifest, run: Run, known: Known, halt: Halt, wave:
     `known` are all rows of the run, as they stand.
     """
     mine = [(row, state) for row, state in known if row.wave == wave]
-    (whole, spent), (limit, spent_here) = _spending(manifest, run, known), _spending(manifest, run, mine)
+    (whole, spent), (limit, spent_here) = spending(manifest, run, known), spending(manifest, run, mine)
     if whole is not None and limit is not None:
         limit = min(limit, whole - (spent - spent_here))
     budget = Budget(
         limit,
         spent=spent_here,
-        held=sum(_held(state) for _, state in mine),
+        held=sum(is_held(state) for _, state in mine),
         exhausted=lambda: halt.stop(StoppedBy.MAX_FAILURES),
     )
-    _closing(halt, budget)
+    closing(halt, budget)
     return budget
 
 
 def is_spent_before(manifest: Manifest, run: Run, known: Known, wave: int) -> bool:
     """Whether the budget of an earlier wave, or of the run, was spent: then this wave does not begin."""
     earlier = ([(row, state) for row, state in known if row.wave == each] for each in range(1, wave))
-    shares = (_spending(manifest, run, rows) for rows in (known, *earlier))
+    shares = (spending(manifest, run, rows) for rows in (known, *earlier))
     return any(limit is not None and spent >= limit for limit, spent in shares)
 
 
-def _spending(manifest: Manifest, run: Run, known: Known) -> tuple[int | None, int]:
+def spending(manifest: Manifest, run: Run, known: Known) -> tuple[int | None, int]:
     """How many of these rows may end badly (None: any number), and how many have: the plan's own failures do not count,
     nor do those from before a reset.
     """
@@ -126,7 +139,7 @@ def _spending(manifest: Manifest, run: Run, known: Known) -> tuple[int | None, i
     return failure_limit(manifest, [row for row, _ in known]), spent
 
 
-def _held(state: RowState) -> bool:
+def is_held(state: RowState) -> bool:
     return state.is_open and state.phase not in NO_DOUBT
 
 
@@ -161,7 +174,7 @@ def _prover(manifest: Manifest, hands: Mapping[Lane, LaneOf], halt: Halt, clock:
     return LoginProver(logins=logins_of(proof, pacer), find=find)
 
 
-def ended_in(journal: SqliteJournal, unfinished: set[str]) -> Callable[[str, InstanceKey], bool]:
+def ended_in(journal: Journal, unfinished: set[str]) -> Callable[[str, InstanceKey], bool]:
     """Tells whether a run's password row of an instance is known to have ended without anything of it being live."""
     cache: dict[str, dict[InstanceKey, bool]] = {}
 

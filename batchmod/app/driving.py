@@ -1,16 +1,16 @@
 """A run's rows driven to their ends, wave after wave. What became of it is written down elsewhere."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from math import inf
 from pathlib import Path
 from typing import Any
 
 from batchmod.app.consumers import Consumers
-from batchmod.app.context import budget_of_wave, is_spent_before, make_context
+from batchmod.app.context import Shares, budget_of_wave, is_spent_before, make_context, own_shares
 from batchmod.app.fleet import Fleet
 from batchmod.app.listening import Controls, listening
 from batchmod.app.memory import kept
@@ -39,6 +39,7 @@ from batchmod.model.runs import Mark, MarkType, Run
 from batchmod.model.secret import Secret
 
 Known = list[tuple[PlannedRow, RowState]]
+DriveWave = Callable[[Known, int], Awaitable[None]]  # all rows as they stand, and the wave whose rows are driven
 
 
 @dataclass(kw_only=True)
@@ -73,23 +74,29 @@ class Driving:
             return
         opening = opening_of(self.manifest, self.session.journal.recent_seconds, self.clock)
         tell_too_short(self.manifest, opening, {row.kind for row, state in known if state.is_open}, self.clock.wall())
-        context = self._context(known, opening)
-        async with listening(self.session.state, self._controls(context)), _beside(until_closed(opening, self.halt)):
+        async with self._wave_driver(known, opening) as drive_wave, _beside(until_closed(opening, self.halt)):
             with kept():
-                await self._drive_waves(context, known, waves)
+                await self._drive_waves(drive_wave, opening, known, waves)
         if self.halt.reason is StoppedBy.WINDOW:
             tell_next(self.manifest, self.clock.wall())
 
-    async def _drive_waves(self, context: Context, known: Known, waves: Sequence[int]) -> None:
+    @asynccontextmanager
+    async def _wave_driver(self, known: Known, opening: Opening) -> AsyncIterator[DriveWave]:
+        """What drives one wave, for as long as the block; `control` is listened to meanwhile."""
+        context = self._context(known, opening, own_shares(self.manifest, known))
+        async with listening(self.session.state, self._controls(context)):
+            yield partial(self._drive_wave, context)
+
+    async def _drive_waves(self, drive_wave: DriveWave, opening: Opening, known: Known, waves: Sequence[int]) -> None:
         for wave in waves:
             if wave > self.run.opened and is_spent_before(self.manifest, self.run, known, wave):
                 self.halt.stop(StoppedBy.MAX_FAILURES)
-            if not await self._tell(wave) or not await self._gate(known, context.opening).passed(wave):
+            if not await self._tell(wave) or not await self._gate(known, opening).passed(wave):
                 return
-            await self._drive_wave(context, known, wave)
+            await drive_wave(known, wave)
             to_come = sum(state.is_open and (row.wave or 1) > wave for row, state in known)
             if self.session.journal.open_rows(self.run.id) > to_come:
-                if context.opening.refused:
+                if opening.refused:
                     self.halt.stop(StoppedBy.WINDOW)
                 return
             if to_come:
@@ -149,7 +156,7 @@ class Driving:
         """What is in doubt is settled as far as looking can, the rest has its last word, and the run is closed."""
         journal = self.session.journal
         known = [(row, state) for row, state in journal.states(self.run.id) if state.is_open]
-        context = self._context(known, Opening())
+        context = self._context(known, Opening(), own_shares(self.manifest, known))
         async with listening(self.session.state, self._controls(context)):
             await self._run_all(context, [(row, state) for row, state in known if state.phase not in NO_DOUBT])
         if not self.run.closed:
@@ -193,7 +200,7 @@ class Driving:
         await self.session.journal.mark(self.run.id, mark)
         self.run = self.run.after(mark)
 
-    def _context(self, known: Known, opening: Opening) -> Context:
+    def _context(self, known: Known, opening: Opening, shares: Shares) -> Context:
         context = make_context(
             session=self.session,
             hands={**self.fleet.hands, **self.fleet.stopped},
@@ -205,6 +212,7 @@ class Driving:
             chosen=self.chosen,
             notify=self.watching.notify,
             trouble=self.trouble,
+            shares=shares,
             opening=opening,
             observed_at=self.observed_at,
             tell=nobody if self.consumers is None else self.consumers.tell,

@@ -9,10 +9,10 @@ from pathlib import Path
 from batchmod.app.actions import Action, Verb, parse_action
 from batchmod.app.signals import Signals
 from batchmod.app.speech import say
-from batchmod.engine.budget import Budget
 from batchmod.engine.clock import Clock
 from batchmod.engine.halt import Halt
 from batchmod.engine.pacing import Pacing
+from batchmod.engine.ports import Slots
 from batchmod.errors import UsageError
 from batchmod.journal.mailbox import Answer, Mailbox, Request
 from batchmod.journal.state import StateDir
@@ -32,7 +32,7 @@ class Controls:
 
     limits: Limits
     paces: Iterable[Pacing]
-    changing: Budget
+    changing: Slots
     halt: Halt
     signals: Signals
     clock: Clock

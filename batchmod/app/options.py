@@ -22,6 +22,7 @@ class Options:
     environ: Mapping[str, str] = field(repr=False)
     endpoint: str | None = None
     state: Path | None = None
+    store: str | None = None  # a PostgreSQL instead of the state directory, by its URL
     report_dir: Path | None = None
     yes: bool = False
     resume: bool = False  # of `run`: an unfinished run of the name is continued

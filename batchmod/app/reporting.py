@@ -5,7 +5,7 @@ from pathlib import Path
 
 from batchmod.app.planned import failure_limit
 from batchmod.cloud.codes import advice, verdict
-from batchmod.journal.sqlite import SqliteJournal
+from batchmod.journal.store import Journal
 from batchmod.model.manifest import Manifest
 from batchmod.model.runs import Mark, Run
 from batchmod.report.beside import Beside
@@ -15,7 +15,7 @@ from batchmod.report.rows import report_row
 
 
 def write_report_files(
-    journal: SqliteJournal, run: Run, manifest: Manifest, directory: Path, *, to_come: Iterable[Mark] = ()
+    journal: Journal, run: Run, manifest: Manifest, directory: Path, *, to_come: Iterable[Mark] = ()
 ) -> list[Path]:
     """The report files of a run, from the journal alone. Raises ReportError when they cannot be written.
 
@@ -31,7 +31,7 @@ def write_report_files(
     )
 
 
-def beside(journal: SqliteJournal, run: Run, manifest: Manifest, *, to_come: Iterable[Mark] = ()) -> Beside:
+def beside(journal: Journal, run: Run, manifest: Manifest, *, to_come: Iterable[Mark] = ()) -> Beside:
     """What the journal knows of a run beside its rows, read when it is asked for."""
 
     def history() -> History:

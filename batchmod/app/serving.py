@@ -13,7 +13,7 @@ from batchmod.app.reporting import beside
 from batchmod.app.speech import insist
 from batchmod.app.watching import Watching
 from batchmod.errors import UsageError
-from batchmod.journal.sqlite import SqliteJournal
+from batchmod.journal.store import Journal
 from batchmod.model.manifest import Manifest
 from batchmod.model.runs import Run
 from batchmod.report.live_guard import VARIABLE, Address, Guard, token_for
@@ -57,11 +57,11 @@ def check_serving(options: Options) -> Address | None:
 class Left:
     """What an earlier process left of a run."""
 
-    journal: SqliteJournal
+    journal: Journal
     manifest: Manifest
 
 
-def _rows(states: Known, journal: SqliteJournal, run: Run, manifest: Manifest) -> "Rows":
+def _rows(states: Known, journal: Journal, run: Run, manifest: Manifest) -> "Rows":
     from batchmod.report.live import Rows  # noqa: PLC0415  for a run that is served only
 
     return Rows(states=states, store=manifest.secrets.store, beside=beside(journal, run, manifest))

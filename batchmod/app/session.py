@@ -13,6 +13,7 @@ from batchmod.engine.clock import Clock
 from batchmod.errors import ReportError, UsageError
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.journal.state import StateDir, state_path
+from batchmod.journal.store import Journal
 from batchmod.model.events import Kind, StoppedBy
 from batchmod.model.manifest import Manifest
 from batchmod.model.pace import Found, found_in
@@ -26,7 +27,7 @@ class Session:
     """Held for as long as the command runs; no other process writes in this state directory meanwhile."""
 
     state: Path
-    journal: SqliteJournal
+    journal: Journal
     store: SecretStore | None  # None when no password is changed: then none is needed
 
 
@@ -86,13 +87,13 @@ def _journal(state: Path) -> Iterator[SqliteJournal]:
         journal.close()
 
 
-def found_quotas(journal: SqliteJournal, clock: Clock) -> Found:
+def found_quotas(journal: Journal, clock: Clock) -> Found:
     """What the runs of this state directory found of quotas that nobody told them, or that were told wrongly."""
     runs = sorted((run for run in journal.runs() if run.paces), key=attrgetter("paced_at"))
     return found_in((run.paces for run in runs), now=clock.wall())
 
 
-def unfinished_runs(journal: SqliteJournal, name: str | None = None) -> list[Run]:
+def unfinished_runs(journal: Journal, name: str | None = None) -> list[Run]:
     """The runs that have an open row or a consumer to be run, or died before their report was written; oldest first.
 
     A closed run may have died so too: given up, and nobody told.
@@ -104,7 +105,7 @@ def unfinished_runs(journal: SqliteJournal, name: str | None = None) -> list[Run
     ]
 
 
-def find_run(journal: SqliteJournal, wanted: str | None) -> Run:
+def find_run(journal: Journal, wanted: str | None) -> Run:
     """The run of this id, the only one whose id begins so, or the last one of this name; without `wanted` the last.
 
     Raises UsageError when there is none, or more than one.
@@ -129,6 +130,8 @@ def find_run(journal: SqliteJournal, wanted: str | None) -> Run:
 
 def again(command: str, state: Path, options: Options) -> str:
     """A batchmod command line that reaches this state directory from where the user is."""
+    if options.store is not None:  # which holds no secret
+        return f"batchmod {command} --store {shlex.quote(options.store)}"
     reached = state_of(replace(options, state=None), None)
     where = "" if reached.resolve() == state.resolve() else f" --state {shlex.quote(str(state))}"
     return f"batchmod {command}{where}"

@@ -17,13 +17,17 @@ class Budget:
     def __init__(
         self, limit: int | None, *, spent: int = 0, held: int = 0, exhausted: Callable[[], None] = lambda: None
     ) -> None:
-        self.limit = limit
+        self._limit = limit
         self.spent = spent
         self.held = held
         self._exhausted = exhausted
         self._closed = False
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._tell()
+
+    @property
+    def limit(self) -> int | None:
+        return self._limit
 
     @property
     def free(self) -> bool:
@@ -36,7 +40,10 @@ class Budget:
         self.held += 1
         return True
 
-    async def reserve(self) -> None:
+    async def claim(self, seq: int) -> bool:  # noqa: ARG002  as Slots has it
+        return self.take()
+
+    async def reserve(self, seq: int = 0) -> None:  # noqa: ARG002  as Slots has it
         """Returns with a slot, first come, first served. Raises HaltedError once the budget is closed."""
         if self._closed:
             raise HaltedError
@@ -61,12 +68,12 @@ class Budget:
             if not turn.done():
                 turn.set_exception(HaltedError())
 
-    def give_back(self) -> None:
+    def give_back(self, seq: int = 0) -> None:  # noqa: ARG002  as Slots has it
         """The row ended well, or nothing of it can be live: its slot is free again."""
         self.held -= 1
         self._serve()
 
-    def spend(self) -> None:
+    def spend(self, seq: int = 0) -> None:  # noqa: ARG002  as Slots has it
         """The row ended failed or unresolved: its slot is gone for good."""
         self.held -= 1
         self.spent += 1
@@ -74,7 +81,7 @@ class Budget:
 
     def set_limit(self, limit: int | None) -> None:
         """From now on at most `limit`: who waits is served when it is more; who holds a slot beyond it keeps it."""
-        self.limit = limit
+        self._limit = limit
         self._serve()
         self._tell()
 

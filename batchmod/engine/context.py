@@ -6,14 +6,13 @@ from math import inf
 
 from batchmod.engine.accounts import Accounts
 from batchmod.engine.ages import never_young
-from batchmod.engine.budget import Budget
 from batchmod.engine.clock import Clock
 from batchmod.engine.groups import Groups
 from batchmod.engine.halt import Halt, HaltedError
 from batchmod.engine.leftovers import Leftovers
 from batchmod.engine.machine import step
 from batchmod.engine.opening import Opening
-from batchmod.engine.ports import Hands, Ledger, Prover, Vault, nobody
+from batchmod.engine.ports import Hands, Ledger, Prover, Slots, Turns, Vault, nobody
 from batchmod.engine.usual import Usual
 from batchmod.engine.walk import Learnt, Walk
 from batchmod.engine.watcher import Sight
@@ -55,8 +54,8 @@ class Context:
     new_password: Callable[[], Secret]
     level: Proof  # asked of a password
     limits: Limits
-    budget: Budget
-    changing: Budget
+    budget: Slots
+    changing: Slots
     accounts: Accounts
     leftovers: Leftovers
     halt: Halt
@@ -64,7 +63,7 @@ class Context:
     notify: Callable[[Notice], None]
     ended: Callable[[str, InstanceKey], bool]  # the journal knows that run's password row as ended
     trouble: Callable[[Exception], None]  # told of a journal or store that failed
-    groups: Groups = field(default_factory=Groups)
+    groups: Turns = field(default_factory=Groups)
     opening: Opening = field(default_factory=Opening)
     usual: Usual = field(default_factory=Usual)
     observed_at: float = inf  # when the plan read what the rows say; inf: just now
@@ -88,7 +87,7 @@ class Context:
         """
         phase = step(walk.state.phase, learnt.seen)
         if phase in SPENDS and not walk.holds_slot:
-            if not self.budget.take():
+            if not await self.budget.claim(walk.row.seq):
                 self._stays_open(walk, learnt)
                 raise HaltedError
             walk.holds_slot = True
@@ -133,16 +132,16 @@ class Context:
         if walk.holds_slot:
             walk.holds_slot = False
             if phase in SPENDS:
-                self.budget.spend()
+                self.budget.spend(walk.row.seq)
             else:
-                self.budget.give_back()
+                self.budget.give_back(walk.row.seq)
         if walk.holds_change:
             walk.holds_change = False
-            self.changing.give_back()
+            self.changing.give_back(walk.row.seq)
         turn = self.groups.of(walk.row)
         if turn is not None and walk.holds_turn:
             walk.holds_turn = False
-            turn.give_back()
+            turn.give_back(walk.row.seq)
 
     async def account_failed(self, walk: Walk, error: CallError) -> None:
         """Notes an error of the walk's account; the journal knows when it stops the account."""

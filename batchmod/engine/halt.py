@@ -17,7 +17,9 @@ class PausedError(HaltedError):
 class Halt:
     """`stop` closes the gate for sends; `leave` ends the waits too. Both are final. `pause` closes it until `go_on`."""
 
-    def __init__(self) -> None:
+    def __init__(self, held: Callable[[], bool] = lambda: True) -> None:
+        """`held`: whether this process is still the only one that works on these rows; once it is not, all is over."""
+        self._held = held
         self._going = asyncio.Event()
         self._going.set()
         self._listeners: list[Callable[[StoppedBy], None]] = []
@@ -83,6 +85,13 @@ class Halt:
         self.check()
         if self.paused:
             raise PausedError
+
+    def check_held(self) -> None:
+        """Raises HaltedError when another process may work on these rows by now: nothing is sent, not even to look."""
+        if not self._held():
+            self.stop(StoppedBy.STORE)
+            self.leave()
+            raise HaltedError
 
     async def stopped(self) -> None:
         """Returns once nothing may be sent any more."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from batchmod.engine.clock import Clock
-from batchmod.engine.halt import Halt
+from batchmod.engine.halt import Halt, HaltedError
 from batchmod.engine.turnstile import Pacer
 from batchmod.errors import CallError, Verdict
 from batchmod.model.pace import Pace, Remembered
@@ -72,7 +72,15 @@ class Pacing:
 
     async def enter(self, api: str) -> float:
         """Returns with a connection slot and a grant: when it was given, on the clock's `now`."""
-        return await self.pacer(api).grant(self._slots)
+        pacer = self.pacer(api)
+        granted = await pacer.grant(self._slots)
+        try:
+            self._halt.check_held()  # a process that was frozen wakes up here, with another one in its place
+        except HaltedError:
+            pacer.given_up(granted)
+            self._slots.release()
+            raise
+        return granted
 
     def leave(self, api: str) -> None:  # noqa: ARG002  every API shares the slots
         """The connection slot is free again."""

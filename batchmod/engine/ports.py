@@ -51,6 +51,56 @@ class Vault(Protocol):
     async def demote(self, key: InstanceKey, generation: int) -> object: ...
 
 
+class Slots(Protocol):
+    """Places that rows hold while they are in change or in doubt; `seq` is the row's."""
+
+    @property
+    def limit(self) -> int | None:
+        """How many there are; None: any number."""
+        ...
+
+    def set_limit(self, limit: int | None) -> None:
+        """From now on so many; who holds one beyond that keeps it."""
+        ...
+
+    @property
+    def free(self) -> bool:
+        """Whether a place is free now, as far as this process knows."""
+        ...
+
+    async def reserve(self, seq: int) -> None:
+        """Returns with a place. Raises HaltedError once nobody gets one by waiting."""
+        ...
+
+    async def claim(self, seq: int) -> bool:
+        """Takes a place if one is free: for what cannot wait."""
+        ...
+
+    def give_back(self, seq: int) -> None:
+        """The row ended well, or nothing of it can be live: its place is free again."""
+        ...
+
+    def spend(self, seq: int) -> None:
+        """The row ended failed or unresolved: its place is gone for good."""
+        ...
+
+    def close(self) -> None:
+        """Nobody gets a place by waiting any more."""
+        ...
+
+
+class Turns(Protocol):
+    """One place for each group of instances that stand in for each other."""
+
+    def of(self, row: PlannedRow) -> Slots | None:
+        """None for a row that belongs to no group."""
+        ...
+
+    def close(self) -> None:
+        """Nobody gets a turn by waiting any more."""
+        ...
+
+
 class Prover(Protocol):
     """The login proof."""
 

@@ -122,13 +122,13 @@ async def _reserve(context: Context, walk: Walk) -> None:
     if turn is not None and not walk.holds_turn:
         if not turn.free:
             walk.parked()
-        await turn.reserve()
+        await turn.reserve(walk.row.seq)
         walk.holds_turn = True
     if not walk.holds_slot:
-        await context.budget.reserve()
+        await context.budget.reserve(walk.row.seq)
         walk.holds_slot = True
     if not walk.holds_change:
-        await context.changing.reserve()
+        await context.changing.reserve(walk.row.seq)
         walk.holds_change = True
 
 
@@ -139,6 +139,7 @@ async def _arm(context: Context, walk: Walk) -> None:
     if context.accounts.stopped(walk.row.account_id) is not None:
         raise HaltedError
     await context.take(walk, Learnt(seen=ARMING.get(walk.state.phase, Seen.ARMED), generation=walk.state.generation))
+    context.halt.check_held()  # what was written down may have taken longer than we are sure of being the only one
 
 
 async def _refused(context: Context, walk: Walk, error: CallError) -> Learnt:

@@ -17,6 +17,7 @@ from breaking_schedule import FENCE, MINUTE, Act, Life, Schedule, Task, until_op
 from breaking_time import the_loop
 from breaking_truth import FIRST_PASSWORD, THEIR_PASSWORD, THEM, Cloud, Doors, Sent
 
+from batchmod.app.context import Shares
 from batchmod.app.execute import Execution
 from batchmod.app.fleet import WRITES, Fleet, LaneHands
 from batchmod.app.options import Options
@@ -65,8 +66,8 @@ class Rehearsed(Execution):
 
     logins: Logins
 
-    def _context(self, known: Any, opening: Opening) -> Context:
-        context = super()._context(known, opening)
+    def _context(self, known: Any, opening: Opening, shares: Shares) -> Context:
+        context = super()._context(known, opening, shares)
         return context if context.prover is None else replace(context, prover=self.logins)
 
 

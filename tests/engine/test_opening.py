@@ -114,43 +114,45 @@ async def go(context: Context, one: PlannedRow) -> RowState:
 @pytest.mark.parametrize("kind", [Kind.ATTRIBUTES, Kind.PASSWORD, Kind.TDE])
 async def test_a_row_that_may_not_start_stays_as_planned_and_holds_nothing(desk: Desk, kind: Kind) -> None:
     """No escrow, no send; its slots are free for those that may."""
-    world, one, budget = World(), row(kind), Budget(1)
+    world, one, budget, changing = World(), row(kind), Budget(1), Budget(None)
     await desk.begin("a", [one])
     opening = Hand(5000 - 1).opening()
-    context = replace(desk.context(world, "a", budget=budget), opening=opening)
+    context = replace(desk.context(world, "a", budget=budget), changing=changing, opening=opening)
     state = await go(context, one)
     assert (state.phase, world.sent, phases(desk)) == (Phase.PLANNED, [], [Phase.PLANNED])
-    assert (budget.held, context.changing.held, opening.refused) == (0, 0, True)
+    assert (budget.held, changing.held, opening.refused) == (0, 0, True)
     assert await desk.store.pending(one.key) is None
 
 
 async def test_a_window_that_closes_while_a_row_waits_for_its_grant(desk: Desk) -> None:
     """The journal does not know it as armed, nothing is sent, and the slots are given back."""
-    world, one, budget, hand = World(), row(), Budget(1), Hand(2000)
+    world, one, hand = World(), row(), Hand(2000)
+    budget, changing = Budget(1), Budget(None)
     await desk.begin("a", [one])
 
     def close() -> None:
         hand.now = 5000
 
     world.before_send = close
-    context = replace(desk.context(world, "a", budget=budget), opening=hand.opening())
+    context = replace(desk.context(world, "a", budget=budget), changing=changing, opening=hand.opening())
     state = await go(context, one)
     assert (state.phase, state.attempts, world.sent) == (Phase.PLANNED, 0, [])
-    assert (budget.held, context.changing.held) == (0, 0)
+    assert (budget.held, changing.held) == (0, 0)
 
 
 async def test_a_row_in_doubt_keeps_its_slots_when_the_window_closes(desk: Desk) -> None:
     """It may have been applied: only the next window can tell, and until then it counts."""
-    world, one, budget, hand = World(replies=[LOST], values=[{"name": "old"}]), row(), Budget(2), Hand(2000)
+    world, one, hand = World(replies=[LOST], values=[{"name": "old"}]), row(), Hand(2000)
+    budget, changing = Budget(2), Budget(None)
     await desk.begin("a", [one])
 
     def close() -> None:
         hand.now = 5000
 
     world.before_look = close
-    context = replace(desk.context(world, "a", budget=budget), opening=hand.opening())
+    context = replace(desk.context(world, "a", budget=budget), changing=changing, opening=hand.opening())
     state = await go(context, one)
-    assert (state.phase, len(world.sent), budget.held, context.changing.held) == (Phase.IN_DOUBT, 1, 1, 1)
+    assert (state.phase, len(world.sent), budget.held, changing.held) == (Phase.IN_DOUBT, 1, 1, 1)
 
 
 async def test_what_ended_is_remembered_but_not_what_another_process_began(desk: Desk) -> None:
