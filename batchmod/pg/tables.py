@@ -54,32 +54,35 @@ CREATE UNIQUE INDEX one_a_stage ON secret (account_id, region, instance_id, stag
 """
 
 CLUSTER: Final = """
-CREATE TABLE lease (  -- who may write for a lane or a run: whoever took it last
+CREATE TABLE lease (  -- who may write for a lane ("lane:<account id>/<region>") or a run ("run:<id>"): who took it last
   key text PRIMARY KEY, epoch bigint NOT NULL DEFAULT 0, holder text, renewed_at timestamptz
 );
-CREATE TABLE campaign (  -- a run that workers are to bring to its end
-  run text PRIMARY KEY REFERENCES run (id), state text NOT NULL CHECK (state IN ('open', 'ended')),
-  job bigint, not_before timestamptz NOT NULL DEFAULT now(), trouble text, submitted text NOT NULL
+CREATE TABLE campaign (  -- a run that workers are to bring to its end, and what was said to it
+  run text PRIMARY KEY REFERENCES run (id),
+  state text NOT NULL CHECK (state IN ('open', 'ended')), closing boolean NOT NULL DEFAULT false,
+  endpoint text, submitted text NOT NULL,
+  stopping text, paused boolean NOT NULL DEFAULT false, rate text, changing text, said bigint NOT NULL DEFAULT 0,
+  job bigint, not_before timestamptz NOT NULL DEFAULT now(), troubles integer NOT NULL DEFAULT 0, trouble text
 );
 CREATE TABLE chunk (  -- some rows of one lane in one wave
-  run text NOT NULL REFERENCES run (id), n integer NOT NULL, account text NOT NULL,
-  account_id text NOT NULL, region text NOT NULL, wave integer NOT NULL, rows integer[] NOT NULL,
-  state text NOT NULL CHECK (state IN ('waiting', 'ready', 'done', 'left')),
-  job bigint, attempts integer NOT NULL DEFAULT 0, not_before timestamptz NOT NULL DEFAULT now(), trouble text,
+  run text NOT NULL REFERENCES campaign (run), n integer NOT NULL,
+  account text NOT NULL, account_id text NOT NULL, region text NOT NULL, wave integer NOT NULL, rows integer[] NOT NULL,
+  state text NOT NULL CHECK (state IN ('waiting', 'ready', 'done', 'left')), attempts integer NOT NULL DEFAULT 0,
+  job bigint, not_before timestamptz NOT NULL DEFAULT now(), troubles integer NOT NULL DEFAULT 0, trouble text,
   PRIMARY KEY (run, n)
 );
 CREATE INDEX chunk_ready ON chunk (not_before) WHERE state = 'ready';
 CREATE TABLE slot (  -- a reservation: of the failure budget, of the instances in change, or a group's turn
   run text NOT NULL REFERENCES run (id), pool text NOT NULL, seq integer NOT NULL,
-  wave integer, spent boolean NOT NULL DEFAULT false, PRIMARY KEY (run, pool, seq)
+  wave integer NOT NULL, spent boolean NOT NULL DEFAULT false, PRIMARY KEY (run, pool, seq)
 );
-CREATE TABLE request (  -- what `control` says to a run
+CREATE TABLE request (  -- what `control` said
   n bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-  run text NOT NULL REFERENCES run (id), action text NOT NULL, at timestamptz NOT NULL DEFAULT now(), over boolean
-    NOT NULL DEFAULT false
+  run text NOT NULL REFERENCES campaign (run), action text NOT NULL, at timestamptz NOT NULL DEFAULT now(),
+  noted boolean NOT NULL DEFAULT false  -- in the journal
 );
-CREATE TABLE heard (  -- how far those who work on a run have heard what was said to it
-  run text NOT NULL, key text NOT NULL, n bigint NOT NULL, PRIMARY KEY (run, key)
+CREATE TABLE heard (  -- how much of it each of those who work on the run goes by
+  run text NOT NULL REFERENCES campaign (run), key text NOT NULL, said bigint NOT NULL, PRIMARY KEY (run, key)
 );
 CREATE TABLE schedule (  -- campaigns that begin by the clock
   name text PRIMARY KEY, cron text NOT NULL, directory text NOT NULL, files jsonb NOT NULL, options jsonb NOT NULL,
