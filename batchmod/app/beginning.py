@@ -56,7 +56,7 @@ class Beginning:
         notify = watching.notify
         with on_signals(halt, options.drain) as signals:
             async with (
-                serving(options, watching, self._planned()) as served,
+                serving(options, watching, self._planned) as served,
                 # The service first: credentials or a clock that are wrong leave nothing behind on this disk.
                 open_fleet(manifest, job.regions, options, halt=halt, notify=notify, clock=clock, found=found) as fleet,
                 hold(
@@ -80,7 +80,7 @@ class Beginning:
                 execution = Execution(
                     session=session,
                     fleet=usable,
-                    run=await self._opened(plan, session, chosen),
+                    run=await opened(self._planned, job, plan, session, chosen),
                     manifest=manifest,
                     options=options,
                     reports=self.reports,
@@ -97,30 +97,35 @@ class Beginning:
                 execution.announce(resumed=False, known=first_states(plan.rows))
                 return await execution.apply()
 
+    @property
     def _planned(self) -> Run:
-        """What is known of the run before it is opened."""
-        job = self.job
-        return Run(
-            id=self.run_id,
-            name=job.manifest.name,
-            manifest_digest=job.manifest_digest,
-            manifest=job.normalised,
-            directory=str(job.directory),
-            started_at=self.began,
-        )
+        return planned_run(self.job, self.run_id, began=self.began)
 
-    async def _opened(self, plan: Plan, session: Session, chosen: Secret | None) -> Run:
-        """The run, in the journal with all its rows."""
-        job, store = self.job, session.store
-        opened = replace(
-            self._planned(),
-            password_hmac=store.fingerprint(chosen) if store and chosen else None,
-            accounts_failed=tuple((one.account, one.reason) for one in plan.accounts_failed),
-            observed_at=plan.observed_at,
-            plan_seal=job.seal,
-        )
-        await session.journal.open_run(opened, plan.rows)
-        return opened
+
+def planned_run(job: Job, run_id: str, *, began: float) -> Run:
+    """What is known of the run before it is opened."""
+    return Run(
+        id=run_id,
+        name=job.manifest.name,
+        manifest_digest=job.manifest_digest,
+        manifest=job.normalised,
+        directory=str(job.directory),
+        started_at=began,
+    )
+
+
+async def opened(planned: Run, job: Job, plan: Plan, session: Session, chosen: Secret | None) -> Run:
+    """The run, in the journal with all its rows."""
+    store = session.store
+    run = replace(
+        planned,
+        password_hmac=store.fingerprint(chosen) if store and chosen else None,
+        accounts_failed=tuple((one.account, one.reason) for one in plan.accounts_failed),
+        observed_at=plan.observed_at,
+        plan_seal=job.seal,
+    )
+    await session.journal.open_run(run, plan.rows)
+    return run
 
 
 def refuse(journal: Journal, job: Job, options: Options) -> None:

@@ -23,12 +23,13 @@ from batchmod.app.session import (
 )
 from batchmod.app.signals import on_signals
 from batchmod.app.speech import insist, speak_of
+from batchmod.app.storing import reading
 from batchmod.app.taking_up import same_accounts, with_stopped
 from batchmod.app.watching import Watching
 from batchmod.engine.clock import Clock
 from batchmod.engine.halt import Halt
 from batchmod.errors import UsageError
-from batchmod.journal.sqlite import SqliteJournal
+from batchmod.journal.store import Journal
 from batchmod.model.events import Kind, Phase, StoppedBy
 from batchmod.model.loading import restore
 from batchmod.model.runs import Mark, MarkType, Run
@@ -40,7 +41,7 @@ async def resume(wanted: str | None, options: Options, *, held: bool) -> int:
     check_serving(options)
     state, clock = state_of(options, None), Clock()
     began = clock.wall()
-    run = unfinished_run(state, wanted)
+    run = unfinished_run(options, wanted)
     if run is None:
         insist(f"nothing to resume in {state}")
         return 0
@@ -51,8 +52,8 @@ async def resume(wanted: str | None, options: Options, *, held: bool) -> int:
         execution.chosen = await _chosen_again(execution, options)
         await _mark_failed(execution)
         if options.reset_budget:
-            await reset_budget(execution)
-        await open_gate(execution)
+            await reset_budget(execution.session.journal, run.id, clock)
+        await open_gate(execution.session.journal, execution.run, clock)
         await execution.take_up(began=began)
         execution.signals.sending = True
         execution.announce(resumed=True)
@@ -66,7 +67,7 @@ async def abandon(wanted: str, options: Options, *, held: bool) -> int:
     """
     state, clock = state_of(options, None), Clock()
     began = clock.wall()
-    run = unfinished_run(state, wanted)
+    run = unfinished_run(options, wanted)
     if run is None:
         insist(f"nothing to abandon: no unfinished run {wanted!r} in {state}")
         return 0
@@ -82,19 +83,16 @@ async def abandon(wanted: str, options: Options, *, held: bool) -> int:
         return await execution.close()
 
 
-def unfinished_run(state: Path, wanted: str | None, *, name: str | None = None) -> Run | None:
+def unfinished_run(options: Options, wanted: str | None, *, name: str | None = None) -> Run | None:
     """The unfinished run that is meant, of this name if one is given; None when there is none.
 
     UsageError when several could be meant.
     """
-    journal = SqliteJournal.read(state)
-    try:
+    with reading(options) as journal:
         unfinished = unfinished_runs(journal, name)
         if wanted is not None:
-            found = find_run(journal, wanted)
+            found = find_run(journal, wanted, options)
             return next((run for run in unfinished if run.id == found.id), None)
-    finally:
-        journal.close()
     if len(unfinished) > 1:
         raise UsageError(f"several runs are unfinished, name one: {', '.join(run.id for run in unfinished)}")
     return unfinished[0] if unfinished else None
@@ -148,19 +146,16 @@ async def _taken_up(
                 )
 
 
-async def reset_budget(execution: Execution) -> None:
+async def reset_budget(journal: Journal, run_id: str, clock: Clock) -> None:
     """No failure so far counts any more, not even one that is dated later by a clock that was ahead."""
-    states = execution.session.journal.states(execution.run.id)
-    after_all = max(execution.clock.wall(), *(state.finished_at or 0.0 for _, state in states), 0.0)
-    await execution.session.journal.mark(execution.run.id, Mark(type=MarkType.BUDGET_RESET, at=after_all))
+    after_all = max(clock.wall(), *(state.finished_at or 0.0 for _, state in journal.states(run_id)), 0.0)
+    await journal.mark(run_id, Mark(type=MarkType.BUDGET_RESET, at=after_all))
 
 
-async def open_gate(execution: Execution) -> None:
+async def open_gate(journal: Journal, run: Run, clock: Clock) -> None:
     """An operator has looked at the wave that ended: the next may begin."""
-    run = execution.run
     if run.stopped_by is StoppedBy.MANUAL:
-        over = Mark(type=MarkType.PAUSE_OVER, at=execution.clock.wall(), wave=run.waves_ended)
-        await execution.session.journal.mark(run.id, over)
+        await journal.mark(run.id, Mark(type=MarkType.PAUSE_OVER, at=clock.wall(), wave=run.waves_ended))
 
 
 async def _mark_failed(execution: Execution) -> None:

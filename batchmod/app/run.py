@@ -15,10 +15,12 @@ from batchmod.app.retrying import Retry
 from batchmod.app.serving import check_serving
 from batchmod.app.session import check_report_dir, report_dir, to_resume
 from batchmod.app.speech import insist, say, speak_of
+from batchmod.app.storing import kept_in
 from batchmod.engine.clock import Clock
 from batchmod.errors import UsageError
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.journal.state import StateDir
+from batchmod.journal.store import Journal
 from batchmod.model.events import BY_HAND, Outcome, Phase, StoppedBy
 from batchmod.model.exits import DONE, FAILED, REPORT, RESUMABLE, UNRESOLVED
 from batchmod.model.runs import Run
@@ -37,10 +39,10 @@ async def run(path: Path, options: Options, claim: Claim) -> int:
     """
     check_serving(options)
     job = job_of(path, options)
-    unfinished = unfinished_run(job.state, None, name=job.manifest.name) if options.resume else None
+    reached = replace(options, state=job.state)
+    unfinished = unfinished_run(reached, None, name=job.manifest.name) if options.resume else None
     if unfinished is None:
         return await _begin(job, options, claim)
-    reached = replace(options, state=job.state)
     if unfinished.stopped_by in BY_HAND:
         return _waits(unfinished, job.state, reached)
     if job.is_of(unfinished):
@@ -103,7 +105,7 @@ async def _begin(job: Job, options: Options, claim: Claim) -> int:
         with closing(SqliteJournal.read(job.state)) as journal:
             refuse(journal, job, options)
             if options.retry_failed and isinstance(job, ManifestJob):
-                narrowed = _retrying(journal, job)
+                narrowed = retrying(journal, job)
                 if narrowed is None:
                     return DONE
                 job = narrowed
@@ -120,11 +122,12 @@ async def _begin(job: Job, options: Options, claim: Claim) -> int:
         return await beginning.apply(held=held)
 
 
-def _retrying(journal: SqliteJournal, job: ManifestJob) -> ManifestJob | None:
+def retrying(journal: Journal, job: ManifestJob) -> ManifestJob | None:
     """The job for what failed in the last run alone; None when nothing is left of it, which was said then."""
     retry = Retry.of_last(journal, job.manifest.name)
     if retry is None:
-        raise UsageError(f"--retry failed: there is no run of {job.manifest.name} in {job.state}")
+        kept = kept_in(job.options, job.loaded.path)
+        raise UsageError(f"--retry failed: there is no run of {job.manifest.name} in {kept}")
     if not retry.rows:
         insist(f"nothing to retry: no row of run {retry.run_id} ended failed")
         return None

@@ -71,11 +71,20 @@ async def hold(
     if held:
         place.tell(run_id=run_id, now=clock.wall())
     with nullcontext() if held else place.hold(run_id=run_id, now=clock.wall()), _journal(state) as journal:
-        if not any(change.kind is Kind.PASSWORD for change in manifest.changes):
-            yield Session(state=state, journal=journal, store=None)
-            return
-        async with opened_store(manifest, state=state, directory=directory, options=options) as store:
+        async with needed_store(manifest, state=state, directory=directory, options=options) as store:
             yield Session(state=state, journal=journal, store=store)
+
+
+@asynccontextmanager
+async def needed_store(
+    manifest: Manifest, *, state: Path, directory: Path, options: Options
+) -> AsyncIterator[SecretStore | None]:
+    """The secret store that a run writes to; None when no password is changed. Raises UsageError as opened_store does."""
+    if not any(change.kind is Kind.PASSWORD for change in manifest.changes):
+        yield None
+        return
+    async with opened_store(manifest, state=state, directory=directory, options=options) as store:
+        yield store
 
 
 @contextmanager
@@ -105,12 +114,14 @@ def unfinished_runs(journal: Journal, name: str | None = None) -> list[Run]:
     ]
 
 
-def find_run(journal: Journal, wanted: str | None) -> Run:
+def find_run(journal: Journal, wanted: str | None, options: Options) -> Run:
     """The run of this id, the only one whose id begins so, or the last one of this name; without `wanted` the last.
 
     Raises UsageError when there is none, or more than one.
     """
-    runs = journal.runs()
+    runs, shared = journal.runs(), options.store is not None
+    if not runs and shared:
+        raise UsageError("there are no runs in this store: `batchmod submit` begins one; another is named with --store")
     if not runs:
         raise UsageError(
             "there are no runs in this state directory: `batchmod run` begins one; another directory is named with --state"
@@ -122,7 +133,8 @@ def find_run(journal: Journal, wanted: str | None) -> Run:
     exact = [run for run in runs if run.id == wanted] or [run for run in runs if run.name == wanted][-1:]
     found = exact or [run for run in runs if run.id.startswith(wanted)]
     if not found:
-        raise UsageError(f"there is no run {wanted!r} in this state directory; `batchmod runs` lists them")
+        here = "store" if shared else "state directory"
+        raise UsageError(f"there is no run {wanted!r} in this {here}; `batchmod runs` lists them")
     if len(found) > 1:
         raise UsageError(f"{wanted!r} is not one run: {', '.join(run.id for run in found)}")
     return found[0]

@@ -1,8 +1,8 @@
 """The commands that only read: `plan`, `runs`, `report`."""
 
 import shlex
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, nullcontext
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from pathlib import Path
 
 from batchmod.app.ages import IsYoung, young_in
@@ -14,13 +14,13 @@ from batchmod.app.planned import instances_to_change, make_plan, pace_line
 from batchmod.app.reporting import beside, write_report_files
 from batchmod.app.session import find_run, report_dir, state_of
 from batchmod.app.speech import emit, insist, say
+from batchmod.app.storing import reading
 from batchmod.app.stores import opened_store
 from batchmod.app.watching import width
 from batchmod.engine.ages import never_young
 from batchmod.engine.clock import Clock
 from batchmod.engine.halt import Halt
 from batchmod.errors import UsageError
-from batchmod.journal.sqlite import SqliteJournal
 from batchmod.model.events import Proof
 from batchmod.model.exits import DONE, FAILED
 from batchmod.model.loading import Loaded, load, restore
@@ -79,7 +79,7 @@ async def _plan_file(loaded: Loaded, options: Options, state: Path, *, keep: boo
         chosen = chosen or await referred_password(change, store, place=loaded.password_place)
         regions, skip = regions_of(loaded), options.skip_failed_accounts
         async with (
-            _ages(manifest, store, state, now=began) as is_young,
+            _ages(loaded, store, options, now=began) as is_young,
             open_fleet(manifest, regions, options, halt=Halt(), notify=lambda _: None, clock=clock, found={}) as fleet,
         ):
             made = await make_plan(loaded, fleet, store, chosen, clock, skip_failed=skip, is_young=is_young)
@@ -107,27 +107,18 @@ async def _stored(loaded: Loaded, state: Path, options: Options) -> AsyncIterato
 
 
 @asynccontextmanager
-async def _ages(manifest: Manifest, store: SecretStore | None, state: Path, *, now: float) -> AsyncIterator[IsYoung]:
+async def _ages(loaded: Loaded, store: SecretStore | None, options: Options, *, now: float) -> AsyncIterator[IsYoung]:
     """How old the stored passwords are, for as long as the block."""
     if store is None:
         yield never_young
         return
-    with closing(SqliteJournal.read(state)) as journal:
-        yield young_in(manifest, store, journal, now=now)
-
-
-@contextmanager
-def _journal(options: Options) -> Iterator[SqliteJournal]:
-    journal = SqliteJournal.read(state_of(options, None))
-    try:
-        yield journal
-    finally:
-        journal.close()
+    with reading(options, loaded.path) as journal:
+        yield young_in(loaded.manifest, store, journal, now=now)
 
 
 def runs(options: Options) -> None:
-    """All runs of the state directory, oldest first, on stdout."""
-    with _journal(options) as journal:
+    """All runs of the state directory or the database, oldest first, on stdout."""
+    with reading(options) as journal:
         known = [(run, journal.counts(run.id), journal.open_rows(run.id)) for run in journal.runs()]
     emit([runs_table(known, width()), "\n"])
 
@@ -137,8 +128,8 @@ def report(wanted: str, options: Options, *, form: str | None) -> None:
 
     Raises ReportError when the files cannot be written.
     """
-    with _journal(options) as journal:
-        run = find_run(journal, wanted)
+    with reading(options) as journal:
+        run = find_run(journal, wanted, options)
         manifest = restore(run.manifest)
         if form is not None:
             store = manifest.secrets.store

@@ -114,17 +114,19 @@ def chunked(rows: Iterable[PlannedRow], *, run_id: str, first: int = 1, size: in
     ]
 
 
-async def begin(db: Db, run_id: str, chunks: Sequence[Chunk], *, endpoint: str | None, submitted: str) -> None:
+async def begin(
+    db: Db, run_id: str, chunks: Sequence[Chunk], *, endpoint: str | None, submitted: str, closing: bool = False
+) -> None:
     """The campaign is open with these chunks, durably, or nothing of it is there. It may have been ended before: what was
-    said to it then does not hold any more.
+    said to it then does not hold any more. `closing`: nothing of it is to be sent.
     """
     async with db.transaction():
         await db.execute(
-            "INSERT INTO campaign (run, state, endpoint, submitted) VALUES (%s, 'open', %s, %s) "
+            "INSERT INTO campaign (run, state, endpoint, submitted, closing) VALUES (%s, 'open', %s, %s, %s) "
             "ON CONFLICT (run) DO UPDATE SET state = 'open', endpoint = excluded.endpoint, submitted = excluded.submitted, "
-            "closing = false, stopping = NULL, paused = false, rate = NULL, changing = NULL, said = campaign.said + 1, "
+            "closing = excluded.closing, stopping = NULL, paused = false, rate = NULL, changing = NULL, said = campaign.said + 1, "
             "job = NULL, not_before = now(), troubles = 0, trouble = NULL",
-            (run_id, endpoint, submitted),
+            (run_id, endpoint, submitted, closing),
         )
         await db.execute("DELETE FROM heard WHERE run = %s", (run_id,))
         await db.execute("DELETE FROM chunk WHERE run = %s AND state <> 'done'", (run_id,))

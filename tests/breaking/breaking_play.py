@@ -212,8 +212,8 @@ class World:
         if reset:
             run = execution.run.id
             self.reset.setdefault(run, max((n for n, _, _ in self.steps(run)), default=0))
-            await reset_budget(execution)
-        await open_gate(execution)
+            await reset_budget(execution.session.journal, execution.run.id, execution.clock)
+        await open_gate(execution.session.journal, execution.run, execution.clock)
         await execution.take_up()
 
     def _fleet(self, process: Process, halt: Halt, clock: Clock, loaded: Loaded) -> Fleet:
