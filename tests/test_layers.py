@@ -40,7 +40,7 @@ HOMES = {
     "jinja2": {"report"},
     "apprise": {"report"},
     "prometheus_client": {"report"},
-    "procrastinate": {"cluster"},
+    "procrastinate": {"cluster", "pg"},  # pg makes its tables together with ours
     "psycopg": {"pg", "journal", "secrets", "cluster"},  # one driver; only pg connects
 }
 

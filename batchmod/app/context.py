@@ -1,6 +1,6 @@
 """The engine put together for one run: budgets, accounts, leftovers, proof, store and journal."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from batchmod.app.ages import young_in
@@ -59,11 +59,12 @@ def make_context(
     notify: Callable[[Notice], None],
     trouble: Callable[[Exception], None],
     shares: Shares,
+    doubtful: Iterable[tuple[Run, PlannedRow, RowState]],
     opening: Opening,
     observed_at: float,
     tell: Callable[[PlannedRow, int, Secret], Awaitable[str | None]],
 ) -> Context:
-    """What the run's rows share; of the failure budget, which each wave has of its own, none counts yet."""
+    """What the run's rows share; `doubtful` are rows of any run of which something may land. Of the failure budget, which each wave has of its own, none counts yet."""
     journal = session.journal
     halt.on_stop(lambda reason: notify(RunStopping(stopped_by=reason)))
     closing(halt, shares.changing, shares.groups)
@@ -80,9 +81,7 @@ def make_context(
         budget=Budget(None, held=sum(is_held(state) for _, state in known)),
         changing=shares.changing,
         accounts=Accounts(),
-        leftovers=leftovers_of(
-            journal.doubtful(clock.wall() - manifest.retry.fence), this_run=run.id, unfinished=unfinished
-        ),
+        leftovers=leftovers_of(doubtful, this_run=run.id, unfinished=unfinished),
         halt=halt,
         clock=clock,
         notify=notify,

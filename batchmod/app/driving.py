@@ -1,7 +1,7 @@
 """A run's rows driven to their ends, wave after wave. What became of it is written down elsewhere."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -74,7 +74,7 @@ class Driving:
             return
         opening = opening_of(self.manifest, self.session.journal.recent_seconds, self.clock)
         tell_too_short(self.manifest, opening, {row.kind for row, state in known if state.is_open}, self.clock.wall())
-        async with self._wave_driver(known, opening) as drive_wave, _beside(until_closed(opening, self.halt)):
+        async with self._wave_driver(known, opening) as drive_wave, beside(until_closed(opening, self.halt)):
             with kept():
                 await self._drive_waves(drive_wave, opening, known, waves)
         if self.halt.reason is StoppedBy.WINDOW:
@@ -213,6 +213,7 @@ class Driving:
             notify=self.watching.notify,
             trouble=self.trouble,
             shares=shares,
+            doubtful=self._doubtful(known),
             opening=opening,
             observed_at=self.observed_at,
             tell=nobody if self.consumers is None else self.consumers.tell,
@@ -220,6 +221,10 @@ class Driving:
         for lane, stopped in self.fleet.stopped.items():
             context.accounts.failed(lane.account_id, stopped.error)
         return context
+
+    def _doubtful(self, _: Known) -> Iterable[tuple[Run, PlannedRow, RowState]]:
+        """The rows of all runs of which something may land where these are driven."""
+        return self.session.journal.doubtful(self.clock.wall() - self.manifest.retry.fence)
 
     async def _run_all(self, context: Context, known: Known) -> None:
         watchers = [hands.watcher.run for hands in self.fleet.hands.values()]
@@ -243,7 +248,7 @@ class Driving:
 
 
 @asynccontextmanager
-async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """`work` goes on for as long as the block."""
     task = asyncio.create_task(work)
     try:

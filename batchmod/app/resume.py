@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from batchmod.app.chosen import chosen_password, password_change, referred_password
+from batchmod.app.driving import Driving
 from batchmod.app.execute import Execution
 from batchmod.app.fleet import Regions, check_fence, open_fleet
 from batchmod.app.measuring import measuring
@@ -49,7 +50,7 @@ async def resume(wanted: str | None, options: Options, *, held: bool) -> int:
         if execution is None:
             insist(f"nothing to resume: run {run.id} was closed meanwhile")
             return 0
-        execution.chosen = await _chosen_again(execution, options)
+        execution.chosen = await chosen_again(execution, options)
         await _mark_failed(execution)
         if options.reset_budget:
             await reset_budget(execution.session.journal, run.id, clock)
@@ -176,7 +177,7 @@ def _open_regions(session: Session, run: Run) -> Regions:
     return regions
 
 
-async def _chosen_again(execution: Execution, options: Options) -> Secret | None:
+async def chosen_again(execution: Driving, options: Options) -> Secret | None:
     """The chosen password for rows that were not escrowed yet; the same as when the run began, or nothing is sent."""
     store, rows = execution.session.store, execution.session.journal.states(execution.run.id)
     if store is None or not any(row.kind is Kind.PASSWORD and state.phase is Phase.PLANNED for row, state in rows):

@@ -54,7 +54,8 @@ class Campaign:
 
     run: str
     state: str
-    closing: bool
+    attempts: int  # how often somebody began to conduct it
+    closing: bool  # it is given up: what is in doubt is settled, nothing is sent
     endpoint: str | None
     submitted: str
     stopping: StoppedBy | None
@@ -70,7 +71,9 @@ class Campaign:
         return self.state == "open"
 
 
-_CAMPAIGN: Final = "run, state, closing, endpoint, submitted, stopping, paused, rate, changing, said, troubles, trouble"
+_CAMPAIGN: Final = (
+    "run, state, attempts, closing, endpoint, submitted, stopping, paused, rate, changing, said, troubles, trouble"
+)
 _CHUNK: Final = "run, n, account, account_id, region, wave, rows, state, attempts, troubles, trouble"
 
 

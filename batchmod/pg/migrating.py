@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from procrastinate.schema import SchemaManager
 from psycopg import Connection, errors, sql
 
 from batchmod.errors import UsageError
@@ -12,8 +13,8 @@ from batchmod.pg.tables import VERSIONS
 LOCK: Final = 0x6261746368  # "batch": two that begin at once do it one after the other
 
 
-def prepare(place: Place, *, also: str = "") -> None:
-    """The schema is there in this version; `also` is what a new one gets besides, in the same transaction.
+def prepare(place: Place) -> None:
+    """The schema is there in this version, procrastinate's tables in it.
 
     Raises UsageError when it cannot be so: a younger schema, or a role that may not make one.
     """
@@ -21,7 +22,7 @@ def prepare(place: Place, *, also: str = "") -> None:
         if _version(connection) == len(VERSIONS):
             return
         try:
-            _migrate(connection, also)
+            _migrate(connection)
         except errors.InsufficientPrivilege as error:
             raise UsageError(
                 f"{place}: its schema {SCHEMA!r} is older than this batchmod and this role may not change it: "
@@ -56,7 +57,7 @@ def _version(connection: Connection[Row]) -> int:
     return int(found[0]) if found else 0
 
 
-def _migrate(connection: Connection[Row], also: str) -> None:
+def _migrate(connection: Connection[Row]) -> None:
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         there = _version(connection)  # somebody may have done it meanwhile
@@ -64,8 +65,7 @@ def _migrate(connection: Connection[Row], also: str) -> None:
             connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(SCHEMA)))
             connection.execute("CREATE TABLE version (n integer NOT NULL)")
             connection.execute("INSERT INTO version VALUES (0)")
-            if also:
-                connection.execute(also.encode())
+            connection.execute(SchemaManager.get_schema().encode())
         for statements in VERSIONS[there:]:
             connection.execute(statements.encode())
         if there < len(VERSIONS):

@@ -59,7 +59,7 @@ CREATE TABLE lease (  -- who may write for a lane ("lane:<account id>/<region>")
 );
 CREATE TABLE campaign (  -- a run that workers are to bring to its end, and what was said to it
   run text PRIMARY KEY REFERENCES run (id),
-  state text NOT NULL CHECK (state IN ('open', 'ended')), closing boolean NOT NULL DEFAULT false,
+  state text NOT NULL CHECK (state IN ('open', 'ended')), attempts integer NOT NULL DEFAULT 0, closing boolean NOT NULL DEFAULT false,
   endpoint text, submitted text NOT NULL,
   stopping text, paused boolean NOT NULL DEFAULT false, rate text, changing text, said bigint NOT NULL DEFAULT 0,
   job bigint, not_before timestamptz NOT NULL DEFAULT now(), troubles integer NOT NULL DEFAULT 0, trouble text

@@ -1,0 +1,137 @@
+"""Who works on what: procrastinate's jobs are only wake-ups, the tables of campaigns and chunks say what is to be done.
+
+A job that was lost is followed by a new one, never tried again itself: a worker that was frozen and wakes up would else
+end the job of who took its place, and free the lane under it.
+"""
+
+# ruff: noqa: S608  SQL is put together of this module's constants only
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import procrastinate
+from procrastinate import PsycopgConnector, jobs
+from procrastinate.exceptions import ConnectorException, ProcrastinateException
+from procrastinate.manager import JobManager
+from procrastinate.types import JSONValue
+from procrastinate.worker import Worker
+from psycopg import AsyncConnection
+
+from batchmod.cluster.campaigns import lane_key, run_key
+from batchmod.model.plan import Lane
+from batchmod.pg.link import conninfo
+from batchmod.pg.place import Place
+
+LANES: Final = "lanes"  # queues: one that is full keeps no other from going on
+RUNS: Final = "runs"
+SWEEPS: Final = "sweeps"
+CHUNK: Final = "chunk"  # tasks
+CONDUCT: Final = "conduct"
+BEGIN: Final = "begin"
+SWEEP: Final = "sweep"
+BEAT: Final = 2.0  # seconds between two signs of life of a worker
+STALLED: Final = 8.0  # seconds without one, after which its jobs are somebody else's
+SWEEP_CRON: Final = "*/2 * * * * *"  # every other second
+RUNS_AT_ONCE: Final = 64  # conductors in one process: they mostly wait
+POLL: Final = 0.5  # seconds until a job is looked for of which no notice came: its lane was busy
+POOL: Final = 8  # connections of a process, beside those of journal, leases and secrets
+PATIENCE: Final = 5.0  # seconds until one must be had
+
+Task = Callable[..., Awaitable[None]]
+Db = AsyncConnection[Any]
+
+
+def quiet() -> None:
+    """The log of procrastinate holds tracebacks, which may hold anything: what went wrong is told by us."""
+    logger = logging.getLogger("procrastinate")
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+    logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
+    logging.getLogger("psycopg.pool").propagate = False
+
+
+@asynccontextmanager
+async def connector(place: Place) -> AsyncIterator[PsycopgConnector]:
+    """Connections for jobs and campaigns, open for the block."""
+    opened = PsycopgConnector(
+        conninfo=conninfo(place), min_size=1, max_size=POOL, timeout=PATIENCE, reconnect_timeout=PATIENCE
+    )
+    await opened.open_async()
+    try:
+        yield opened
+    finally:
+        await opened.close_async()
+
+
+class Attentive(Worker):
+    """A worker that tells when it stops, for whatever reason."""
+
+    told: Callable[[], None] = staticmethod(lambda: None)
+
+    def stop(self) -> None:
+        super().stop()  # type: ignore[no-untyped-call]
+        self.told()
+
+
+def worker_of(app: procrastinate.App, queue: str, concurrency: int, name: str) -> Attentive:
+    """It takes jobs of one queue; those that ended are gone."""
+    return Attentive(
+        app,
+        queues=[queue],
+        name=name,
+        concurrency=concurrency,
+        fetch_job_polling_interval=POLL,
+        delete_jobs=jobs.DeleteJobCondition.ALWAYS,
+        install_signal_handlers=False,
+        update_heartbeat_interval=BEAT,
+        stalled_worker_timeout=STALLED,
+    )
+
+
+async def sweep(manager: JobManager, db: Db) -> None:
+    """Jobs of workers that gave no sign of life are gone, and what is to be done has a job."""
+    for job in await manager.get_stalled_jobs(seconds_since_heartbeat=STALLED):
+        assert job.id is not None
+        try:
+            await manager.finish_job_by_id_async(job.id, jobs.Status.FAILED, delete_job=True)
+        except ConnectorException:  # another sweep was quicker, or it ended just now; a database that is away, the next
+            continue  # statement says
+    await enqueue_due(manager, db)
+
+
+_LIVE: Final = (
+    "EXISTS (SELECT FROM procrastinate_jobs AS live WHERE live.id = due.job AND live.status IN ('todo', 'doing'))"
+)
+_DUE_RUNS: Final = f"""SELECT due.run FROM campaign AS due
+ WHERE due.state = 'open' AND due.not_before <= now() AND NOT {_LIVE} FOR UPDATE OF due SKIP LOCKED"""
+_DUE_CHUNKS: Final = f"""SELECT due.run, due.n, due.account_id, due.region FROM chunk AS due JOIN campaign USING (run)
+ WHERE due.state = 'ready' AND campaign.state = 'open' AND due.not_before <= now() AND NOT {_LIVE}
+ ORDER BY due.run, due.n FOR UPDATE OF due SKIP LOCKED"""
+
+
+async def enqueue_due(manager: JobManager, db: Db) -> None:
+    """Every open campaign and every chunk that is ready has a job, however often and by whomever it is asked for."""
+    async with db.transaction():
+        for (run_id,) in await (await db.execute(_DUE_RUNS.encode())).fetchall():
+            job = _job(CONDUCT, RUNS, run_key(run_id), run=run_id)
+            deferred = await manager.defer_job_async(job, connection=db)
+            await db.execute("UPDATE campaign SET job = %s WHERE run = %s", (deferred.id, run_id))
+        for run_id, n, account_id, region in await (await db.execute(_DUE_CHUNKS.encode())).fetchall():
+            job = _job(CHUNK, LANES, lane_key(Lane(account_id, region)), run=run_id, n=n)
+            deferred = await manager.defer_job_async(job, connection=db)
+            await db.execute("UPDATE chunk SET job = %s WHERE run = %s AND n = %s", (deferred.id, run_id, n))
+
+
+def manager_without_pool() -> JobManager:
+    """For `enqueue_due` alone, which brings its own connection."""
+    return JobManager(PsycopgConnector())
+
+
+def _job(task: str, queue: str, lock: str, **values: JSONValue) -> jobs.Job:
+    return jobs.Job(queue=queue, lock=lock, queueing_lock=None, task_name=task, task_kwargs=values)
+
+
+FAILURES: Final = (ProcrastinateException,)
+"""What procrastinate raises, beside pg.link.FAILURES, when the database is away."""
