@@ -16,6 +16,7 @@ from typing import Final
 from batchmod.errors import JournalError
 from batchmod.journal import schema
 from batchmod.journal.encoding import encode, history_of, mark_of, phase_of, run_of, step_of
+from batchmod.journal.group import GroupWriter
 from batchmod.journal.store import (
     DOUBTFUL,
     LOOKED_AT,
@@ -26,13 +27,15 @@ from batchmod.journal.store import (
     refuse_unknown,
     seconds_of,
 )
-from batchmod.journal.writer import Inserts, Writer
+from batchmod.journal.writer import Inserts, SqliteSink
 from batchmod.model.events import Kind, Outcome, Phase
 from batchmod.model.plan import PlannedRow
 from batchmod.model.record import RowState, Step, first_state, fold
 from batchmod.model.runs import Mark, Run
 
 FILE: Final = "journal.db"
+
+Writer = GroupWriter[Sequence[Inserts]]
 
 _RUN: Final = "INSERT INTO run (id, name, rows, body)"
 _ROW: Final = "INSERT INTO row (run, seq, verdict, body)"
@@ -76,7 +79,7 @@ class SqliteJournal:
         """
         journal = cls(directory / FILE)
         connection, journal._keeper, journal._known = schema.open_for_writing(journal._path)
-        journal._writer = Writer(connection, name=str(journal._path))
+        journal._writer = Writer(SqliteSink(connection), name=str(journal._path))
         return journal
 
     @classmethod
@@ -97,25 +100,23 @@ class SqliteJournal:
         refuse_gaps(run, rows)
         if run.id in self._known:
             raise JournalError(f"the journal already has a run {run.id}")
-        await writer.write(
-            (_RUN, [(run.id, run.name, len(rows), encode(run))]),
-            (_ROW, ((run.id, row.seq, row.verdict, encode(row)) for row in rows)),
-        )
+        planned = ((run.id, row.seq, row.verdict, encode(row)) for row in rows)
+        await writer.write([(_RUN, [(run.id, run.name, len(rows), encode(run))]), (_ROW, planned)])
         self._known[run.id] = len(rows)
 
     async def step(self, run_id: str, step: Step) -> None:
-        await self._writing().write(self._step(run_id, step))
+        await self._writing().write([self._step(run_id, step)])
 
     def note(self, run_id: str, step: Step) -> None:
-        self._writing().note(self._step(run_id, step))
+        self._writing().note([self._step(run_id, step)])
 
     async def flush(self) -> None:
-        await self._writing().write()
+        await self._writing().write(None)
 
     async def mark(self, run_id: str, mark: Mark) -> None:
         writer = self._writing()
         refuse_unknown(self._known, run_id)
-        await writer.write((_MARK, [(run_id, encode(mark))]))
+        await writer.write([(_MARK, [(run_id, encode(mark))])])
 
     def runs(self) -> list[Run]:
         return self._runs("SELECT body FROM run ORDER BY n")

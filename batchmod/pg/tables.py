@@ -29,6 +29,38 @@ CREATE INDEX mark_of_run ON mark (run, n);
 CREATE VIEW last AS SELECT run, seq, account_id, region, instance_id, kind, body, coalesce(
   (SELECT phase FROM step WHERE step.run = planned.run AND step.seq = planned.seq ORDER BY n DESC LIMIT 1), verdict
 ) AS phase FROM planned;
+CREATE TABLE doubt (  -- an index, not a record: the rows of which something may land, and some more; `step` decides
+  run text NOT NULL, seq integer NOT NULL, PRIMARY KEY (run, seq)
+);
+CREATE TABLE changed (  -- the same: which step ended a change of this kind
+  kind text NOT NULL, n bigint NOT NULL, run text NOT NULL, seq integer NOT NULL, PRIMARY KEY (kind, n)
+);
+CREATE INDEX planned_in_doubt ON planned (run, seq)
+  WHERE verdict IN ('unresolved', 'armed', 'rearmed', 'in doubt', 'watching', 'settling', 'proving', 'proved');
+CREATE FUNCTION was_doubted(of text, place integer) RETURNS boolean LANGUAGE sql STABLE AS $$
+  SELECT EXISTS (
+    SELECT FROM (SELECT phase, lag(phase) OVER (ORDER BY n) AS before FROM step WHERE run = of AND seq = place) AS walk
+    WHERE before IN ('armed', 'rearmed') AND phase NOT IN ('armed', 'waiting', 'settling', 'failed', 'not_started')
+  )
+$$;
+CREATE FUNCTION follow_steps() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  WITH final AS (
+    SELECT DISTINCT ON (run, seq) run, seq, phase, phase = 'changed' AND was_doubted(run, seq) AS doubted
+    FROM added ORDER BY run, seq, n DESC
+  ), kept AS (
+    SELECT run, seq, doubted
+      OR phase IN ('unresolved', 'armed', 'rearmed', 'in doubt', 'watching', 'settling', 'proving', 'proved') AS kept
+    FROM final
+  ), gone AS (
+    DELETE FROM doubt USING kept WHERE NOT kept.kept AND doubt.run = kept.run AND doubt.seq = kept.seq
+  )
+  INSERT INTO doubt SELECT run, seq FROM kept WHERE kept.kept ON CONFLICT DO NOTHING;
+  INSERT INTO changed SELECT kind, n, run, seq FROM added JOIN planned USING (run, seq) WHERE phase = 'changed';
+  RETURN NULL;
+END $$;
+CREATE TRIGGER step_followed AFTER INSERT ON step REFERENCING NEW TABLE AS added
+  FOR EACH STATEMENT EXECUTE FUNCTION follow_steps();
 CREATE FUNCTION only_added_to() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN RAISE EXCEPTION 'the journal is only added to'; END $$;
 """

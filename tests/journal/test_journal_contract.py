@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from journal_records import START, a_row, a_run, a_step, finish, rows, walk
+from postgres import Database
 
 from batchmod.errors import JournalError
 from batchmod.journal.memory import MemoryJournal
+from batchmod.journal.postgres import Fence, PostgresJournal
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.journal.store import DOUBTFUL, Journal
 from batchmod.model.events import NO_DOUBT, TERMINAL, Kind, Outcome, Phase, Proof, StoppedBy
@@ -19,14 +21,27 @@ from batchmod.model.record import RowState, first_state, fold
 from batchmod.model.runs import Mark, MarkType
 
 RUN = a_run().id
-MAKERS: dict[str, Callable[[Path], Journal]] = {"memory": lambda _: MemoryJournal(), "sqlite": SqliteJournal.open}
+FENCE = Fence(key="lane:1234567890123456/cn-hangzhou", epoch=3)
+FILES: dict[str, Callable[[Path], Journal]] = {"memory": lambda _: MemoryJournal(), "sqlite": SqliteJournal.open}
 
 
-@pytest.fixture(params=MAKERS)
+@pytest.fixture(params=[*FILES, "postgres", "postgres under a fence"])
 def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Journal]:
-    journal = MAKERS[request.param](tmp_path)
-    yield journal
-    journal.close()
+    if (make := FILES.get(request.param)) is not None:
+        journal = make(tmp_path)
+        yield journal
+        journal.close()
+        return
+    database: Database = request.getfixturevalue("database")
+    whole = PostgresJournal.open(database.place)
+    if request.param == "postgres":
+        yield whole
+    else:
+        database.execute("INSERT INTO lease (key, epoch) VALUES (%s, %s)", FENCE.key, FENCE.epoch)
+        view = whole.under(FENCE)
+        yield view
+        view.close()
+    whole.close()
 
 
 async def test_a_run_comes_back_as_it_was_opened(journal: Journal) -> None:
