@@ -16,9 +16,8 @@ FROZEN: Final = (
     5  # seconds until a writer that has stopped in the middle of a transaction is cut off, and its locks gone
 )
 
-_STEPS: Final = """INSERT INTO step (run, seq, phase, epoch, body)
- SELECT * FROM unnest(%s::text[], %s::integer[], %s::text[], %s::bigint[], %s::text[])"""
-_MARKS: Final = "INSERT INTO mark (run, epoch, body) SELECT * FROM unnest(%s::text[], %s::bigint[], %s::text[])"
+_STEPS: Final = "COPY step (run, seq, phase, epoch, body) FROM STDIN"  # a fifth of what an INSERT's arrays cost here
+_MARKS: Final = "COPY mark (run, epoch, body) FROM STDIN"
 # Who takes a lease over locks it FOR UPDATE: it waits until this is committed, or this sees its epoch.
 _EPOCHS: Final = "SELECT key, epoch FROM lease WHERE key = ANY(%s) ORDER BY key FOR KEY SHARE"
 
@@ -166,4 +165,6 @@ def _insert(cursor: Cursor[Row], entries: Sequence[Entry]) -> None:
                 marks.append((run, standing.epoch, body))
     for statement, lines in ((_STEPS, steps), (_MARKS, marks)):
         if lines:
-            cursor.execute(statement, [list(column) for column in zip(*lines, strict=True)])
+            with cursor.copy(statement.encode()) as copy:
+                for line in lines:
+                    copy.write_row(line)
