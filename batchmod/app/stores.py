@@ -1,6 +1,7 @@
 """The secret store that a manifest names, open for as long as it is needed."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from batchmod.errors import UsageError
 from batchmod.model.manifest import Manifest
 from batchmod.model.secret import Secret
 from batchmod.model.stores import EmbeddedSettings, KmsSettings, OpenBaoSettings
+from batchmod.pg.place import check_environ, place_of
 from batchmod.secrets.agekey import AgeKey, fingerprint_words, key_path, load_or_make
 from batchmod.secrets.embedded import EmbeddedStore
 from batchmod.secrets.store import SecretStore
@@ -28,13 +30,12 @@ async def opened_store(
 ) -> AsyncIterator[SecretStore]:
     """The store, closed after the block. `state`: the state directory; `directory`: where the manifest's paths start.
 
-    Without `create` nothing is made or written. Raises UsageError when it cannot be used as it is.
+    With --store, what is called embedded is in that database. Without `create` nothing is made or written. Raises
+    UsageError when it cannot be used as it is.
     """
     match manifest.secrets:
         case EmbeddedSettings(recipients=recipients):
-            store: SecretStore = EmbeddedStore.open(
-                state, environ=options.environ, say=insist, recipients=recipients, create=create
-            )
+            store = await opened_embedded(options, state, recipients=recipients, create=create)
         case OpenBaoSettings() as settings:
             store = await _openbao(settings, directory, options.environ, create=create)
         case KmsSettings() as settings:
@@ -47,6 +48,32 @@ async def opened_store(
         yield store
     finally:
         await store.close()
+
+
+async def opened_embedded(
+    options: Options, state: Path, *, recipients: Sequence[str] = (), create: bool
+) -> SecretStore:
+    """The embedded store, in the state directory or with --store in that database. Raises UsageError when it cannot be used."""
+    if options.store is not None:
+        return await _postgres(options.store, options.environ, recipients=recipients, create=create)
+    return EmbeddedStore.open(state, environ=options.environ, say=insist, recipients=recipients, create=create)
+
+
+async def _postgres(url: str, environ: Mapping[str, str], *, recipients: Sequence[str], create: bool) -> SecretStore:
+    check_environ(environ)
+    place = place_of(url)
+    try:
+        from batchmod.pg.migrating import prepare  # noqa: PLC0415  an extra, and it costs every start
+        from batchmod.secrets.postgres import PostgresStore  # noqa: PLC0415  the same
+    except ImportError as error:
+        raise UsageError(f"--store needs an extra: {batchmod.install('cluster')}") from error
+
+    def opened() -> SecretStore:
+        if create:
+            prepare(place)
+        return PostgresStore.open(place, environ=environ, say=insist, recipients=recipients, create=create)
+
+    return await asyncio.to_thread(opened)  # a worker's other chunks go on while the database is slow to answer
 
 
 async def _openbao(

@@ -8,15 +8,14 @@ from pathlib import Path
 
 from batchmod.app.options import Options
 from batchmod.app.session import state_of
-from batchmod.app.speech import emit, insist, say
-from batchmod.app.stores import opened_store
+from batchmod.app.speech import emit, say
+from batchmod.app.stores import opened_embedded, opened_store
 from batchmod.errors import UsageError
 from batchmod.journal.state import StateDir
 from batchmod.model.loading import load
 from batchmod.model.secret import Generation, Secret, Stage
 from batchmod.model.stores import EmbeddedSettings, StoreSettings
 from batchmod.report.layout import columns, moment
-from batchmod.secrets.embedded import EmbeddedStore
 from batchmod.secrets.store import SecretStore
 from batchmod.secrets.transfer import Format, backup, export_csv, export_json, import_
 
@@ -24,17 +23,35 @@ EXPORTS = {Format.JSON: export_json, Format.CSV: export_csv}
 
 
 class Place:
-    """The secret store that is meant: that of a manifest, or the embedded one of the state directory."""
+    """The secret store that is meant: that of a manifest, or the embedded one of the state directory or of --store."""
 
     def __init__(self, options: Options, manifest: Path | None) -> None:
-        """Raises UsageError for a manifest that cannot be used."""
+        """Raises UsageError for a manifest that cannot be used, and for options that name two stores."""
         self._options = options
         self._loaded = None if manifest is None else load(manifest)
         self.state = state_of(options, manifest)
+        if options.store is not None and options.state is not None:
+            raise UsageError("--store and --state: two stores are named: leave one out")
+        if options.store is not None and not self.is_embedded:
+            raise UsageError(f"--store: the secrets of this manifest are not there, but in {self.kind}: leave it out")
 
     @property
     def kind(self) -> str:
         return self._settings.store
+
+    @property
+    def is_embedded(self) -> bool:
+        return isinstance(self._settings, EmbeddedSettings)
+
+    @property
+    def is_local(self) -> bool:
+        """A file of the state directory."""
+        return self.is_embedded and self._options.store is None
+
+    def __str__(self) -> str:
+        if not self.is_embedded:
+            return self.kind
+        return str(self.state) if self._options.store is None else self._options.store
 
     @property
     def _settings(self) -> StoreSettings:
@@ -51,7 +68,7 @@ class Place:
             async with opening as named:
                 yield named
             return
-        store = EmbeddedStore.open(self.state, environ=self._options.environ, say=insist, create=create)
+        store = await opened_embedded(self._options, self.state, create=create)
         try:
             yield store
         finally:
@@ -59,8 +76,8 @@ class Place:
 
     @asynccontextmanager
     async def written(self) -> AsyncIterator[SecretStore]:
-        """The same, made if need be; no run works with an embedded one meanwhile."""
-        if not isinstance(self._settings, EmbeddedSettings):
+        """The same, made if need be; no run works with one of this directory meanwhile."""
+        if not self.is_local:
             async with self.opened(create=True) as store:
                 yield store
             return
@@ -115,8 +132,7 @@ async def import_file(place: Place, path: Path, *, form: str | None) -> None:
         await _check_free(store, records)
         for record, secret in records:
             await store.insert(record, secret)
-    embedded = place.kind == EmbeddedSettings().store
-    say(f"{len(records)} secrets imported into {place.state if embedded else place.kind}")
+    say(f"{len(records)} secrets imported into {place}")
 
 
 def _text_of(path: Path) -> str:
@@ -145,7 +161,9 @@ async def _check_free(store: SecretStore, records: list[tuple[Generation, Secret
 
 def backup_to(place: Place, target: Path) -> None:
     """A copy of the embedded store, values still encrypted; the age key is not in it. Raises UsageError for another."""
-    if place.kind != EmbeddedSettings().store:
+    if place.is_embedded and not place.is_local:
+        raise UsageError("--store: pg_dump is how a PostgreSQL is backed up; the age key is not in it")
+    if not place.is_local:
         raise UsageError(f"{place.kind}: only the embedded store is copied: back it up with its own tools")
     backup(place.state, target)
     say(f"{target}: written; it opens with the age key only, which is not in it")

@@ -40,6 +40,9 @@ SHARED: dict[str, Callable[[Any], Any]] = {
         "--state", metavar="DIR", type=click.Path(path_type=Path), shell_complete=some_directory,
         help="State directory (also BATCHMOD_STATE).",
     ),
+    "store": click.option(
+        "--store", metavar="URL", help="Journal, secrets and jobs in this PostgreSQL, for many machines."
+    ),
     "report_dir": click.option(
         "--report-dir", metavar="DIR", type=click.Path(path_type=Path), shell_complete=some_directory,
         help="Where reports are written.",

@@ -19,7 +19,7 @@ def secrets() -> None:
 
 @secrets.command("list")
 @OF_MANIFEST
-@shared("state")
+@shared("state", "store")
 def secrets_list(manifest: Path | None, options: Options) -> None:
     """Show what is stored, without values."""
     from batchmod.app.vault import Place, listing  # noqa: PLC0415
@@ -36,7 +36,7 @@ REVEAL = click.option("--reveal", is_flag=True, help="Show passwords on a termin
 @click.option("--stage", type=STAGES, default="current", show_default=True, help="Which one of it.")
 @REVEAL
 @OF_MANIFEST
-@shared("state")
+@shared("state", "store")
 def secrets_get(instance: str, stage: str, reveal: bool, manifest: Path | None, options: Options) -> None:
     """Print one password."""
     from batchmod.app.vault import Place, get  # noqa: PLC0415
@@ -51,7 +51,7 @@ def secrets_get(instance: str, stage: str, reveal: bool, manifest: Path | None, 
 )  # fmt: skip
 @REVEAL
 @OF_MANIFEST
-@shared("state")
+@shared("state", "store")
 def secrets_export(form: str, reveal: bool, manifest: Path | None, options: Options) -> None:
     """Print every password."""
     from batchmod.app.vault import Place, export  # noqa: PLC0415
@@ -63,7 +63,7 @@ def secrets_export(form: str, reveal: bool, manifest: Path | None, options: Opti
 @click.argument("path", metavar="FILE", type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--format", "form", type=click.Choice(["json", "csv"]), help="Default: by the file's ending, else json.")
 @OF_MANIFEST
-@shared("state")
+@shared("state", "store")
 def secrets_import(path: Path, form: str | None, manifest: Path | None, options: Options) -> None:
     """Store every password of an export."""
     from batchmod.app.vault import Place, import_file  # noqa: PLC0415
@@ -74,7 +74,7 @@ def secrets_import(path: Path, form: str | None, manifest: Path | None, options:
 @secrets.command("backup")
 @click.argument("target", metavar="FILE", type=click.Path(path_type=Path))
 @OF_MANIFEST
-@shared("state")
+@shared("state", "store")
 def secrets_backup(target: Path, manifest: Path | None, options: Options) -> None:
     """Copy the store; values stay encrypted."""
     from batchmod.app.vault import Place, backup_to  # noqa: PLC0415

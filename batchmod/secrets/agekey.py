@@ -15,6 +15,7 @@ from batchmod.dbfile import is_there
 from batchmod.errors import StoreError, UsageError
 from batchmod.model.secret import Secret
 
+BACK = "put it back from its backup"
 _KEY_START = "AGE-SECRET-KEY-1"
 _FINGERPRINT_LABEL = b"batchmod/fingerprint/1"  # another label gives another key
 
@@ -91,24 +92,23 @@ def passing_key() -> AgeKey:
     return AgeKey(pyrage.x25519.Identity.generate())
 
 
-def load_or_make(path: Path, *, may_make: bool) -> tuple[AgeKey, bool]:
+def load_or_make(path: Path, *, may_make: bool, instead: str = BACK) -> tuple[AgeKey, bool]:
     """The key in this file, and whether it was made just now: 0600, durable, in the format of age-keygen.
 
-    UsageError when it is missing and may not or cannot be made, not readable, not one age key, or open to other users.
+    UsageError when it is missing and may not or cannot be made (`instead` says what to do), not readable, not one age key,
+    or open to other users.
     """
     try:
         made = may_make and not is_there(path) and _make(path)
         return _parse(_read(path), path), made
     except FileNotFoundError as error:
-        raise UsageError(
-            f"{path}: there is no age key; put it back from its backup, or name its file in BATCHMOD_AGE_KEY"
-        ) from error
+        raise UsageError(f"{path}: there is no age key; {instead}, or name its file in BATCHMOD_AGE_KEY") from error
     except OSError as error:
         done = "read or made" if may_make else "read"
         raise UsageError(f"{path}: the age key cannot be {done}: {error.strerror}") from error
 
 
-def made_words(key_file: Path, store: Path) -> str:
+def made_words(key_file: Path, store: object) -> str:
     """What an operator must know of a key that was made just now."""
     return f"made the age key {key_file}: back this up, without it no password in {store} can be read"
 

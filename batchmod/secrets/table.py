@@ -3,21 +3,29 @@
 # ruff: noqa: S608  SQL is put together of this module's constants only
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
-from itertools import groupby
-from operator import itemgetter
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from pathlib import Path
 from typing import Final
 
 from batchmod import dbfile
-from batchmod.errors import StoreConflict, StoreError
+from batchmod.errors import StoreError
 from batchmod.model.secret import Generation, InstanceKey, Stage
+from batchmod.secrets.rows import (
+    Rule,
+    Seal,
+    columns,
+    missing,
+    moved,
+    new_pending,
+    records,
+    records_of_all,
+    row_of,
+    taken,
+)
 from batchmod.secrets.schema import connect, connect_to_read, create, refusing, require_sound
-from batchmod.secrets.store import Moves, refuse_second_pending
+from batchmod.secrets.store import refuse_second_pending
 
-_AS_STAGE: Final = {each.value: each for each in Stage}
 _KEY: Final = "account_id = ? AND region = ? AND instance_id = ?"
 _ONE: Final = f"{_KEY} AND generation = ?"
 _FIELDS: Final = "generation, stage, login, run_id, created_at, updated_at"
@@ -31,14 +39,6 @@ _VALUE: Final = f"SELECT value FROM secret WHERE {_ONE}"
 _INSERT: Final = "INSERT INTO secret VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _DELETE: Final = f"DELETE FROM secret WHERE {_ONE}"
 _MOVE: Final = f"UPDATE secret SET stage = ?, updated_at = ? WHERE {_ONE}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seal:
-    """What tells whether a key opens the store: a known text as ciphertext, and who can read every value."""
-
-    canary: bytes
-    recipients: tuple[str, ...]
 
 
 class _Failing:
@@ -92,6 +92,9 @@ class Table:
         with self._reading:
             return not self._read.execute("SELECT 1 FROM secret LIMIT 1").fetchall()
 
+    def takes_any_key(self) -> bool:
+        return self.is_empty()
+
     def seal(self) -> Seal | None:
         with self._reading:
             rows = self._read.execute("SELECT canary, recipients FROM seal").fetchall()
@@ -105,6 +108,10 @@ class Table:
                 step()
         self.commits += 1
 
+    def alone(self) -> AbstractContextManager[None]:
+        """One run at a time writes in a state directory: nothing has to be kept away."""
+        return nullcontext()
+
     def reseal(self, seal: Seal, convert: Callable[[bytes], bytes]) -> None:
         """The seal is replaced and every value converted, or nothing is."""
         self.write([lambda: self._reseal(seal, convert)])
@@ -116,93 +123,51 @@ class Table:
         db.executemany(f"UPDATE secret SET value = ? WHERE {_ONE}", ((convert(row[0]), *row[1:]) for row in rows))
 
     def all(self) -> tuple[Generation, ...]:
-        found: list[Generation] = []
         with self._reading:
-            rows = self._read.execute("SELECT * FROM record ORDER BY 1, 2, 3, 4")
-            for (account_id, region, instance_id), mine in groupby(rows, itemgetter(0, 1, 2)):
-                key = InstanceKey(account_id=account_id, region=region, instance_id=instance_id)
-                found.extend(_records(key, (row[3:] for row in mine)))
-        return tuple(found)
+            return records_of_all(self._read.execute("SELECT * FROM record ORDER BY 1, 2, 3, 4"))
 
     def stages(self, key: InstanceKey) -> tuple[Generation, ...]:
         with self._reading:
-            return _records(key, self._read.execute(_STAGES, _columns(key)))
+            return records(key, self._read.execute(_STAGES, columns(key)))
 
     def at(self, key: InstanceKey, stage: Stage) -> Generation | None:
         """The one generation at a stage that holds at most one."""
         with self._reading:
-            return next(iter(_records(key, self._read.execute(_AT, (*_columns(key), stage.value)))), None)
+            return next(iter(records(key, self._read.execute(_AT, (*columns(key), stage.value)))), None)
 
     def value(self, key: InstanceKey, generation: int) -> bytes:
         with self._reading:
-            rows = self._read.execute(_VALUE, (*_columns(key), generation)).fetchall()
+            rows = self._read.execute(_VALUE, (*columns(key), generation)).fetchall()
         if not rows:
-            raise StoreError(f"{key}: there is no generation {generation} in {self._path}")
+            raise missing(key, generation, self._path)
         return bytes(rows[0][0])
 
     def add_pending(self, key: InstanceKey, *, login: str, run_id: str, now: float, value: bytes) -> Generation:
         """A step: there is a new pending generation. StoreConflict when one is pending already."""
         with self._writing:
-            ((newest, waits),) = self._write.execute(_NEWEST, _columns(key))
+            ((newest, waits),) = self._write.execute(_NEWEST, columns(key))
             if waits:
-                refuse_second_pending(_records(key, self._write.execute(_STAGES, _columns(key))))
-            record = Generation(
-                key=key,
-                generation=newest + 1,
-                stage=Stage.PENDING,
-                login=login,
-                run_id=run_id,
-                created_at=now,
-                updated_at=now,
-            )
-            _insert(self._write, record, value)
+                refuse_second_pending(records(key, self._write.execute(_STAGES, columns(key))))
+            record = new_pending(key, newest + 1, login=login, run_id=run_id, now=now)
+            self._write.execute(_INSERT, row_of(record, value))
         return record
 
     def insert(self, record: Generation, value: bytes) -> None:
         """A step: the record is there as it is. StoreConflict when its generation or its stage is taken."""
         with self._writing:
             try:
-                _insert(self._write, record, value)
+                self._write.execute(_INSERT, row_of(record, value))
             except sqlite3.IntegrityError as error:
-                raise StoreConflict(
-                    f"{record.key}: generation {record.generation}, or another that is {record.stage}, is stored already"
-                ) from error
+                raise taken(record) from error
 
     def discard(self, record: Generation) -> None:
         """A generation that was never sent is gone, durably."""
-        self.write([lambda: self._write.execute(_DELETE, (*_columns(record.key), record.generation))])
+        self.write([lambda: self._write.execute(_DELETE, (*columns(record.key), record.generation))])
 
-    def move(
-        self, key: InstanceKey, generation: int, decide: Callable[[Sequence[Generation], int], Moves], *, now: float
-    ) -> Generation:
+    def move(self, key: InstanceKey, generation: int, decide: Rule, *, now: float) -> Generation:
         """A step: what `decide` says of the stages is done, all of it or nothing; the generation as it stands then."""
         with self._writing:
-            stages = _records(key, self._write.execute(_MOVABLE, (*_columns(key), generation)))
+            stages = records(key, self._write.execute(_MOVABLE, (*columns(key), generation)))
             moves = decide(stages, generation)
-            self._write.executemany(_MOVE, ((stage.value, now, *_columns(key), each) for each, stage in moves))
-        found = next(each for each in stages if each.generation == generation)
-        return replace(found, stage=dict(moves)[generation], updated_at=now) if moves else found
-
-
-def _columns(key: InstanceKey) -> tuple[str, str, str]:
-    return key.account_id, key.region, key.instance_id
-
-
-def _insert(db: sqlite3.Connection, record: Generation, value: bytes) -> None:
-    fields = (record.generation, record.stage.value, record.login, record.run_id, record.created_at, record.updated_at)
-    db.execute(_INSERT, (*_columns(record.key), *fields, value))
-
-
-def _records(key: InstanceKey, rows: Iterable[tuple[int, str, str, str, float, float]]) -> tuple[Generation, ...]:
-    return tuple(
-        Generation(
-            key=key,
-            generation=generation,
-            stage=_AS_STAGE[stage],
-            login=login,
-            run_id=run_id,
-            created_at=created_at,
-            updated_at=updated_at,
-        )
-        for generation, stage, login, run_id, created_at, updated_at in rows
-    )
+            self._write.executemany(_MOVE, ((stage.value, now, *columns(key), each) for each, stage in moves))
+        return moved(stages, generation, moves, now)

@@ -9,10 +9,12 @@ import pytest
 from bao_server import BaoServer
 from bao_support import opened
 from kms_support import Kms
+from postgres import Database
 
 from batchmod.errors import StoreConflict, StoreError
 from batchmod.model.secret import Generation, InstanceKey, Secret, Stage
 from batchmod.secrets.embedded import EmbeddedStore
+from batchmod.secrets.postgres import PostgresStore
 from batchmod.secrets.store import SecretStore
 
 KEY = InstanceKey(account_id="1234567890123456", region="cn-hangzhou", instance_id="r-bp1aaaaaaaaaaaaa")
@@ -20,7 +22,7 @@ OTHER = replace(KEY, region="cn-shanghai")
 P, C, V, X = Stage.PENDING, Stage.CURRENT, Stage.PREVIOUS, Stage.CANDIDATE
 
 
-@pytest.fixture(params=["embedded", "openbao", "kms"])
+@pytest.fixture(params=["embedded", "openbao", "kms", "postgres"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SecretStore]:
     ticks = iter(range(1000, 2000))
     made = await OPEN[request.param](request, tmp_path, lambda: float(next(ticks)))
@@ -41,7 +43,12 @@ async def open_kms(_: pytest.FixtureRequest, __: Path, ___: Callable[[], float])
     return Kms().store()
 
 
-OPEN = {"embedded": open_embedded, "openbao": open_openbao, "kms": open_kms}
+async def open_postgres(request: pytest.FixtureRequest, folder: Path, clock: Callable[[], float]) -> SecretStore:
+    database: Database = request.getfixturevalue("database")
+    return PostgresStore.open(database.place, environ={"HOME": str(folder)}, say=lambda _: None, clock=clock)
+
+
+OPEN = {"embedded": open_embedded, "openbao": open_openbao, "kms": open_kms, "postgres": open_postgres}
 
 
 def password(number: int) -> Secret:

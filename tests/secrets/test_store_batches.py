@@ -16,9 +16,8 @@ import pytest
 from batchmod.errors import StoreConflict, StoreError
 from batchmod.model.secret import Generation, InstanceKey, Secret, Stage
 from batchmod.secrets.agekey import AgeKey, load_or_make
-from batchmod.secrets.embedded import EmbeddedStore
+from batchmod.secrets.embedded import EmbeddedStore, open_table
 from batchmod.secrets.line import Line
-from batchmod.secrets.unlocking import open_table
 
 KEYS = [InstanceKey(account_id="1", region="cn-hangzhou", instance_id=f"r-{number}") for number in range(8)]
 ODD = KEYS[3]  # the one that is different
