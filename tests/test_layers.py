@@ -20,7 +20,7 @@ LAYER = {
     "model": 2,
     "errors": 1,
     "pg": 2,  # a database that journal, store and cluster share
-    "cluster": 3,
+    "cluster": 3.5,  # keeps what the engine asks for in what the journal is kept in
     "dbfile": 1,  # what lies where a database should be: journal and store both need to know
 }
 HOMES = {

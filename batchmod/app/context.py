@@ -108,18 +108,24 @@ def budget_of_wave(manifest: Manifest, run: Run, known: Known, halt: Halt, wave:
 
     `known` are all rows of the run, as they stand.
     """
-    mine = [(row, state) for row, state in known if row.wave == wave]
-    (whole, spent), (limit, spent_here) = spending(manifest, run, known), spending(manifest, run, mine)
-    if whole is not None and limit is not None:
-        limit = min(limit, whole - (spent - spent_here))
+    limit, spent = share_of_wave(manifest, run, known, wave)
     budget = Budget(
         limit,
-        spent=spent_here,
-        held=sum(is_held(state) for _, state in mine),
+        spent=spent,
+        held=sum(is_held(state) for row, state in known if row.wave == wave),
         exhausted=lambda: halt.stop(StoppedBy.MAX_FAILURES),
     )
     closing(halt, budget)
     return budget
+
+
+def share_of_wave(manifest: Manifest, run: Run, known: Known, wave: int) -> tuple[int | None, int]:
+    """How many rows of this wave may end badly before the run stops, and how many have."""
+    mine = [(row, state) for row, state in known if row.wave == wave]
+    (whole, spent), (limit, spent_here) = spending(manifest, run, known), spending(manifest, run, mine)
+    if whole is not None and limit is not None:
+        limit = min(limit, whole - (spent - spent_here))
+    return limit, spent_here
 
 
 def is_spent_before(manifest: Manifest, run: Run, known: Known, wave: int) -> bool:

@@ -157,8 +157,7 @@ class Driving:
         journal = self.session.journal
         known = [(row, state) for row, state in journal.states(self.run.id) if state.is_open]
         context = self._context(known, Opening(), own_shares(self.manifest, known))
-        async with listening(self.session.state, self._controls(context)):
-            await self._run_all(context, [(row, state) for row, state in known if state.phase not in NO_DOUBT])
+        await self._settle_doubtful(context, known)
         if not self.run.closed:
             await self._tell(inf)
         if self.signals.received or self.signals.stopping or self.troubles:
@@ -170,6 +169,11 @@ class Driving:
         self.run = self.run.after(closed)
         for row, state in journal.states(self.run.id):
             await set_free(context, row, state)
+
+    async def _settle_doubtful(self, context: Context, known: Known) -> None:
+        """What is in doubt of these rows has been looked at for as long as that may help."""
+        async with listening(self.session.state, self._controls(context)):
+            await self._run_all(context, [(row, state) for row, state in known if state.phase not in NO_DOUBT])
 
     def _gate(self, known: Known, opening: Opening) -> Gate:
         return Gate(

@@ -11,6 +11,7 @@ from batchmod.app.options import Options
 from batchmod.app.session import check_report_dir, report_dir, state_of
 from batchmod.app.speech import speak_of
 from batchmod.app.stores import opened_store
+from batchmod.app.storing import shared_place
 from batchmod.app.watching import Watching
 from batchmod.engine.accounts import Accounts
 from batchmod.engine.asking import ATTEMPTS
@@ -60,6 +61,8 @@ class Examination:
     @classmethod
     def of(cls, command: str, path: Path, options: Options, run_id: str, clock: Clock) -> "Examination":
         """Raises UsageError for a manifest with a fault, a plan file, and a report directory that takes no files."""
+        if options.store is not None:
+            shared_place(options)
         if is_plan_file(path):
             raise UsageError(f"{path}: a plan: `batchmod {command}` needs the manifest")
         loaded = load(path)

@@ -58,22 +58,33 @@ class Controls:
         match action.verb:
             case Verb.PAUSE:
                 self.halt.pause()
-                return "paused"
             case Verb.CONTINUE:
                 self.halt.go_on()
-                return "goes on"
             case Verb.STOP:
                 self.signals.stop(StoppedBy.CONTROL)
-                return "stopping"
             case Verb.CHANGING:
                 self.changing.set_limit(action.changing)
-                return str(action)
             case Verb.RATE:
                 assert action.rate is not None
                 limits = self.limits.at(action.rate)
                 for pace in self.paces:
                     pace.set_rates(limits.rate_for)
-                return f"{action} for every API but {', '.join(sorted({*OF_FLEET, *limits.apis}))}"
+        return done(action, self.limits)
+
+
+def done(action: Action, limits: Limits) -> str:
+    """What is answered once the run goes by it; `limits` are the manifest's."""
+    match action.verb:
+        case Verb.PAUSE:
+            return "paused"
+        case Verb.CONTINUE:
+            return "goes on"
+        case Verb.STOP:
+            return "stopping"
+        case Verb.CHANGING:
+            return str(action)
+        case Verb.RATE:
+            return f"{action} for every API but {', '.join(sorted({*OF_FLEET, *limits.apis}))}"
 
 
 @asynccontextmanager

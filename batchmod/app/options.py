@@ -28,6 +28,7 @@ class Options:
     resume: bool = False  # of `run`: an unfinished run of the name is continued
     retry_failed: bool = False  # of `run`: only the rows that ended failed in the last run of the name
     reset_budget: bool = False  # of `resume`: failures from before do not count any more
+    follow: bool = False  # of what is given to workers: it is shown until it ends
     skip_failed_accounts: bool = False  # an account that cannot be used is left out instead of refusing everything
     accept_irreversible: int | None = None
     drain: float = 300.0

@@ -14,8 +14,8 @@ from batchmod.app.planned import instances_to_change, make_plan, pace_line
 from batchmod.app.reporting import beside, write_report_files
 from batchmod.app.session import find_run, report_dir, state_of
 from batchmod.app.speech import emit, insist, say
-from batchmod.app.storing import reading
 from batchmod.app.stores import opened_store
+from batchmod.app.storing import kept_in, reading
 from batchmod.app.watching import width
 from batchmod.engine.ages import never_young
 from batchmod.engine.clock import Clock
@@ -45,6 +45,7 @@ async def plan(manifest_path: Path, options: Options, *, form: str, output: Path
         raise UsageError(f"{manifest_path}: a plan already: `batchmod run` applies it")
     if output is not None:
         check_output(output, manifest_path, options)
+    kept_in(options)
     loaded = load(manifest_path)
     check_fence(loaded.manifest, set().union(*regions_of(loaded).values()), options.endpoint)
     file = await _plan_file(loaded, options, state_of(options, manifest_path), keep=output is not None)

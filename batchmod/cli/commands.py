@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from batchmod.app.options import Options
+from batchmod.cli.cluster import FOLLOWING, OF_WORKERS, ONE_PROCESS, check_store, schedule, submit
 from batchmod.cli.completion import completion, some_action, some_run
-from batchmod.cli.options import MANIFEST, PLANNING, RUNNING, TAKING_UP, TO_RUN, run_to_end, shared
+from batchmod.cli.options import MANIFEST, PLANNING, RUNNING, TAKING_UP, TO_RUN, refuse_given, run_to_end, shared
 from batchmod.cli.secrets import secrets
 from batchmod.errors import UsageError
 from batchmod.model.exits import MEANINGS
@@ -80,7 +81,7 @@ def schema() -> None:
 @MANIFEST
 @click.option("-o", "output", metavar="FILE", type=click.Path(path_type=Path), help="Also write it, for `run FILE`.")
 @TABLE_OR_JSON
-@shared(*PLANNING)
+@shared(*PLANNING, "store")
 def plan(manifest: Path, output: Path | None, form: str, options: Options) -> None:
     """Show what a run would change, and what is not eligible and why."""
     from batchmod.app.show import plan  # noqa: PLC0415
@@ -103,9 +104,16 @@ def run(path: Path, options: Options) -> None:
 
 @cli.command()
 @click.argument("wanted", metavar="[RUN]", required=False, shell_complete=some_run)
-@shared(*TAKING_UP, "reset_budget", "serve")
+@shared(*TAKING_UP, "reset_budget", "serve", "follow")
 def resume(wanted: str | None, options: Options) -> None:
     """Continue an unfinished run."""
+    if options.store is not None:
+        refuse_given((*ONE_PROCESS, *(() if options.follow else FOLLOWING)), OF_WORKERS)
+        check_store(options)
+        from batchmod.app.resubmit import resume as resubmit  # noqa: PLC0415
+
+        run_to_end(resubmit(wanted, options))
+    refuse_given(["follow"], "needs --store: a run in this process is shown anyway")
     from batchmod.app.holding import claimed  # noqa: PLC0415
 
     with claimed(options, who=wanted or "that is to be resumed") as claim:
@@ -119,6 +127,12 @@ def resume(wanted: str | None, options: Options) -> None:
 @shared(*TAKING_UP)
 def abandon(wanted: str, options: Options) -> None:
     """Settle what is in doubt, send nothing, and close a run."""
+    if options.store is not None:
+        refuse_given((*ONE_PROCESS, *FOLLOWING), OF_WORKERS)
+        check_store(options)
+        from batchmod.app.resubmit import abandon as give_up  # noqa: PLC0415
+
+        run_to_end(give_up(wanted, options))
     from batchmod.app.holding import claimed  # noqa: PLC0415
 
     with claimed(options, who=wanted) as claim:
@@ -141,7 +155,7 @@ def doctor(manifest: Path, form: str, options: Options) -> None:
 @cli.command()
 @click.argument("wanted", metavar="RUN", shell_complete=some_run)
 @click.argument("action", metavar="ACTION", shell_complete=some_action)
-@shared("state", "log_format")
+@shared("state", "store", "log_format")
 def control(wanted: str, action: str, options: Options) -> None:
     """Say to a run: pause, continue, stop, rate=200/60s, rate=auto, changing=20, changing=none."""
     from batchmod.app.control import control  # noqa: PLC0415
@@ -150,7 +164,7 @@ def control(wanted: str, action: str, options: Options) -> None:
 
 
 @cli.command()
-@shared("state")
+@shared("state", "store")
 def runs(options: Options) -> None:
     """List what ran."""
     from batchmod.app.show import runs  # noqa: PLC0415
@@ -161,7 +175,7 @@ def runs(options: Options) -> None:
 @cli.command()
 @click.argument("wanted", metavar="RUN", shell_complete=some_run)
 @click.option("--format", "form", type=click.Choice(FORMATS), help="Print it instead of writing the files.")
-@shared("state", "report_dir")
+@shared("state", "store", "report_dir")
 def report(wanted: str, form: str | None, options: Options) -> None:
     """Rebuild the report of a run from the journal."""
     from batchmod.app.show import report  # noqa: PLC0415
@@ -171,7 +185,7 @@ def report(wanted: str, form: str | None, options: Options) -> None:
 
 @cli.command()
 @MANIFEST
-@shared(*PLANNING, "report_dir")
+@shared(*PLANNING, "store", "report_dir")
 def verify(manifest: Path, options: Options) -> None:
     """Prove, changing nothing, that the stored passwords are live."""
     from batchmod.app.verify import verify  # noqa: PLC0415
@@ -212,5 +226,7 @@ def sim(**values: Any) -> None:
         raise UsageError(str(error)) from error
 
 
+cli.add_command(submit)
+cli.add_command(schedule)
 cli.add_command(secrets)
 cli.add_command(completion)

@@ -3,11 +3,12 @@
 import asyncio
 import os
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from batchmod.app.options import JSON, Options
 from batchmod.app.speech import speak
@@ -54,6 +55,7 @@ SHARED: dict[str, Callable[[Any], Any]] = {
         help="Only the rows that ended failed in the last run of this name.",
     ),
     "reset_budget": click.option("--reset-budget", is_flag=True, help="Failures from before do not count any more."),
+    "follow": click.option("--follow", is_flag=True, help="Show what the workers do with it until it ends."),
     "skip_failed_accounts": click.option(
         "--skip-failed-accounts", is_flag=True, help="Leave out accounts that cannot be used; exit 1 at best."
     ),
@@ -80,7 +82,11 @@ SHARED: dict[str, Callable[[Any], Any]] = {
 CLOUD = ("endpoint", "state", "verbose", "quiet", "log_format")
 PLANNING = (*CLOUD, "skip_failed_accounts")
 RUNNING = (*PLANNING, "report_dir", "yes", "resume", "retry_failed", "accept_irreversible", "drain", "metrics", "serve")
-TAKING_UP = (*PLANNING, "report_dir", "drain", "metrics")
+TAKING_UP = (*PLANNING, "store", "report_dir", "drain", "metrics")
+SUBMITTING = (
+    "endpoint", "store", "verbose", "quiet", "log_format", "skip_failed_accounts", "report_dir", "yes", "retry_failed",
+    "accept_irreversible", "follow",
+)  # fmt: skip
 
 
 def shared(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -107,6 +113,14 @@ def shared(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         return run
 
     return decorate
+
+
+def refuse_given(names: Iterable[str], reason: str) -> None:
+    """None of these options was said on the command line. Raises UsageError, else: none is taken and ignored."""
+    context = click.get_current_context()
+    for name in names:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise UsageError(f"--{name.replace('_', '-')}: {reason}")
 
 
 def end(code: int) -> NoReturn:

@@ -63,6 +63,8 @@ class Campaign:
     rate: str | None
     changing: str | None
     said: int
+    max_failures: int | None  # of the run
+    wave_failures: int | None  # of the wave that is worked on
     troubles: int
     trouble: str | None
 
@@ -72,7 +74,8 @@ class Campaign:
 
 
 _CAMPAIGN: Final = (
-    "run, state, attempts, closing, endpoint, submitted, stopping, paused, rate, changing, said, troubles, trouble"
+    "run, state, attempts, closing, endpoint, submitted, stopping, paused, rate, changing, said, "
+    "max_failures, wave_failures, troubles, trouble"
 )
 _CHUNK: Final = "run, n, account, account_id, region, wave, rows, state, attempts, troubles, trouble"
 

@@ -6,9 +6,10 @@ end the job of who took its place, and free the lane under it.
 
 # ruff: noqa: S608  SQL is put together of this module's constants only
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Final
 
 import procrastinate
@@ -52,17 +53,58 @@ def quiet() -> None:
     logging.getLogger("psycopg.pool").propagate = False
 
 
+class Connections:
+    """Those that the jobs of a process share: of procrastinate, and for campaigns."""
+
+    def __init__(self, connector: PsycopgConnector) -> None:
+        self.connector = connector
+        self.manager = JobManager(connector)
+
+    def connection(self) -> AbstractAsyncContextManager[Db]:
+        """What is done in the block is one transaction."""
+        return self.connector.pool.connection()
+
+
 @asynccontextmanager
-async def connector(place: Place) -> AsyncIterator[PsycopgConnector]:
+async def connected(place: Place) -> AsyncIterator[Connections]:
     """Connections for jobs and campaigns, open for the block."""
     opened = PsycopgConnector(
         conninfo=conninfo(place), min_size=1, max_size=POOL, timeout=PATIENCE, reconnect_timeout=PATIENCE
     )
     await opened.open_async()
     try:
-        yield opened
+        yield Connections(opened)
     finally:
         await opened.close_async()
+
+
+def app_of(connections: Connections, tasks: Mapping[str, Task]) -> procrastinate.App:
+    """What workers know how to do, by the names of jobs."""
+    app = procrastinate.App(connector=connections.connector)
+    for name, task in tasks.items():
+        app.task(name=name)(_plain(task))
+    return app
+
+
+def _plain(task: Task) -> Task:
+    """Procrastinate only awaits what is a coroutine function by itself."""
+
+    async def run(**given: Any) -> None:
+        await task(**given)
+
+    return run
+
+
+def sweeping(connections: Connections) -> procrastinate.App:
+    """The stalled-job task, every other second, on a queue of its own; however many workers, each moment once."""
+
+    async def swept(timestamp: int) -> None:  # noqa: ARG001  procrastinate tells it
+        async with connections.connection() as db:
+            await sweep(connections.manager, db)
+
+    app = procrastinate.App(connector=connections.connector)
+    app.periodic(cron=SWEEP_CRON, queueing_lock=SWEEP)(app.task(name=SWEEP, queue=SWEEPS)(swept))
+    return app
 
 
 class Attentive(Worker):
@@ -74,13 +116,16 @@ class Attentive(Worker):
         super().stop()  # type: ignore[no-untyped-call]
         self.told()
 
+    async def run(self) -> None:
+        await super().run()  # type: ignore[no-untyped-call]
 
-def worker_of(app: procrastinate.App, queue: str, concurrency: int, name: str) -> Attentive:
+
+def worker_of(app: procrastinate.App, queue: str, concurrency: int) -> Attentive:
     """It takes jobs of one queue; those that ended are gone."""
     return Attentive(
         app,
         queues=[queue],
-        name=name,
+        name=queue,
         concurrency=concurrency,
         fetch_job_polling_interval=POLL,
         delete_jobs=jobs.DeleteJobCondition.ALWAYS,
@@ -88,6 +133,16 @@ def worker_of(app: procrastinate.App, queue: str, concurrency: int, name: str) -
         update_heartbeat_interval=BEAT,
         stalled_worker_timeout=STALLED,
     )
+
+
+async def beating(connections: Connections, workers: Sequence[Attentive]) -> None:
+    """Workers that wait for their last jobs go on giving signs of life, which procrastinate's do not."""
+    while True:
+        for each in workers:
+            if each.worker_id is not None:
+                with suppress(ProcrastinateException):  # the database is away: others notice, too
+                    await connections.manager.update_heartbeat(each.worker_id)
+        await asyncio.sleep(BEAT)
 
 
 async def sweep(manager: JobManager, db: Db) -> None:

@@ -1,90 +1,62 @@
-"""Campaigns that begin by the clock: their manifests as they were given, when they begin, and what came of it."""
+"""Campaigns that begin by the clock: procrastinate's own cron over the schedules in the database."""
 
-from base64 import b64decode, b64encode
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Final
+import asyncio
+from contextlib import suppress
+from typing import Final
 
-import croniter  # type: ignore[import-untyped]  # procrastinate has no stubs of it, and it is procrastinate that uses it
-from psycopg import AsyncConnection
-from psycopg.rows import dict_row
-from psycopg.types.json import Jsonb
+from procrastinate.periodic import PeriodicDeferrer, PeriodicRegistry
+from procrastinate.tasks import Task
 
-FIELDS: Final = 5  # minute, hour, day of the month, month, day of the week
-Db = AsyncConnection[Any]
+from batchmod.cluster.campaigns import Db
+from batchmod.cluster.jobs import BEGIN, RUNS, Connections
+from batchmod.pg.link import FAILURES
 
+LOOK: Final = 10.0  # seconds until a schedule that was added or removed is known to every worker
+LATE: Final = 3600.0  # seconds after its time in which a campaign begins that no worker was there for
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
-    """`files` are the manifest and what it names under `from`, by their paths from `directory`; all times are UTC."""
-
-    name: str
-    cron: str
-    directory: str
-    manifest: str  # which one of the files it is
-    files: Mapping[str, bytes] = field(repr=False)
-    options: Mapping[str, Any]
-    last_run: str | None = None
-    last_at: datetime | None = None
-    last_error: str | None = None
+Crons = dict[str, str]  # by the name of a schedule
 
 
-def cron_problem(cron: str) -> str | None:
-    """Why it is no time that ever comes; None when it is one."""
-    if len(cron.split()) != FIELDS:
-        return 'must be five fields (minute, hour, day, month, day of the week), such as "0 2 * * sat"'
+async def crons(db: Db) -> Crons:
+    return {str(name): str(cron) for name, cron in await (await db.execute("SELECT name, cron FROM schedule")).fetchall()}
+
+
+async def is_due(db: Db, name: str, timestamp: int) -> bool:
+    """Whether the schedule is there, and was before this moment: a new one does not begin for the time before it."""
+    query = "SELECT created_at <= to_timestamp(%s) FROM schedule WHERE name = %s"
+    found = await (await db.execute(query, (timestamp, name))).fetchone()
+    return found is not None and bool(found[0])
+
+
+async def keep_time(connections: Connections, task: Task) -> None:  # type: ignore[type-arg]
+    """Every schedule gets its job at its time, once however many workers keep time; times are UTC.
+
+    A database that is away is waited for.
+    """
+    known: Crons = {}
+    deferring: asyncio.Task[None] | None = None
     try:
-        next_at(cron, after=0.0)
-    except (ValueError, KeyError) as error:  # croniter's errors are ValueErrors
-        return f"is no time that ever comes: {error}"
-    return None
+        while True:
+            with suppress(*FAILURES):
+                async with connections.connection() as db:
+                    there = await crons(db)
+                if there != known or (deferring is not None and deferring.done()):
+                    if deferring is not None:
+                        deferring.cancel()
+                    known, deferring = there, asyncio.create_task(_defer(there, task))
+            await asyncio.sleep(LOOK)
+    finally:
+        if deferring is not None:
+            deferring.cancel()
 
 
-def next_at(cron: str, *, after: float) -> float:
-    """When it is so next, as a worker's clock counts it; seconds since the epoch. The fields are of UTC."""
-    return float(croniter.croniter(cron, start_time=after).get_next(ret_type=float))
-
-
-async def put(db: Db, schedule: Schedule) -> None:
-    """It is there, in the place of an older one of its name."""
-    files = {path: b64encode(content).decode() for path, content in schedule.files.items()}
-    await db.execute(
-        "INSERT INTO schedule (name, cron, directory, files, options) VALUES (%s, %s, %s, %s, %s) "
-        "ON CONFLICT (name) DO UPDATE SET cron = excluded.cron, directory = excluded.directory, files = excluded.files, "
-        "options = excluded.options, created_at = now(), last_error = NULL",
-        (
-            schedule.name,
-            schedule.cron,
-            schedule.directory,
-            Jsonb({"manifest": schedule.manifest, "content": files}),
-            Jsonb(dict(schedule.options)),
-        ),
-    )
-
-
-async def remove(db: Db, name: str) -> bool:
-    """Whether there was one."""
-    return (await db.execute("DELETE FROM schedule WHERE name = %s", (name,))).rowcount > 0
-
-
-async def schedules(db: Db, name: str | None = None) -> list[Schedule]:
-    """All of them by name; or only this one, if it is there."""
-    async with db.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(
-            "SELECT name, cron, directory, files->>'manifest' AS manifest, files->'content' AS files, options, "
-            "last_run, last_at, last_error FROM schedule WHERE name = coalesce(%s, name) ORDER BY name",
-            (name,),
+async def _defer(there: Crons, task: Task) -> None:  # type: ignore[type-arg]
+    registry = PeriodicRegistry()
+    for name, cron in there.items():
+        registry.register_task(
+            task=task,
+            cron=cron,
+            periodic_id=name,
+            configure_kwargs={"queue": RUNS, "lock": f"{BEGIN}:{name}", "task_kwargs": {"name": name}},
         )
-        found = await cursor.fetchall()
-    return [
-        Schedule(**{**one, "files": {path: b64decode(text) for path, text in one["files"].items()}}) for one in found
-    ]
-
-
-async def note(db: Db, name: str, *, run_id: str | None, error: str | None) -> None:
-    """What came of its time, which was just now: a run, or why there is none."""
-    await db.execute(
-        "UPDATE schedule SET last_at = now(), last_run = coalesce(%s, last_run), last_error = %s WHERE name = %s",
-        (run_id, error, name),
-    )
+    await PeriodicDeferrer(registry, max_delay=LATE).worker()

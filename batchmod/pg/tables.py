@@ -93,6 +93,7 @@ CREATE TABLE campaign (  -- a run that workers are to bring to its end, and what
   run text PRIMARY KEY REFERENCES run (id),
   state text NOT NULL CHECK (state IN ('open', 'ended')), attempts integer NOT NULL DEFAULT 0, closing boolean NOT NULL DEFAULT false,
   endpoint text, submitted text NOT NULL,
+  max_failures integer, wave_failures integer,  -- of the run, and of the wave that is worked on
   stopping text, paused boolean NOT NULL DEFAULT false, rate text, changing text, said bigint NOT NULL DEFAULT 0,
   job bigint, not_before timestamptz NOT NULL DEFAULT now(), troubles integer NOT NULL DEFAULT 0, trouble text
 );

@@ -1,0 +1,212 @@
+"""A campaign conducted by this process: from wave to wave as on one machine, but others work on the chunks."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from batchmod.app.driving import DriveWave, Known, beside
+from batchmod.app.execute import Execution
+from batchmod.app.fleet import Fleet
+from batchmod.app.hearing import Hearing
+from batchmod.app.listening import Controls
+from batchmod.app.notifying import notifying
+from batchmod.app.planned import failure_limit
+from batchmod.app.post import HandedOverError, Post, unless_over
+from batchmod.app.session import Session, check_report_dir, needed_store, report_dir
+from batchmod.app.signals import Signals
+from batchmod.app.speech import say
+from batchmod.app.watching import Watching
+from batchmod.cluster.campaigns import Campaign, State, chunks_of, run_key
+from batchmod.cluster.jobs import enqueue_due
+from batchmod.cluster.lease import Lease
+from batchmod.cluster.progress import busy, conducted, end, gone, leave_idle, note, open_wave, put_off, unnoted
+from batchmod.engine.budget import Budget
+from batchmod.engine.clock import Clock
+from batchmod.engine.context import Context
+from batchmod.engine.halt import Halt
+from batchmod.engine.opening import Opening
+from batchmod.errors import BatchmodError, JournalError
+from batchmod.journal.postgres import PostgresJournal
+from batchmod.model.events import StoppedBy
+from batchmod.model.loading import restore
+from batchmod.model.notices import Controlled
+from batchmod.model.runs import Mark, MarkType
+from batchmod.pg.link import FAILURES
+
+LOOK: Final = 0.5  # seconds between two looks whether a wave has ended
+LATER: Final = 30.0  # seconds until a campaign that nobody could conduct is tried again
+
+
+async def conduct(post: Post, run_id: str) -> None:
+    """The campaign has ended, report and all, or it is left to another worker."""
+    lease = await post.leases.take(run_key(run_id))
+    if lease is None:
+        return
+    try:
+        await unless_over(_held(post, run_id, lease), post.over(lease))
+    finally:
+        with suppress(*FAILURES):
+            if lease.is_valid():
+                async with post.connection() as db:
+                    await gone(db, run_id, lease.fence.key)
+            await lease.release()
+
+
+async def _held(post: Post, run_id: str, lease: Lease) -> None:
+    """The run is ours, and so is its campaign, if it has not ended meanwhile."""
+    async with post.connection() as db:
+        if not await conducted(db, run_id, lease.fence):
+            return
+    campaign = await post.campaign(run_id)
+    assert campaign is not None
+    say(f"run {run_id}: conducted from here")
+    try:
+        post.check_endpoint(campaign)
+        async with _execution(post, run_id, lease) as execution:
+            ended = await unless_over(execution.conduct(campaign), execution.handed_over())
+    except JournalError:
+        post.lost.set()
+        raise HandedOverError from None
+    except BatchmodError as error:
+        say(f"run {run_id}: {error}")
+        async with post.connection() as db:
+            await put_off(db, run_id, lease.fence, str(error), later=LATER)
+        return
+    if ended:
+        async with post.connection() as db:
+            await end(db, run_id, lease.fence)
+
+
+@dataclass(kw_only=True)
+class Conducting(Execution):
+    """One run whose rows other jobs drive."""
+
+    post: Post
+    lease: Lease
+    journal: PostgresJournal
+
+    async def conduct(self, campaign: Campaign) -> None:
+        """The run has ended, its report is written and the journal knows it. Raises JournalError when that cannot be told,
+        and HandedOverError when it is another's to tell.
+        """
+        if campaign.attempts > 1:  # somebody has worked on it before
+            await self.take_up()
+        self.announce(resumed=campaign.attempts > 1)
+        if campaign.closing:
+            await self.close()
+        else:
+            await self.apply()
+
+    async def handed_over(self) -> None:
+        """Returns once the worker is to end; but a report that is being written is written to its end."""
+        await self.post.draining.wait()
+        if self.signals.finishing:
+            await asyncio.Event().wait()  # for ever: the work itself ends soon
+
+    async def _finish(self) -> int:
+        if self.post.lost.is_set() or not self.lease.is_valid():
+            raise HandedOverError
+        return await super()._finish()
+
+    def trouble(self, error: Exception) -> None:
+        if isinstance(error, JournalError):
+            self.post.lost.set()
+            raise error
+        super().trouble(error)
+
+    @asynccontextmanager
+    async def _wave_driver(self, known: Known, opening: Opening) -> AsyncIterator[DriveWave]:  # noqa: ARG002  as Driving has it
+        hearing = self._hearing()
+        await hearing.catch_up()
+        async with beside(hearing.listen()):
+            yield self._wave
+
+    async def _settle_doubtful(self, context: Context, known: Known) -> None:  # noqa: ARG002  as Driving has it
+        async with self._wave_driver(known, Opening()):
+            for wave in sorted({row.wave or 1 for row, _ in known}):
+                await self._wave(known, wave)
+        self.halt.stop(StoppedBy.CONTROL)
+
+    async def _wave(self, known: Known, wave: int) -> None:
+        """Every chunk of the wave has come to its end, wherever it was worked on."""
+        told = False
+        async with self.post.connection() as db:
+            await open_wave(
+                db,
+                self.run.id,
+                wave,
+                self.lease.fence,
+                max_failures=failure_limit(self.manifest, [row for row, _ in known]),
+                wave_failures=failure_limit(self.manifest, [row for row, _ in known if row.wave == wave]),
+            )
+        async with self.post.connection() as db:
+            await enqueue_due(self.post.connections.manager, db)
+        while await self._busy(wave):
+            if self.halt.reason is not None and not told:
+                await self.post.stop(self.run.id, self.halt.reason)
+                told = True
+            await asyncio.sleep(LOOK)
+        async with self.post.connection() as db:
+            chunks = await chunks_of(db, self.run.id)
+        left = [one for one in chunks if one.wave == wave and one.state is State.LEFT and one.trouble is not None]
+        self.troubles += [f"{one.account}, {one.region}: {one.trouble}" for one in left]
+
+    async def _busy(self, wave: int) -> bool:
+        async with self.post.connection() as db:
+            if self.halt.reason is not None:
+                await leave_idle(db, self.run.id)
+            return await busy(db, self.run.id, wave) > 0
+
+    def _hearing(self) -> Hearing:
+        async def news(_: Campaign) -> None:
+            async with self.post.connection() as db:
+                for n, action in await unnoted(db, self.run.id):
+                    await self._told(Mark(type=MarkType.CONTROLLED, at=self.clock.wall(), reason=action))
+                    await note(db, n)
+                    self.watching.notify(Controlled(text=action))
+            self.run = self.journal.run(self.run.id) or self.run
+
+        controls = Controls(
+            limits=self.manifest.limits,
+            paces=(),
+            changing=Budget(None),
+            halt=self.halt,
+            signals=self.signals,
+            clock=self.clock,
+            mark=self._mark,
+            notify=self.watching.notify,
+        )
+        return Hearing(post=self.post, run_id=self.run.id, key=self.lease.fence.key, controls=controls, news=news)
+
+
+@asynccontextmanager
+async def _execution(post: Post, run_id: str, lease: Lease) -> AsyncIterator[Conducting]:
+    """The run as the journal has it. Raises UsageError when this worker cannot conduct it."""
+    journal, options = post.journal.under(lease.fence), replace(post.options, quiet=True)
+    run = journal.run(run_id)
+    assert run is not None  # its campaign refers to it
+    manifest, directory = restore(run.manifest), Path(run.directory)
+    reports, halt, clock = report_dir(options, manifest, directory), Halt(lease.is_valid), Clock()
+    check_report_dir(reports)
+    told = notifying(manifest, options.environ, directory)
+    async with needed_store(manifest, state=Path(), directory=directory, options=options) as store:
+        yield Conducting(
+            post=post,
+            lease=lease,
+            journal=journal,
+            session=Session(state=Path(), journal=journal, store=store),
+            fleet=Fleet(account_ids={}, failed=(), hands={}),
+            run=run,
+            manifest=manifest,
+            options=options,
+            reports=reports,
+            notifying=told,
+            halt=halt,
+            signals=Signals(halt, options.drain),
+            watching=Watching(options),
+            clock=clock,
+            observed_at=run.observed_at or run.started_at,
+        )

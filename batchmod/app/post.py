@@ -1,0 +1,89 @@
+"""One registration of a worker process with the database: what its jobs share, and when all of it is over."""
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from batchmod.app.options import Options
+from batchmod.cluster.campaigns import Campaign, Db, campaign_of, stop
+from batchmod.cluster.jobs import Connections
+from batchmod.cluster.lease import Lease, Leases
+from batchmod.cluster.progress import heard
+from batchmod.errors import UsageError
+from batchmod.journal.postgres import PostgresJournal
+from batchmod.model.events import StoppedBy
+from batchmod.pg.place import Place
+
+EVERY = 1.0  # seconds between two looks at what was said to a run
+
+
+class HandedOverError(Exception):
+    """Raised where the work is left to another worker; never seen by a user."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Post:
+    """What the jobs of one process share. `draining`: this process is to end, and nothing of it begins anew; `lost`: the
+    database is away, or this process was taken for dead, so that nothing more may be sent or written.
+    """
+
+    options: Options
+    place: Place
+    journal: PostgresJournal
+    leases: Leases
+    connections: Connections
+    draining: asyncio.Event
+    lost: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def connection(self) -> AbstractAsyncContextManager[Db]:
+        """One of the shared connections; what is done with it is committed at the end of the block."""
+        return self.connections.connection()
+
+    async def campaign(self, run_id: str) -> Campaign | None:
+        async with self.connection() as db:
+            return await campaign_of(db, run_id)
+
+    async def hears(self, run_id: str, key: str, said: int) -> None:
+        """Whoever waits for it knows that all that was said up to there holds where `key` works on the run."""
+        async with self.connection() as db:
+            await heard(db, run_id, key, said)
+
+    async def stop(self, run_id: str, reason: StoppedBy) -> None:
+        """All who work on the run are told to stop."""
+        async with self.connection() as db:
+            await stop(db, run_id, reason)
+
+    async def over(self, lease: Lease) -> None:
+        """Returns once this process may not go on with what it holds the lease for."""
+        waits = [asyncio.ensure_future(event.wait()) for event in (self.lost, lease.gone, self.leases.lost)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+
+    def check_endpoint(self, campaign: Campaign) -> None:
+        """Raises UsageError unless this worker speaks to the same service as who submitted the campaign."""
+        if campaign.endpoint != self.options.endpoint:
+            theirs, ours = (each or "the vendor's" for each in (campaign.endpoint, self.options.endpoint))
+            raise UsageError(f"was submitted for the endpoint {theirs}, and this worker has {ours}: see --endpoint")
+
+
+async def unless_over(work: Coroutine[Any, Any, None], *ends: Coroutine[Any, Any, None]) -> bool:
+    """Whether the work came to its end; else, when one of `ends` came first, it was cancelled."""
+    task, others = asyncio.ensure_future(work), [asyncio.ensure_future(end) for end in ends]
+    try:
+        await asyncio.wait({task, *others}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            await task
+            return True
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        return False
+    finally:
+        for other in others:
+            other.cancel()
+        task.cancel()

@@ -1,0 +1,151 @@
+"""`submit`: a run is planned and confirmed as by `run`, and given to the workers."""
+
+import os
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from batchmod.app.beginning import opened, planned_run, refuse
+from batchmod.app.chosen import SOMEWHERE, password_change
+from batchmod.app.confirm import confirm
+from batchmod.app.fleet import check_fence, open_fleet
+from batchmod.app.follow import follow, reports_of
+from batchmod.app.holding import new_run_id
+from batchmod.app.jobs import Job, ManifestJob, job_of
+from batchmod.app.options import Options
+from batchmod.app.planned import pace_line
+from batchmod.app.retrying import worth_it
+from batchmod.app.run import retrying
+from batchmod.app.session import again, found_quotas
+from batchmod.app.speech import emit, insist, say, speak_of
+from batchmod.app.storing import reading, shared_place, shared_session
+from batchmod.app.watching import Watching, show_plan
+from batchmod.cluster.beginning import Db, alone, give
+from batchmod.cluster.campaigns import chunked
+from batchmod.engine.clock import Clock
+from batchmod.engine.halt import Halt
+from batchmod.errors import UsageError
+from batchmod.model.exits import DONE, FAILED
+from batchmod.model.manifest import Manifest
+from batchmod.model.runs import Run
+from batchmod.pg.place import Place
+
+NOT_HERE: Final = "the workers do not have it: store it (`batchmod secrets import`) and write secret: REFERENCE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """What came of it. Without a run there was nothing to do, which was said, and the exit code is `code`."""
+
+    run: Run | None = None
+    chunks: int = 0
+    lanes: int = 0
+    code: int = DONE
+
+
+async def submit(path: Path, options: Options) -> int:
+    """Plans, or takes the plan that is given, asks, and gives the run to the workers; the exit code.
+
+    With `follow` it is the run's own, once it has ended.
+    """
+    shared_place(options)
+    job, run_id = job_of(path, options), new_run_id(time.time())
+    speak_of(run_id)
+    reports = reports_of(options, job.manifest, job.directory)
+    submitted = await submitted_of(job, run_id, options)
+    if submitted.run is None:
+        return submitted.code
+    _say(submitted, options)
+    if options.follow:
+        return await follow(submitted.run, options, reports, resumed=False)
+    emit([f"{run_id}\n"])
+    return DONE
+
+
+def _say(submitted: Submitted, options: Options) -> None:
+    assert submitted.run is not None
+    run_id, place = submitted.run.id, Path()
+    say(f"run {run_id}: {submitted.chunks} chunks in {submitted.lanes} lanes are given to the workers")
+    if not options.follow:
+        for command in (f"resume {run_id} --follow", f"report {run_id}", f"control {run_id} pause"):
+            say(f"  {again(command, place, options)}")
+
+
+async def submitted_of(job: Job, run_id: str, options: Options) -> Submitted:
+    """The run is in the journal with all its rows, and its campaign is open. Raises UsageError when it may not begin."""
+    place, clock, manifest = shared_place(options), Clock(), job.manifest
+    check_password(job)
+    check_fence(manifest, set().union(*job.regions.values()), options.endpoint)
+    async with alone(place, manifest.name) as db:
+        with reading(options) as journal:
+            refuse(journal, job, options)
+            if options.retry_failed and isinstance(job, ManifestJob):
+                narrowed = retrying(journal, job)
+                if narrowed is None:
+                    return Submitted()
+                job = narrowed
+        return await _Submission(job=job, run_id=run_id, options=options, place=place, clock=clock, db=db).submitted()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Submission:
+    """One run that may begin; nobody else begins one of its name. `db`: the connection that sees to that."""
+
+    job: Job
+    run_id: str
+    options: Options
+    place: Place
+    clock: Clock
+    db: Db
+
+    async def submitted(self) -> Submitted:
+        job, options, manifest, clock = self.job, self.options, self.job.manifest, self.clock
+        began, notify = clock.wall(), Watching(options).notify
+        with reading(options) as journal:
+            found = found_quotas(journal, clock)
+        async with (
+            # The service first: credentials or a clock that are wrong leave nothing behind.
+            open_fleet(manifest, job.regions, options, halt=Halt(), notify=notify, clock=clock, found=found) as fleet,
+            shared_session(options, manifest, directory=job.directory) as session,
+        ):
+            chosen = await job.settled(None, session.store)
+            plan, _ = await job.planned(fleet, session, chosen, clock, began=began)
+            if job.retry is not None and not worth_it(job.retry, plan):
+                return Submitted(code=FAILED if plan.accounts_failed else DONE)
+            show_plan(plan, options, pace_line(manifest, plan.rows))
+            confirm(plan, options)
+            planned = planned_run(job, self.run_id, began=began)
+            run = await opened(planned, job, plan, session, chosen)
+        chunks = chunked(plan.rows, run_id=run.id)
+        given = False
+        try:
+            await give(self.db, self.place, run.id, chunks, endpoint=options.endpoint, submitted=who())
+            given = True
+        finally:
+            if not given:
+                insist(
+                    f"run {run.id} is in the journal, and not given to the workers: "
+                    f"`{again(f'resume {run.id}', Path(), options)}` does that"
+                )
+        return Submitted(run=run, chunks=len(chunks), lanes=len({chunk.lane for chunk in chunks}))
+
+
+def check_password(job: Job) -> None:
+    """The workers have the new password, or make it. Raises UsageError, else."""
+    place = job.loaded.password_place if isinstance(job, ManifestJob) else None
+    check_reachable(job.manifest, place=place)
+
+
+def check_reachable(manifest: Manifest, *, place: str | None) -> None:
+    """The same, of a manifest. `place`: where it chooses the password."""
+    change = password_change(manifest)
+    if change is not None and (change.env is not None or change.file is not None):
+        what = "an environment variable" if change.env is not None else "a file"
+        raise UsageError(f"{place or SOMEWHERE}: {what} of this machine: {NOT_HERE}, or generate: {{length: 24}}")
+
+
+def who() -> str:
+    """What others may know of this process."""
+    return f"pid {os.getpid()} on {socket.gethostname()}"

@@ -1,0 +1,167 @@
+"""`worker`: works on campaigns until it is told to end, whatever becomes of the database meanwhile."""
+
+import asyncio
+import os
+import secrets
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+from batchmod.app.chunk import work
+from batchmod.app.conduct import conduct
+from batchmod.app.driving import beside
+from batchmod.app.options import Options
+from batchmod.app.post import HandedOverError, Post
+from batchmod.app.speech import say
+from batchmod.cluster import jobs
+from batchmod.cluster.lease import Leases
+from batchmod.errors import BatchmodError
+from batchmod.journal.postgres import PostgresJournal
+from batchmod.model.exits import BUG, DONE
+from batchmod.pg.link import FAILURES, why
+from batchmod.pg.migrating import prepare
+from batchmod.pg.place import Place, check_environ, place_of
+
+CAUGHT: Final = (signal.SIGINT, signal.SIGTERM)
+AGAIN: Final = (1.0, 10.0)  # seconds until a database that is away is looked for again, doubled up to the second
+AWAY: Final = (*FAILURES, *jobs.FAILURES, BatchmodError)
+"""What a session ends with when the database is away: the next one says whether it is back."""
+
+
+async def worker(options: Options, *, lanes: int, on_bug: Callable[[BaseException], None]) -> int:
+    """The exit code, once it was told to end and what it was at is settled or left to others.
+
+    `on_bug` is told of an exception that nobody foresaw. Raises UsageError when the database cannot be used at all.
+    """
+    assert options.store is not None
+    check_environ(options.environ)
+    place = place_of(options.store)
+    prepare(place)
+    jobs.quiet()
+    working = Working(options=options, place=place, lanes=lanes, on_bug=on_bug)
+    with working.on_signals():
+        await working.until_told()
+    return BUG if working.bugs else DONE
+
+
+@dataclass(kw_only=True)
+class Working:
+    """One worker process: one registration with the database after another."""
+
+    options: Options
+    place: Place
+    lanes: int
+    on_bug: Callable[[BaseException], None]
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
+    bugs: int = 0
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """The first signal lets it end in good order, the second ends it at once."""
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+        def receive() -> None:
+            if self.draining.is_set() and task is not None:
+                task.cancel()
+                return
+            say(
+                f"ending: nothing new is begun; what is open settles for at most {self.options.drain:.0f} s, "
+                "the rest is left to other workers (again to leave at once)"
+            )
+            self.draining.set()
+
+        for number in CAUGHT:
+            loop.add_signal_handler(number, receive)
+        try:
+            yield
+        finally:
+            for number in CAUGHT:
+                loop.remove_signal_handler(number)
+
+    async def until_told(self) -> None:
+        pause = AGAIN[0]
+        while not self.draining.is_set():
+            try:
+                async with self._post() as post:
+                    pause = AGAIN[0]
+                    await self._serve(post)
+            except AWAY as error:
+                say(f"{self.place}: {why(error)}; looked for again in {pause:.0f} s")
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self.draining.wait()
+                pause = min(AGAIN[1], 2 * pause)
+
+    @asynccontextmanager
+    async def _post(self) -> AsyncIterator[Post]:
+        """A new registration: whoever took us for dead was right, until now."""
+        holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        journal = PostgresJournal.open(self.place)
+        try:
+            async with jobs.connected(self.place) as connections, Leases(self.place, holder=holder) as leases:
+                yield Post(
+                    options=self.options,
+                    place=self.place,
+                    journal=journal,
+                    leases=leases,
+                    connections=connections,
+                    draining=self.draining,
+                )
+        finally:
+            await asyncio.to_thread(journal.close)
+
+    async def _serve(self, post: Post) -> None:
+        """Returns when the worker was told to end and is done, or the registration is lost."""
+        tasks = {
+            jobs.CHUNK: partial(self._guarded, partial(work, post)),
+            jobs.CONDUCT: partial(self._guarded, partial(conduct, post)),
+        }
+        app = jobs.app_of(post.connections, tasks)
+        workers = [jobs.worker_of(app, jobs.LANES, self.lanes), jobs.worker_of(app, jobs.RUNS, jobs.RUNS_AT_ONCE)]
+        workers.append(jobs.worker_of(jobs.sweeping(post.connections), jobs.SWEEPS, 1))
+        for each in workers:
+            each.told = partial(self._stopped, post)
+        say(f"works on {self.place}: {self.lanes} lanes at once")
+        running = [asyncio.create_task(each.run()) for each in workers]
+        await _first(post.lost, post.leases.lost, self.draining)
+        self._stopped(post)
+        for each in workers:
+            each.stop()
+        async with beside(jobs.beating(post.connections, workers)):
+            ended = await asyncio.gather(*running, return_exceptions=True)
+        for error in ended:
+            if isinstance(error, Exception) and not isinstance(error, AWAY):
+                self._bug(error)
+
+    def _stopped(self, post: Post) -> None:
+        """Whatever ends a registration before its time ends all that goes by it."""
+        if not self.draining.is_set():
+            post.lost.set()
+
+    async def _guarded(self, job: Callable[..., Awaitable[None]], **given: Any) -> None:
+        """What nobody foresaw is told, and left to an operator."""
+        try:
+            await job(**given)
+        except (HandedOverError, *AWAY):
+            raise  # the job is gone, and what was to be done gets another one
+        except Exception as error:
+            self._bug(error)
+            raise
+
+    def _bug(self, error: BaseException) -> None:
+        self.bugs += 1
+        self.on_bug(error)
+
+
+async def _first(*events: asyncio.Event) -> None:
+    """Returns once one of them is set."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waits:
+            each.cancel()
