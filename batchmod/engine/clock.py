@@ -9,7 +9,7 @@ from functools import partial
 AHEAD = 120.0  # seconds: two clocks may each be 60 s off the service's, in opposite directions
 
 
-def _since_boot() -> Callable[[], float]:
+def since_boot() -> Callable[[], float]:
     """Seconds that go on evenly; those in which the machine sleeps count, where the platform can tell them."""
     boot = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic if boot is None else partial(time.clock_gettime, boot)
@@ -19,7 +19,7 @@ def steady_wall(wall: Callable[[], float] = time.time, tick: Callable[[], float]
     """Seconds since the epoch that go on evenly from now: a clock that is set meanwhile moves no fence, in this process
     or, through what the journal keeps, in the next.
     """
-    tick = tick or _since_boot()
+    tick = tick or since_boot()
     offset = wall() - tick()
     return lambda: offset + tick()
 
