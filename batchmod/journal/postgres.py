@@ -8,7 +8,8 @@ from psycopg import Cursor, errors
 from batchmod.errors import JournalError, UsageError
 from batchmod.journal.encoding import encode
 from batchmod.journal.group import GroupWriter
-from batchmod.journal.pgreader import PostgresReader, held
+from batchmod.journal.pgreader import PostgresReader
+from batchmod.journal.pgreads import held
 from batchmod.journal.pgwriter import Entry, Fence, MarkLine, PostgresSink, StaleError, Standing, StepLine, Work
 from batchmod.journal.store import refuse_gaps, refuse_unknown
 from batchmod.model.plan import PlannedRow

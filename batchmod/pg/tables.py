@@ -29,10 +29,10 @@ CREATE INDEX mark_of_run ON mark (run, n);
 CREATE VIEW last AS SELECT run, seq, account_id, region, instance_id, kind, body, coalesce(
   (SELECT phase FROM step WHERE step.run = planned.run AND step.seq = planned.seq ORDER BY n DESC LIMIT 1), verdict
 ) AS phase FROM planned;
-CREATE TABLE doubt (  -- an index, not a record: the rows of which something may land, and some more; `step` decides
-  run text NOT NULL, seq integer NOT NULL, PRIMARY KEY (run, seq)
+CREATE TABLE doubt (  -- an index, not a record: the rows of which something may land
+  run text NOT NULL, seq integer NOT NULL, changed boolean NOT NULL, PRIMARY KEY (run, seq)
 );
-CREATE TABLE changed (  -- the same: which step ended a change of this kind
+CREATE TABLE changed (  -- another one: the steps that ended a change of each kind
   kind text NOT NULL, n bigint NOT NULL, run text NOT NULL, seq integer NOT NULL, PRIMARY KEY (kind, n)
 );
 CREATE INDEX planned_in_doubt ON planned (run, seq)
@@ -46,16 +46,16 @@ $$;
 CREATE FUNCTION follow_steps() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   WITH final AS (
-    SELECT DISTINCT ON (run, seq) run, seq, phase, phase = 'changed' AND was_doubted(run, seq) AS doubted
-    FROM added ORDER BY run, seq, n DESC
-  ), kept AS (
-    SELECT run, seq, doubted
-      OR phase IN ('unresolved', 'armed', 'rearmed', 'in doubt', 'watching', 'settling', 'proving', 'proved') AS kept
+    SELECT DISTINCT ON (run, seq) run, seq, phase FROM added ORDER BY run, seq, n DESC
+  ), judged AS (
+    SELECT run, seq, phase = 'changed' AS changed, CASE WHEN phase = 'changed' THEN was_doubted(run, seq) ELSE phase IN
+      ('unresolved', 'armed', 'rearmed', 'in doubt', 'watching', 'settling', 'proving', 'proved') END AS kept
     FROM final
   ), gone AS (
-    DELETE FROM doubt USING kept WHERE NOT kept.kept AND doubt.run = kept.run AND doubt.seq = kept.seq
+    DELETE FROM doubt USING judged WHERE NOT judged.kept AND doubt.run = judged.run AND doubt.seq = judged.seq
   )
-  INSERT INTO doubt SELECT run, seq FROM kept WHERE kept.kept ON CONFLICT DO NOTHING;
+  INSERT INTO doubt SELECT run, seq, changed FROM judged WHERE judged.kept
+    ON CONFLICT (run, seq) DO UPDATE SET changed = excluded.changed WHERE doubt.changed <> excluded.changed;
   INSERT INTO changed SELECT kind, n, run, seq FROM added JOIN planned USING (run, seq) WHERE phase = 'changed';
   RETURN NULL;
 END $$;
