@@ -6,11 +6,14 @@ from pathlib import Path
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from postgres import Database
 
 from batchmod.errors import StoreConflict
 from batchmod.model.secret import Generation, InstanceKey, Secret, Stage
 from batchmod.secrets.embedded import EmbeddedStore
+from batchmod.secrets.postgres import PostgresStore
+from batchmod.secrets.store import SecretStore
 
 KEYS = st.sampled_from([InstanceKey(account_id="1", region="cn", instance_id=name) for name in ("r-1", "r-2")])
 GENERATIONS = st.integers(1, 6)
@@ -30,7 +33,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def open(self) -> None:
         home = Path(self.folder.name)
-        self.store = EmbeddedStore.open(home / "state", environ={"HOME": str(home)}, say=lambda _: None)
+        self.store: SecretStore = EmbeddedStore.open(home / "state", environ={"HOME": str(home)}, say=lambda _: None)
 
     def teardown(self) -> None:
         self.runner.run(self.store.close())
@@ -125,3 +128,19 @@ class StoreMachine(RuleBasedStateMachine):
 
 TestAnySequenceOfCalls = StoreMachine.TestCase
 TestAnySequenceOfCalls.settings = settings(max_examples=15, stateful_step_count=25, deadline=None)
+
+
+def test_any_sequence_of_calls_on_postgresql(database: Database) -> None:
+    """The same, where other SQL does it."""
+
+    class OnPostgres(StoreMachine):
+        def __init__(self) -> None:
+            database.execute("DELETE FROM secret")
+            database.execute("DELETE FROM seal")
+            super().__init__()
+
+        def open(self) -> None:
+            environ = {"HOME": self.folder.name}
+            self.store = PostgresStore.open(database.place, environ=environ, say=lambda _: None)
+
+    run_state_machine_as_test(OnPostgres, settings=TestAnySequenceOfCalls.settings)
