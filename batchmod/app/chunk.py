@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 from batchmod.app.chunk_places import places_of
-from batchmod.app.context import Shares
 from batchmod.app.driving import Driving, Known, beside
 from batchmod.app.fleet import open_fleet
 from batchmod.app.hearing import Hearing
@@ -130,11 +129,12 @@ class Chunking(Driving):
     async def work(self) -> None:
         """Every row of the chunk has ended, or was left open by a stop, and the journal has it all."""
         known = list(self.journal.states_of(self.run.id, self.chunk.rows))
-        places = await places_of(self.journal, self.run, self.manifest, known, self.chunk.wave, self.halt)
+        places = await places_of(
+            self.journal, self.run, self.manifest, known, chunk=self.chunk, campaign=self.campaign, halt=self.halt
+        )
         opening = opening_of(self.manifest, self.journal.recent_seconds, self.clock)
-        shares = Shares(changing=places.changing, groups=places.groups)
         context = replace(
-            self._context(known, opening, shares),
+            self._context(known, opening, places.shares),
             budget=places.failures,
             ledger=Told(journal=self.journal, after=self._marked),
         )

@@ -2,6 +2,59 @@
 
 from dataclasses import dataclass
 
-from batchmod.app.context import closing, spending
+from batchmod.app.context import Shares, closing
 from batchmod.app.driving import Known
-from batchmod.app.planned import failure_limit
+from batchmod.cluster.campaigns import Campaign, Chunk
+from batchmod.cluster.places import CHANGING, FAILURES, Caps
+from batchmod.cluster.slots import SharedGroups, SharedSlots, take_up
+from batchmod.engine.halt import Halt
+from batchmod.engine.ports import Slots
+from batchmod.journal.postgres import PostgresJournal
+from batchmod.model.events import StoppedBy
+from batchmod.model.manifest import Manifest
+from batchmod.model.runs import Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """The chunk's, of the run's failure budget and of all else that its rows share."""
+
+    failures: Slots
+    shares: Shares
+
+
+async def places_of(
+    journal: PostgresJournal,
+    run: Run,
+    manifest: Manifest,
+    known: Known,
+    *,
+    chunk: Chunk,
+    campaign: Campaign,
+    halt: Halt,
+) -> Places:
+    """What the rows hold agrees with the journal, whoever worked on them before; a spent budget has stopped the run.
+
+    Raises JournalError.
+    """
+    given_up = campaign.closing  # nothing is sent, and what was sent ends as it may
+    caps = Caps(run=None) if given_up else Caps(run=campaign.max_failures, wave=campaign.wave_failures)
+    taken = await take_up(journal, run.id, known, wave=chunk.wave, failures=caps, reset_at=run.budget_reset_at or 0.0)
+    held = [row.seq for row in taken.held]
+    if taken.exhausted:
+        halt.stop(StoppedBy.MAX_FAILURES)
+    failures = SharedSlots(
+        journal,
+        run.id,
+        FAILURES,
+        wave=chunk.wave,
+        caps=caps,
+        held=held,
+        exhausted=lambda: halt.stop(StoppedBy.MAX_FAILURES),
+    )
+    closing(halt, failures)
+    changing = SharedSlots(
+        journal, run.id, CHANGING, wave=chunk.wave, caps=Caps(run=manifest.limits.changing), held=held
+    )
+    groups = SharedGroups(journal, run.id, wave=chunk.wave, held=taken.held)
+    return Places(failures=failures, shares=Shares(changing=changing, groups=groups))

@@ -18,7 +18,9 @@ Crons = dict[str, str]  # by the name of a schedule
 
 
 async def crons(db: Db) -> Crons:
-    return {str(name): str(cron) for name, cron in await (await db.execute("SELECT name, cron FROM schedule")).fetchall()}
+    return {
+        str(name): str(cron) for name, cron in await (await db.execute("SELECT name, cron FROM schedule")).fetchall()
+    }
 
 
 async def is_due(db: Db, name: str, timestamp: int) -> bool:
@@ -51,7 +53,7 @@ async def keep_time(connections: Connections, task: Task) -> None:  # type: igno
 
 
 async def _defer(there: Crons, task: Task) -> None:  # type: ignore[type-arg]
-    registry = PeriodicRegistry()
+    registry = PeriodicRegistry()  # type: ignore[no-untyped-call]
     for name, cron in there.items():
         registry.register_task(
             task=task,

@@ -1,0 +1,290 @@
+"""What the engine's rows reserve, when they are the rows of many processes: see engine/ports.Slots and Turns."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Final, Protocol, TypeVar
+
+from psycopg import Cursor
+
+from batchmod.cluster import places
+from batchmod.cluster.places import CHANGING, FAILURES, Caps, Pool, Reserved, group_pool
+from batchmod.engine.context import SPENDS
+from batchmod.engine.halt import HaltedError
+from batchmod.errors import JournalError
+from batchmod.model.events import NO_DOUBT
+from batchmod.model.plan import PlannedRow
+from batchmod.model.record import RowState
+from batchmod.pg.link import Row
+
+T = TypeVar("T")
+FIRST: Final = 0.1  # seconds until a place that another process may have given back is asked for again
+MOST: Final = 1.0  # and at most, after some times in vain
+
+
+class Fenced(Protocol):
+    """A view of the journal that stands under the lease of the rows' lane."""
+
+    async def transact(self, work: Callable[[Cursor[Row]], T]) -> T: ...
+    def post(self, work: Callable[[Cursor[Row]], object]) -> None: ...
+
+
+class SharedSlots:
+    """Places of one pool of a run, of which all processes together have no more than there are.
+
+    Without a limit none is written down. What is awaited raises JournalError, StaleError with nothing taken once another
+    process works on these rows.
+    """
+
+    def __init__(
+        self,
+        journal: Fenced,
+        run_id: str,
+        pool: str,
+        *,
+        wave: int,
+        caps: Caps,
+        held: Iterable[int] = (),
+        exhausted: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`held`: the rows that `take_up` found in change or in doubt. `exhausted` is called when all is spent."""
+        self._journal = journal
+        self._pool = Pool(run=run_id, name=pool, wave=wave, caps=caps)
+        self._held = set(held)  # by rows of this process, in the database
+        self._unlimited: set[int] = set()  # places that were got while there was no limit
+        self._exhausted = exhausted
+        self._closed = False
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._woken = asyncio.Event()
+        self._serving: asyncio.Task[None] | None = None
+
+    @property
+    def limit(self) -> int | None:
+        return self._pool.caps.least
+
+    @property
+    def free(self) -> bool:
+        """What others hold is not known here: who needs one of a limited number has to ask, and may have to wait."""
+        return self.limit is None
+
+    def set_limit(self, limit: int | None) -> None:
+        """From now on so many of the run; who holds one beyond that keeps it."""
+        self._pool = pool = replace(self._pool, caps=replace(self._pool.caps, run=limit))
+        if self.limit is not None and self._unlimited:
+            seqs, self._unlimited = sorted(self._unlimited), set()
+            self._held.update(seqs)
+            self._post(lambda cursor: _put(cursor, pool, seqs))
+        self._woken.set()
+
+    async def reserve(self, seq: int) -> None:
+        """Returns with a place, first come, first served among those of this process. Raises HaltedError once closed."""
+        if self._closed:
+            raise HaltedError
+        if self.limit is None and not self._waiting:
+            self._unlimited.add(seq)
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((seq, turn))
+        if self._serving is None or self._serving.done():
+            self._serving = asyncio.create_task(self._serve())
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled() and turn.exception() is None:
+                self.give_back(seq)  # granted and cancelled in the same moment
+            self._woken.set()
+            raise
+
+    async def claim(self, seq: int) -> bool:
+        """Takes a place if one is free: for what cannot wait."""
+        if self.limit is None:
+            self._unlimited.add(seq)
+            return True
+        try:
+            reserved = await self._ask([seq])
+        except asyncio.CancelledError:
+            self.give_back(seq)  # it may have been granted
+            raise
+        self._held.update(reserved.seqs)
+        return bool(reserved.seqs)
+
+    def give_back(self, seq: int) -> None:
+        """The row ended well, or nothing of it can be live: its place is free, once what was written before is durable."""
+        if seq in self._unlimited:
+            self._unlimited.remove(seq)
+        else:
+            self._held.discard(seq)
+            pool = self._pool
+            self._post(lambda cursor: places.give_back(cursor, pool, seq))
+        self._woken.set()
+
+    def spend(self, seq: int) -> None:
+        """The row ended failed or unresolved: its place is gone for good."""
+        self._held.discard(seq)
+        self._unlimited.discard(seq)
+        if self.limit is None:
+            return
+        pool, loop = self._pool, asyncio.get_running_loop()
+
+        def work(cursor: Cursor[Row]) -> None:
+            if places.spend(cursor, pool, seq):
+                with suppress(RuntimeError):  # that loop has ended: nobody is left to be told
+                    loop.call_soon_threadsafe(self._exhausted)
+
+        self._post(work)
+
+    def close(self) -> None:
+        """Nobody gets a place by waiting any more."""
+        self._closed = True
+        self._refuse(HaltedError())
+
+    def _post(self, work: Callable[[Cursor[Row]], object]) -> None:
+        """A journal that fails says so to everybody who writes a step; the places stay as they are until the rows are
+        taken up again.
+        """
+        with suppress(JournalError):
+            self._journal.post(work)
+
+    async def _ask(self, seqs: Sequence[int]) -> Reserved:
+        pool = self._pool
+        reserved = await self._journal.transact(lambda cursor: places.reserve(cursor, pool, seqs))
+        if reserved.exhausted:
+            self._exhausted()
+        return reserved
+
+    async def _serve(self) -> None:
+        """Whoever waits gets a place, one after the other, or hears why not."""
+        pause = FIRST
+        try:
+            while self._waiting:
+                self._woken.clear()
+                got, missed = await self._try()
+                if missed:
+                    pause = FIRST if got else min(2 * pause, MOST)
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._woken.wait(), pause)
+        except Exception as error:  # noqa: BLE001  raised by everybody who waits
+            self._refuse(error)
+
+    async def _try(self) -> tuple[int, int]:
+        """How many of those who wait now got a place, and how many did not."""
+        self._waiting = deque(each for each in self._waiting if not each[1].done())
+        asked = list(self._waiting)
+        if self.limit is None:
+            got = {seq for seq, _ in asked}
+            self._unlimited |= got
+        else:
+            got = set((await self._ask([seq for seq, _ in asked])).seqs) if asked else set()
+            self._held |= got
+        for seq, turn in asked:
+            if seq in got and turn.done():
+                self.give_back(seq)
+            elif seq in got:
+                turn.set_result(None)
+        self._waiting = deque(each for each in self._waiting if not each[1].done())
+        return len(got), len(asked) - len(got)
+
+    def _refuse(self, error: Exception) -> None:
+        while self._waiting:
+            _, turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_exception(error)
+        self._woken.set()
+
+
+class SharedGroups:
+    """Of the rows of one group one is in change or in doubt at a time, in all processes; rows without a group are free."""
+
+    def __init__(self, journal: Fenced, run_id: str, *, wave: int, held: Iterable[PlannedRow] = ()) -> None:
+        """`held`: the rows that `take_up` found in change or in doubt."""
+        self._journal = journal
+        self._run_id = run_id
+        self._wave = wave
+        self._held = {row.seq: row.group for row in held}
+        self._turns: dict[str, SharedSlots] = {}
+        self._closed = False
+
+    def of(self, row: PlannedRow) -> SharedSlots | None:
+        """Of one place; None for a row that belongs to no group."""
+        if row.group is None:
+            return None
+        if row.group not in self._turns:
+            self._turns[row.group] = turn = SharedSlots(
+                self._journal,
+                self._run_id,
+                group_pool(row.group),
+                wave=self._wave,
+                caps=Caps(run=1),
+                held=[seq for seq, group in self._held.items() if group == row.group],
+            )
+            if self._closed:
+                turn.close()
+        return self._turns[row.group]
+
+    def close(self) -> None:
+        """Nobody gets a turn by waiting any more."""
+        self._closed = True
+        for turn in self._turns.values():
+            turn.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenUp:
+    """The rows in change or in doubt, whose places are theirs, and whether the failure budget is spent."""
+
+    held: Sequence[PlannedRow]
+    exhausted: bool
+
+
+async def take_up(
+    journal: Fenced,
+    run_id: str,
+    known: Iterable[tuple[PlannedRow, RowState]],
+    *,
+    wave: int,
+    failures: Caps,
+    reset_at: float = 0.0,
+) -> TakenUp:
+    """The places of these rows, all of one wave, agree with how they stand, whatever a process that died left of them.
+
+    What is in change or in doubt has its places, even beyond a limit; what ended badly after `reset_at` has spent one of
+    the budget for `failures`; nothing else has any. Raises JournalError, StaleError with nothing done.
+    """
+    rows = list(known)
+    held = [row for row, state in rows if state.is_open and state.phase not in NO_DOUBT]
+    spent = [
+        row.seq
+        for row, state in rows
+        if row.will_send and state.phase in SPENDS and (state.finished_at or 0.0) > reset_at
+    ]
+    pool = Pool(run=run_id, name=FAILURES, wave=wave, caps=failures)
+
+    def work(cursor: Cursor[Row]) -> bool:
+        places.take_turn(cursor)
+        places.clear(cursor, run_id, [row.seq for row, _ in rows])
+        for name, seqs in _pools_of(held).items():
+            places.put(cursor, replace(pool, name=name), seqs)
+        if failures.least is None:
+            return False
+        places.put(cursor, pool, [row.seq for row in held])
+        places.put(cursor, pool, spent, spent=True)
+        return places.stop_if_spent(cursor, pool)
+
+    return TakenUp(held=held, exhausted=await journal.transact(work))
+
+
+def _pools_of(held: Iterable[PlannedRow]) -> dict[str, list[int]]:
+    """The places that rows in change have beside those of the failure budget."""
+    pools: dict[str, list[int]] = {}
+    for row in held:
+        pools.setdefault(CHANGING, []).append(row.seq)
+        if row.group is not None:
+            pools.setdefault(group_pool(row.group), []).append(row.seq)
+    return pools
+
+
+def _put(cursor: Cursor[Row], pool: Pool, seqs: Sequence[int]) -> None:
+    places.take_turn(cursor)
+    places.put(cursor, pool, seqs)
