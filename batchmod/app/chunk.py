@@ -12,7 +12,7 @@ from batchmod.app.driving import Driving, Known, beside
 from batchmod.app.fleet import open_fleet
 from batchmod.app.hearing import Hearing
 from batchmod.app.memory import kept
-from batchmod.app.post import HandedOverError, Post, unless_over
+from batchmod.app.post import HandedOverError, Post, bug_of, unless_over
 from batchmod.app.resume import chosen_again
 from batchmod.app.session import Session, found_quotas, needed_store
 from batchmod.app.signals import Signals
@@ -82,6 +82,13 @@ async def _held(post: Post, chunk: Chunk, lease: Lease) -> None:
         raise HandedOverError from None
     except BatchmodError as error:
         state, trouble, later = _troubled(chunk, str(error))
+    except Exception as error:
+        await _conclude(post, chunk, lease, *_troubled(chunk, bug_of(error)))
+        raise
+    await _conclude(post, chunk, lease, state, trouble, later)
+
+
+async def _conclude(post: Post, chunk: Chunk, lease: Lease, state: State, trouble: str | None, later: float) -> None:
     if trouble is not None:
         say(f"run {chunk.run}: chunk {chunk.n}: {trouble}")
     async with post.connection() as db:

@@ -14,7 +14,7 @@ from batchmod.app.hearing import Hearing
 from batchmod.app.listening import Controls
 from batchmod.app.notifying import notifying
 from batchmod.app.planned import failure_limit
-from batchmod.app.post import HandedOverError, Post, unless_over
+from batchmod.app.post import HandedOverError, Post, bug_of, unless_over
 from batchmod.app.session import Session, check_report_dir, needed_store, report_dir
 from batchmod.app.signals import Signals
 from batchmod.app.speech import say
@@ -70,11 +70,16 @@ async def _held(post: Post, run_id: str, lease: Lease) -> None:
     except JournalError:
         post.lost.set()
         raise HandedOverError from None
-    except BatchmodError as error:
-        say(f"run {run_id}: {error}")
+    except HandedOverError:
+        raise
+    except Exception as error:
+        trouble = str(error) if isinstance(error, BatchmodError) else bug_of(error)
+        say(f"run {run_id}: {trouble}")
         async with post.connection() as db:
-            await put_off(db, run_id, lease.fence, str(error), later=LATER)
-        return
+            await put_off(db, run_id, lease.fence, trouble, later=LATER)
+        if isinstance(error, BatchmodError):
+            return
+        raise
     if ended:
         async with post.connection() as db:
             await end(db, run_id, lease.fence)

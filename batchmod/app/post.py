@@ -87,3 +87,8 @@ async def unless_over(work: Coroutine[Any, Any, None], *ends: Coroutine[Any, Any
         for other in others:
             other.cancel()
         task.cancel()
+
+
+def bug_of(error: BaseException) -> str:
+    """What others are told of an exception that nobody foresaw; its text may hold a secret."""
+    return f"a bug of batchmod ({type(error).__qualname__}): see what that worker said"

@@ -170,11 +170,11 @@ async def enqueue_due(manager: JobManager, db: Db) -> None:
     """Every open campaign and every chunk that is ready has a job, however often and by whomever it is asked for."""
     async with db.transaction():
         for (run_id,) in await (await db.execute(_DUE_RUNS.encode())).fetchall():
-            job = _job(CONDUCT, RUNS, run_key(run_id), run=run_id)
+            job = _job(CONDUCT, RUNS, run_key(run_id), run_id=run_id)
             deferred = await manager.defer_job_async(job, connection=db)
             await db.execute("UPDATE campaign SET job = %s WHERE run = %s", (deferred.id, run_id))
         for run_id, n, account_id, region in await (await db.execute(_DUE_CHUNKS.encode())).fetchall():
-            job = _job(CHUNK, LANES, lane_key(Lane(account_id, region)), run=run_id, n=n)
+            job = _job(CHUNK, LANES, lane_key(Lane(account_id, region)), run_id=run_id, n=n)
             deferred = await manager.defer_job_async(job, connection=db)
             await db.execute("UPDATE chunk SET job = %s WHERE run = %s AND n = %s", (deferred.id, run_id, n))
 
