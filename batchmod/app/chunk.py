@@ -1,7 +1,7 @@
 """One chunk of a campaign, worked on by this process: the single machine's engine over rows of one lane."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from batchmod.app.driving import Driving, Known, beside
 from batchmod.app.fleet import open_fleet
 from batchmod.app.hearing import Hearing
 from batchmod.app.memory import kept
-from batchmod.app.post import HandedOverError, Post, bug_of, unless_over
+from batchmod.app.post import AWAY, HandedOverError, Post, bug_of, unless_over
 from batchmod.app.resume import chosen_again
 from batchmod.app.session import Session, found_quotas, needed_store
 from batchmod.app.signals import Signals
@@ -34,7 +34,9 @@ from batchmod.model.loading import restore
 from batchmod.model.plan import PlannedRow
 from batchmod.model.record import RowState, Step
 from batchmod.model.runs import Mark, MarkType, Run
+from batchmod.model.secret import Generation, InstanceKey, Secret
 from batchmod.pg.link import FAILURES
+from batchmod.secrets.store import SecretStore
 
 TRIES: Final = 5  # times in a row that workers may not be able to work on a chunk, until an operator has to look
 FIRST, MOST = 2.0, 60.0  # seconds until it is tried again, doubled each time
@@ -77,7 +79,7 @@ async def _held(post: Post, chunk: Chunk, lease: Lease) -> None:
         async with _driving(post, chunk, lease, campaign) as driving:
             await driving.work()
             state, trouble, later = driving.concluded()
-    except JournalError:
+    except AWAY:
         post.lost.set()  # whether it was told the last that happened, nobody knows: the next one finds out
         raise HandedOverError from None
     except BatchmodError as error:
@@ -123,6 +125,35 @@ class Told:
         await self.after(mark)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guarded:
+    """The secret store, in which a process that was taken for dead moves nothing any more."""
+
+    store: SecretStore
+    halt: Halt
+
+    async def stages(self, key: InstanceKey) -> Sequence[Generation]:
+        return await self.store.stages(key)
+
+    async def pending(self, key: InstanceKey) -> Generation | None:
+        return await self.store.pending(key)
+
+    async def reveal(self, key: InstanceKey, generation: int) -> Secret:
+        return await self.store.reveal(key, generation)
+
+    async def escrow(self, key: InstanceKey, *, login: str, secret: Secret, run_id: str) -> Generation:
+        self.halt.check_held()
+        return await self.store.escrow(key, login=login, secret=secret, run_id=run_id)
+
+    async def promote(self, key: InstanceKey, generation: int) -> object:
+        self.halt.check_held()
+        return await self.store.promote(key, generation)
+
+    async def demote(self, key: InstanceKey, generation: int) -> object:
+        self.halt.check_held()
+        return await self.store.demote(key, generation)
+
+
 @dataclass(kw_only=True)
 class Chunking(Driving):
     """The rows of one chunk in this process."""
@@ -144,6 +175,7 @@ class Chunking(Driving):
             self._context(known, opening, places.shares),
             budget=places.failures,
             ledger=Told(journal=self.journal, after=self._marked),
+            vault=None if self.session.store is None else Guarded(store=self.session.store, halt=self.halt),
         )
         hearing = self._hearing(context)
         await hearing.catch_up()

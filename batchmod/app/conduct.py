@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,7 @@ from batchmod.app.hearing import Hearing
 from batchmod.app.listening import Controls
 from batchmod.app.notifying import notifying
 from batchmod.app.planned import failure_limit
-from batchmod.app.post import HandedOverError, Post, bug_of, unless_over
+from batchmod.app.post import AWAY, HandedOverError, Post, bug_of, unless_over
 from batchmod.app.session import Session, check_report_dir, needed_store, report_dir
 from batchmod.app.signals import Signals
 from batchmod.app.speech import say
@@ -66,8 +66,10 @@ async def _held(post: Post, run_id: str, lease: Lease) -> None:
     try:
         post.check_endpoint(campaign)
         async with _execution(post, run_id, lease) as execution:
-            ended = await unless_over(execution.conduct(campaign), execution.handed_over())
-    except JournalError:
+            ended = execution.has_ended(campaign) or await unless_over(
+                execution.conduct(campaign), execution.handed_over()
+            )
+    except AWAY:
         post.lost.set()
         raise HandedOverError from None
     except HandedOverError:
@@ -92,6 +94,11 @@ class Conducting(Execution):
     post: Post
     lease: Lease
     journal: PostgresJournal
+    left: bool = field(default=False, init=False)  # rows of the wave are open, and nothing stood in their way
+
+    def has_ended(self, campaign: Campaign) -> bool:
+        """A conductor that died right after it had written the report has left nothing to do."""
+        return self.run.finished_at is not None and (self.run.closed or campaign.stopping is not None)
 
     async def conduct(self, campaign: Campaign) -> None:
         """The run has ended, its report is written and the journal knows it. Raises JournalError when that cannot be told,
@@ -124,10 +131,14 @@ class Conducting(Execution):
 
     @asynccontextmanager
     async def _wave_driver(self, known: Known, opening: Opening) -> AsyncIterator[DriveWave]:  # noqa: ARG002  as Driving has it
+        async def drive_wave(known: Known, wave: int) -> None:
+            await self._wave(known, wave)
+            opening.refused = self.manifest.rollout.window is not None and self.left and self.halt.reason is None
+
         hearing = self._hearing()
         await hearing.catch_up()
         async with beside(hearing.listen()):
-            yield self._wave
+            yield drive_wave
 
     async def _settle_doubtful(self, context: Context, known: Known) -> None:  # noqa: ARG002  as Driving has it
         async with self._wave_driver(known, Opening()):
@@ -156,8 +167,9 @@ class Conducting(Execution):
             await asyncio.sleep(LOOK)
         async with self.post.connection() as db:
             chunks = await chunks_of(db, self.run.id)
-        left = [one for one in chunks if one.wave == wave and one.state is State.LEFT and one.trouble is not None]
-        self.troubles += [f"{one.account}, {one.region}: {one.trouble}" for one in left]
+        left = [one for one in chunks if one.wave == wave and one.state is State.LEFT]
+        self.troubles += [f"{one.account}, {one.region}: {one.trouble}" for one in left if one.trouble is not None]
+        self.left = any(one.trouble is None for one in left)
 
     async def _busy(self, wave: int) -> bool:
         async with self.post.connection() as db:

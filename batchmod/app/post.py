@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,12 +11,17 @@ from batchmod.cluster.campaigns import Campaign, Db, campaign_of, stop
 from batchmod.cluster.jobs import Connections
 from batchmod.cluster.lease import Lease, Leases
 from batchmod.cluster.progress import heard
-from batchmod.errors import UsageError
+from batchmod.errors import JournalError, UsageError
 from batchmod.journal.postgres import PostgresJournal
 from batchmod.model.events import StoppedBy
+from batchmod.pg.link import Error
 from batchmod.pg.place import Place
 
 EVERY = 1.0  # seconds between two looks at what was said to a run
+
+
+AWAY = (JournalError, Error)
+"""What says that the database is away, or that it is not known what it was told last."""
 
 
 class HandedOverError(Exception):
@@ -79,14 +84,11 @@ async def unless_over(work: Coroutine[Any, Any, None], *ends: Coroutine[Any, Any
         if task.done():
             await task
             return True
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
         return False
     finally:
-        for other in others:
-            other.cancel()
-        task.cancel()
+        for each in (task, *others):
+            each.cancel()
+        await asyncio.gather(task, *others, return_exceptions=True)  # nothing of it goes on after this
 
 
 def bug_of(error: BaseException) -> str:

@@ -5,7 +5,7 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -87,14 +87,17 @@ class Working:
         while not self.draining.is_set():
             try:
                 async with self._post() as post:
-                    pause = AGAIN[0]
                     await self._serve(post)
+                    pause, trouble = AGAIN[0], post.leases.trouble or "the registration was lost"
             except AWAY as error:
-                say(f"{self.place}: {why(error)}; looked for again in {pause:.0f} s")
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(pause):
-                        await self.draining.wait()
-                pause = min(AGAIN[1], 2 * pause)
+                trouble = why(error)
+            if self.draining.is_set():
+                return
+            say(f"{self.place}: {trouble}; looked for again in {pause:.0f} s")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self.draining.wait()
+            pause = min(AGAIN[1], 2 * pause)
 
     @asynccontextmanager
     async def _post(self) -> AsyncIterator[Post]:
@@ -122,12 +125,13 @@ class Working:
         }
         app = jobs.app_of(post.connections, tasks)
         workers = [jobs.worker_of(app, jobs.LANES, self.lanes), jobs.worker_of(app, jobs.RUNS, jobs.RUNS_AT_ONCE)]
-        workers.append(jobs.worker_of(jobs.sweeping(post.connections), jobs.SWEEPS, 1))
+        workers.append(jobs.worker_of(jobs.sweeping(post.connections, tell=self._unswept), jobs.SWEEPS, 1))
         for each in workers:
             each.told = partial(self._stopped, post)
         say(f"works on {self.place}: {self.lanes} lanes at once")
         running = [asyncio.create_task(each.run()) for each in workers]
-        await _first(post.lost, post.leases.lost, self.draining)
+        async with beside(keep_time(post.connections, app.tasks[jobs.BEGIN])):
+            await _first(running, post.lost, post.leases.lost, self.draining)
         self._stopped(post)
         for each in workers:
             each.stop()
@@ -152,16 +156,27 @@ class Working:
             self._bug(error)
             raise
 
+    def _unswept(self, error: BaseException) -> None:
+        say(f"{self.place}: what is due was not looked for: {why(error)}")
+
     def _bug(self, error: BaseException) -> None:
         self.bugs += 1
         self.on_bug(error)
 
 
-async def _first(*events: asyncio.Event) -> None:
-    """Returns once one of them is set."""
+async def _begin(post: Post, name: str, timestamp: int) -> None:
+    """A campaign begins by the clock, if it was to begin at that moment."""
+    async with post.connection() as db:
+        if not await is_due(db, name, timestamp):
+            return
+    await begin_scheduled(name, post.place, post.options.environ)
+
+
+async def _first(tasks: Iterable[asyncio.Task[None]], *events: asyncio.Event) -> None:
+    """Returns once one of the tasks has ended, or one of the events is set."""
     waits = [asyncio.ensure_future(event.wait()) for event in events]
     try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([*tasks, *waits], return_when=asyncio.FIRST_COMPLETED)
     finally:
         for each in waits:
             each.cancel()

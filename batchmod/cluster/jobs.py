@@ -22,6 +22,7 @@ from psycopg import AsyncConnection
 
 from batchmod.cluster.campaigns import lane_key, run_key
 from batchmod.model.plan import Lane
+from batchmod.pg.link import FAILURES as DATABASE
 from batchmod.pg.link import conninfo
 from batchmod.pg.place import Place
 
@@ -95,12 +96,18 @@ def _plain(task: Task) -> Task:
     return run
 
 
-def sweeping(connections: Connections) -> procrastinate.App:
-    """The stalled-job task, every other second, on a queue of its own; however many workers, each moment once."""
+def sweeping(connections: Connections, *, tell: Callable[[BaseException], None]) -> procrastinate.App:
+    """The stalled-job task, every other second, on a queue of its own; however many workers, each moment once.
+
+    `tell` is told when it failed; the next one is not far.
+    """
 
     async def swept(timestamp: int) -> None:  # noqa: ARG001  procrastinate tells it
-        async with connections.connection() as db:
-            await sweep(connections.manager, db)
+        try:
+            async with connections.connection() as db:
+                await sweep(connections.manager, db)
+        except (ProcrastinateException, *DATABASE) as error:
+            tell(error)
 
     app = procrastinate.App(connector=connections.connector)
     app.periodic(cron=SWEEP_CRON, queueing_lock=SWEEP)(app.task(name=SWEEP, queue=SWEEPS)(swept))

@@ -15,7 +15,8 @@ from batchmod.pg.place import SCHEMA, Place
 
 CONNECT: Final = 5  # seconds until a server that does not answer is none
 ALIVE: Final = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
-FAILURES: Final = (psycopg.Error, OSError)
+Error: Final = psycopg.Error
+FAILURES: Final = (Error, OSError)
 STATEMENT: Final = 60_000  # milliseconds that a statement may take, a lock that it waits for included
 
 Row = tuple[Any, ...]
