@@ -3,6 +3,7 @@
 import tempfile
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -65,8 +66,8 @@ def _url(server: "PostgresServer", name: str) -> str:
     return f"postgresql://postgres@/{name}?host={quote(str(where), safe='')}"
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator["PostgresServer"]:
+@contextmanager
+def serving() -> Iterator["PostgresServer"]:
     """A server with an empty database that has our schema, to be copied."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that there is no runtime directory of this user
@@ -82,6 +83,12 @@ def postgres_server() -> Iterator["PostgresServer"]:
             server.stop()
 
 
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator["PostgresServer"]:
+    with serving() as server:
+        yield server
+
+
 def _make(server: "PostgresServer", name: str) -> None:
     with psycopg.connect(_url(server, "postgres"), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
@@ -90,6 +97,12 @@ def _make(server: "PostgresServer", name: str) -> None:
 
 @pytest.fixture
 def database(postgres_server: "PostgresServer") -> Iterator[Database]:
+    with database_of(postgres_server) as made:
+        yield made
+
+
+@contextmanager
+def database_of(postgres_server: "PostgresServer") -> Iterator[Database]:
     """A database with our schema and nothing in it."""
     postgres_server.ensure_postgres_running()
     name = f"test{next(NUMBERS)}"

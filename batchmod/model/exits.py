@@ -17,7 +17,7 @@ MEANINGS: Mapping[int, str] = {
     BUG: "a bug, with its traceback",
     REPORT: "a report could not be written; the journal is complete",
     HELD: "another run holds the state directory",
-    INTERRUPTED: "interrupted by a second signal, or by the first before anything was sent",
+    INTERRUPTED: "interrupted by a second signal, or by the first before anything was sent or where a run was followed",
 }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import canary_cluster
 import click
 import pytest
 from canary_forms import Searcher, forms
@@ -272,6 +273,9 @@ SCENARIOS: Mapping[tuple[str, ...], Callable[[Canary], Awaitable[None]]] = {
     ("report",): report,
     ("verify",): verify,
     ("reconcile",): reconcile,
+    ("submit",): canary_cluster.submit,
+    ("worker",): canary_cluster.worker,
+    ("schedule",): canary_cluster.schedule,
     ("sim",): sim,
     ("secrets", "list"): secrets_list,
     ("secrets", "get"): secrets_get,
