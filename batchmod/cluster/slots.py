@@ -1,22 +1,18 @@
-"""What the engine's rows reserve, when they are the rows of many processes: see engine/ports.Slots and Turns."""
+"""What the engine's rows reserve, when they are the rows of many processes: see engine/ports.Slots."""
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Protocol, TypeVar
 
 from psycopg import Cursor
 
 from batchmod.cluster import places
-from batchmod.cluster.places import CHANGING, FAILURES, Caps, Pool, Reserved, group_pool
-from batchmod.engine.context import SPENDS
+from batchmod.cluster.places import Caps, Pool, Reserved
 from batchmod.engine.halt import HaltedError
 from batchmod.errors import JournalError
-from batchmod.model.events import NO_DOUBT
-from batchmod.model.plan import PlannedRow
-from batchmod.model.record import RowState
 from batchmod.pg.link import Row
 
 T = TypeVar("T")
@@ -162,9 +158,10 @@ class SharedSlots:
                 self._woken.clear()
                 got, missed = await self._try()
                 if missed:
-                    pause = FIRST if got else min(2 * pause, MOST)
+                    pause = FIRST if got else pause
                     with suppress(TimeoutError):
                         await asyncio.wait_for(self._woken.wait(), pause)
+                    pause = min(2 * pause, MOST)
         except Exception as error:  # noqa: BLE001  raised by everybody who waits
             self._refuse(error)
 
@@ -192,97 +189,6 @@ class SharedSlots:
             if not turn.done():
                 turn.set_exception(error)
         self._woken.set()
-
-
-class SharedGroups:
-    """Of the rows of one group one is in change or in doubt at a time, in all processes; rows without a group are free."""
-
-    def __init__(self, journal: Fenced, run_id: str, *, wave: int, held: Iterable[PlannedRow] = ()) -> None:
-        """`held`: the rows that `take_up` found in change or in doubt."""
-        self._journal = journal
-        self._run_id = run_id
-        self._wave = wave
-        self._held = {row.seq: row.group for row in held}
-        self._turns: dict[str, SharedSlots] = {}
-        self._closed = False
-
-    def of(self, row: PlannedRow) -> SharedSlots | None:
-        """Of one place; None for a row that belongs to no group."""
-        if row.group is None:
-            return None
-        if row.group not in self._turns:
-            self._turns[row.group] = turn = SharedSlots(
-                self._journal,
-                self._run_id,
-                group_pool(row.group),
-                wave=self._wave,
-                caps=Caps(run=1),
-                held=[seq for seq, group in self._held.items() if group == row.group],
-            )
-            if self._closed:
-                turn.close()
-        return self._turns[row.group]
-
-    def close(self) -> None:
-        """Nobody gets a turn by waiting any more."""
-        self._closed = True
-        for turn in self._turns.values():
-            turn.close()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TakenUp:
-    """The rows in change or in doubt, whose places are theirs, and whether the failure budget is spent."""
-
-    held: Sequence[PlannedRow]
-    exhausted: bool
-
-
-async def take_up(
-    journal: Fenced,
-    run_id: str,
-    known: Iterable[tuple[PlannedRow, RowState]],
-    *,
-    wave: int,
-    failures: Caps,
-    reset_at: float = 0.0,
-) -> TakenUp:
-    """The places of these rows, all of one wave, agree with how they stand, whatever a process that died left of them.
-
-    What is in change or in doubt has its places, even beyond a limit; what ended badly after `reset_at` has spent one of
-    the budget for `failures`; nothing else has any. Raises JournalError, StaleError with nothing done.
-    """
-    rows = list(known)
-    held = [row for row, state in rows if state.is_open and state.phase not in NO_DOUBT]
-    spent = [
-        row.seq
-        for row, state in rows
-        if row.will_send and state.phase in SPENDS and (state.finished_at or 0.0) > reset_at
-    ]
-    pool = Pool(run=run_id, name=FAILURES, wave=wave, caps=failures)
-
-    def work(cursor: Cursor[Row]) -> bool:
-        places.take_turn(cursor)
-        places.clear(cursor, run_id, [row.seq for row, _ in rows])
-        for name, seqs in _pools_of(held).items():
-            places.put(cursor, replace(pool, name=name), seqs)
-        if failures.least is None:
-            return False
-        places.put(cursor, pool, [row.seq for row in held])
-        places.put(cursor, pool, spent, spent=True)
-        return places.stop_if_spent(cursor, pool)
-
-    return TakenUp(held=held, exhausted=await journal.transact(work))
-
-
-def _pools_of(held: Iterable[PlannedRow]) -> dict[str, list[int]]:
-    """The places that rows in change have beside those of the failure budget."""
-    pools: dict[str, list[int]] = {}
-    for row in held:
-        pools.setdefault(CHANGING, []).append(row.seq)
-        if row.group is not None:
-            pools.setdefault(group_pool(row.group), []).append(row.seq)
-    return pools
 
 
 def _put(cursor: Cursor[Row], pool: Pool, seqs: Sequence[int]) -> None:
