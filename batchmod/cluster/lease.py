@@ -194,8 +194,7 @@ class Leases:
         epochs = [lease.epoch for lease in asked.values()]
         cursor = await self._link.execute(_RENEWED, (list(asked), epochs))
         kept = {key for (key,) in await cursor.fetchall()}
-        if self.now() < self._renewed + VALID:
-            self._renewed = sent
+        self._renewed = sent
         for key, lease in asked.items():
             if key in kept:
                 lease.extend(sent + VALID)

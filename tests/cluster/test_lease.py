@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import TypeVar
 
 import psycopg
 import pytest
+from cluster_support import DEADLOCKS, until
 from journal_records import a_run, a_step, rows
 from postgres import Database
 
@@ -30,12 +31,6 @@ KEY = "lane:1/cn-hangzhou"
 def age(database: Database, seconds: float) -> None:
     """Every lease was renewed so much longer ago."""
     database.execute("UPDATE lease SET renewed_at = renewed_at - make_interval(secs => %s)", seconds)
-
-
-async def until(found: Callable[[], object]) -> None:
-    """Returns once it is so; the test's own time limit is the deadline."""
-    while not found():  # noqa: ASYNC110  the database tells nobody
-        await asyncio.sleep(0.01)
 
 
 async def within(seconds: float, what: Awaitable[T]) -> T:
@@ -127,6 +122,11 @@ async def test_who_stood_still_for_too_long_knows_it_at_the_first_look(database:
         assert not lease.is_valid()
         watch.ahead = 0.0
         assert not lease.is_valid(), "it was over"
+        other = await a.take("run:1")
+        assert other is not None
+        watch.ahead = VALID + 0.01
+        other.extend(watch() + VALID)
+        assert not other.is_valid(), "was brought back before anybody had looked"
 
 
 async def test_who_stood_still_and_did_not_look_has_lost_it_all_the_same(database: Database) -> None:
@@ -262,7 +262,7 @@ async def test_twenty_leases_under_a_flood(database: Database) -> None:
     assert sum(held) == 240
     assert database.execute("SELECT min(epoch), max(epoch) FROM lease") == [(12, 12)]
     assert database.execute("SELECT count(*) FROM step") == [(4800,)]
-    assert database.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == [(0,)]
+    assert database.execute(DEADLOCKS) == [(0,)]
     assert database.execute(
         "SELECT count(*) FROM step s JOIN step later USING (seq) WHERE later.n > s.n AND later.epoch < s.epoch"
     ) == [(0,)]
