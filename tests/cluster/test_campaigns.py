@@ -1,5 +1,6 @@
 """What workers share of a run: its rows in chunks, and what was said to it."""
 
+from dataclasses import replace
 from itertools import groupby
 
 from cluster_support import RUN, a_campaign
@@ -109,17 +110,13 @@ async def test_a_campaign_begins_with_its_chunks(database: Database) -> None:
         await begin(db, RUN, [a_chunk(1), a_chunk(2)], endpoint="https://e", submitted="x")
         assert await next_number(db, RUN) == 3
         assert [chunk.n for chunk in await chunks_of(db, RUN)] == [1, 2]
-        assert await chunks_of(db, RUN, 2) == [Chunk(**{**_fields(a_chunk(2)), "rows": [0, 3]})]
+        assert await chunks_of(db, RUN, 2) == [replace(a_chunk(2), rows=[0, 3])]
         campaign = await campaign_of(db, RUN)
         assert campaign is not None
         assert campaign.is_open
         assert (campaign.endpoint, campaign.submitted, campaign.stopping) == ("https://e", "x", None)
         assert await campaign_of(db, "another") is None
         assert await chunks_of(db, "another") == []
-
-
-def _fields(chunk: Chunk) -> dict[str, object]:
-    return {name: getattr(chunk, name) for name in Chunk.__dataclass_fields__}
 
 
 async def test_a_campaign_that_begins_again_forgets_what_was_said(database: Database) -> None:
