@@ -189,7 +189,8 @@ class Leases:
             await asyncio.sleep(EVERY)
 
     async def _renew(self) -> None:
-        """What is held is so for longer; what was taken over is gone."""
+        """What is held is so for longer; what was taken over is gone. What is over is not kept from others."""
+        self._held = {key: lease for key, lease in self._held.items() if lease.is_valid()}
         asked, sent = dict(self._held), self.now()
         epochs = [lease.epoch for lease in asked.values()]
         cursor = await self._link.execute(_RENEWED, (list(asked), epochs))

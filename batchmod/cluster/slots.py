@@ -168,7 +168,7 @@ class SharedSlots:
     async def _try(self) -> tuple[int, int]:
         """How many of those who wait now got a place, and how many did not."""
         self._waiting = deque(each for each in self._waiting if not each[1].done())
-        asked = list(self._waiting)
+        asked = list(self._waiting)[: None if self.limit is None else max(1, self.limit)]  # more cannot get one
         if self.limit is None:
             got = {seq for seq, _ in asked}
             self._unlimited |= got

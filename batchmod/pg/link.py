@@ -30,9 +30,11 @@ def conninfo(place: Place, **more: str | int) -> str:
         raise UsageError(
             "--store: not a URL that libpq understands, such as postgresql://user@host/database"
         ) from error
-    options = (
-        f"{given.get('options') or ''} -c search_path={SCHEMA},pg_catalog -c statement_timeout={STATEMENT}".strip()
+    ours = (
+        f"-c search_path={SCHEMA},pg_catalog -c statement_timeout={STATEMENT} "
+        "-c default_transaction_isolation=read\\ committed"  # who waited for a lock sees what was written meanwhile
     )
+    options = f"{given.get('options') or ''} {ours}".strip()
     told: dict[str, Any] = {"connect_timeout": CONNECT, "application_name": "batchmod", **ALIVE, **given, **more}
     return make_conninfo(**{**told, "options": options})
 

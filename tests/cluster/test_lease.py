@@ -127,6 +127,13 @@ async def test_who_stood_still_for_too_long_knows_it_at_the_first_look(database:
         watch.ahead = VALID + 0.01
         other.extend(watch() + VALID)
         assert not other.is_valid(), "was brought back before anybody had looked"
+        watch.ahead = 0.0
+        assert await a.take("run:2")
+        renewed = "SELECT renewed_at FROM lease WHERE key = %s"
+        for _ in range(2):
+            before, over = database.execute(renewed, "run:2"), database.execute(renewed, KEY)
+            await until(lambda: database.execute(renewed, "run:2") != before)  # noqa: B023  now
+        assert database.execute(renewed, KEY) == over, "is kept from others"
 
 
 async def test_who_stood_still_and_did_not_look_has_lost_it_all_the_same(database: Database) -> None:

@@ -22,7 +22,7 @@ from batchmod.engine.ports import Slots, Turns
 from batchmod.journal.postgres import StaleError
 from batchmod.model.events import Phase
 from batchmod.model.record import RowState
-from batchmod.pg.link import linked
+from batchmod.pg.link import connect, linked
 
 LANES = ("lane:1/a", "lane:1/b")
 UNLIMITED = Caps(run=None)
@@ -140,6 +140,14 @@ async def test_two_processes_never_hold_more_than_there_are(database: Database) 
         assert set(told) == {0, 1}
         assert [spent for _, _, spent in table(database)] == [True] * limit
         assert database.execute(DEADLOCKS) == [(0,)]
+
+
+async def test_a_database_that_shows_old_counts_is_not_believed(database: Database) -> None:
+    """Whatever its owner's default is, who waited for his turn counts what was reserved meanwhile."""
+    for level in ("repeatable read", "serializable"):
+        database.execute(f"ALTER DATABASE {database.name} SET default_transaction_isolation = '{level}'")
+        with connect(database.place) as connection:
+            assert connection.execute("SHOW transaction_isolation").fetchall() == [("read committed",)]
 
 
 async def test_a_wave_has_a_share_of_the_runs_budget(database: Database) -> None:
