@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final, Protocol, TypeVar
@@ -10,7 +10,7 @@ from typing import Final, Protocol, TypeVar
 from psycopg import Cursor
 
 from batchmod.cluster import places
-from batchmod.cluster.places import Caps, Pool, Reserved
+from batchmod.cluster.places import Caps, Pool
 from batchmod.engine.halt import HaltedError
 from batchmod.errors import JournalError
 from batchmod.pg.link import Row
@@ -42,14 +42,12 @@ class SharedSlots:
         *,
         wave: int,
         caps: Caps,
-        held: Iterable[int] = (),
         exhausted: Callable[[], None] = lambda: None,
     ) -> None:
-        """`held`: the rows that `take_up` found in change or in doubt. `exhausted` is called when all is spent."""
+        """`exhausted` is called when all is spent that may be. Rows in change or in doubt have their places by `take_up`."""
         self._journal = journal
         self._pool = Pool(run=run_id, name=pool, wave=wave, caps=caps)
-        self._held = set(held)  # by rows of this process, in the database
-        self._unlimited: set[int] = set()  # places that were got while there was no limit
+        self._unlimited: set[int] = set()  # places that were got while there was no limit: not written down
         self._exhausted = exhausted
         self._closed = False
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
@@ -70,7 +68,6 @@ class SharedSlots:
         self._pool = pool = replace(self._pool, caps=replace(self._pool.caps, run=limit))
         if self.limit is not None and self._unlimited:
             seqs, self._unlimited = sorted(self._unlimited), set()
-            self._held.update(seqs)
             self._post(lambda cursor: _put(cursor, pool, seqs))
         self._woken.set()
 
@@ -99,26 +96,22 @@ class SharedSlots:
             self._unlimited.add(seq)
             return True
         try:
-            reserved = await self._ask([seq])
+            return bool(await self._ask([seq]))
         except asyncio.CancelledError:
             self.give_back(seq)  # it may have been granted
             raise
-        self._held.update(reserved.seqs)
-        return bool(reserved.seqs)
 
     def give_back(self, seq: int) -> None:
         """The row ended well, or nothing of it can be live: its place is free, once what was written before is durable."""
         if seq in self._unlimited:
             self._unlimited.remove(seq)
         else:
-            self._held.discard(seq)
             pool = self._pool
             self._post(lambda cursor: places.give_back(cursor, pool, seq))
         self._woken.set()
 
     def spend(self, seq: int) -> None:
         """The row ended failed or unresolved: its place is gone for good."""
-        self._held.discard(seq)
         self._unlimited.discard(seq)
         if self.limit is None:
             return
@@ -143,12 +136,12 @@ class SharedSlots:
         with suppress(JournalError):
             self._journal.post(work)
 
-    async def _ask(self, seqs: Sequence[int]) -> Reserved:
+    async def _ask(self, seqs: Sequence[int]) -> Sequence[int]:
         pool = self._pool
         reserved = await self._journal.transact(lambda cursor: places.reserve(cursor, pool, seqs))
         if reserved.exhausted:
             self._exhausted()
-        return reserved
+        return reserved.seqs
 
     async def _serve(self) -> None:
         """Whoever waits gets a place, one after the other, or hears why not."""
@@ -173,8 +166,7 @@ class SharedSlots:
             got = {seq for seq, _ in asked}
             self._unlimited |= got
         else:
-            got = set((await self._ask([seq for seq, _ in asked])).seqs) if asked else set()
-            self._held |= got
+            got = set(await self._ask([seq for seq, _ in asked]) if asked else ())
         for seq, turn in asked:
             if seq in got and turn.done():
                 self.give_back(seq)

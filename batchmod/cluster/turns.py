@@ -1,7 +1,5 @@
 """Instances that stand in for each other, in all processes: see engine/ports.Turns."""
 
-from collections.abc import Iterable
-
 from batchmod.cluster.places import Caps, group_pool
 from batchmod.cluster.slots import Fenced, SharedSlots
 from batchmod.model.plan import PlannedRow
@@ -10,12 +8,10 @@ from batchmod.model.plan import PlannedRow
 class SharedGroups:
     """Of the rows of one group one is in change or in doubt at a time, in all processes; rows without a group are free."""
 
-    def __init__(self, journal: Fenced, run_id: str, *, wave: int, held: Iterable[PlannedRow] = ()) -> None:
-        """`held`: the rows that `take_up` found in change or in doubt."""
+    def __init__(self, journal: Fenced, run_id: str, *, wave: int) -> None:
         self._journal = journal
         self._run_id = run_id
         self._wave = wave
-        self._held = {row.seq: row.group for row in held}
         self._turns: dict[str, SharedSlots] = {}
         self._closed = False
 
@@ -30,7 +26,6 @@ class SharedGroups:
                 group_pool(row.group),
                 wave=self._wave,
                 caps=Caps(run=1),
-                held=[seq for seq, group in self._held.items() if group == row.group],
             )
             if self._closed:
                 turn.close()

@@ -161,13 +161,16 @@ async def test_a_wave_has_a_share_of_the_runs_budget(database: Database) -> None
         assert not await shared(other, pool=FAILURES, wave=2, caps=caps).claim(5)
 
 
-async def test_a_row_that_holds_its_place_gets_it_again(database: Database) -> None:
+async def test_a_row_that_holds_its_place_gets_it_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a takeover, say; it takes no second one."""
     async with two_processes(database) as (one, _):
         assert await shared(one, 2).claim(0)
         assert await shared(one, 2).claim(0)
         await shared(one, 1).reserve(0)
         assert table(database) == [(0, 1, False)]
+        monkeypatch.setattr(module, "FIRST", 600.0)  # nobody asks again by himself
+        slots = shared(one, 2)
+        await asyncio.wait_for(asyncio.gather(slots.reserve(0), slots.reserve(1)), 10)
 
 
 async def test_within_a_process_it_is_first_come_first_served(
@@ -283,6 +286,9 @@ async def test_a_spent_budget_stops_the_campaign(database: Database) -> None:
         await one.view.flush()
         assert database.execute(said) == [("max_failures", 1)]
         assert await shared(other, pool=FAILURES, wave=2, caps=caps, exhausted=never("of another wave")).claim(3)
+        budget.give_back(0)
+        await one.view.flush()
+        assert (0, 1, True) in table(database), "what is spent is gone for good"
 
 
 async def test_a_place_is_free_when_the_journal_has_why(database: Database) -> None:
@@ -358,7 +364,7 @@ async def test_the_places_of_who_died_stay_until_its_rows_are_taken_up(database:
         assert table(database, FAILURES) == [(3, 1, False), (6, 1, False), (7, 1, True), (19, 1, False)]
         assert [seq for seq, _, _ in table(database, CHANGING)] == [3, 6, 19]
         assert [seq for seq, _, _ in table(database, "group:pay")] == [3, 19]
-        budget = shared(successor, 4, pool=FAILURES, held=[3, 6])
+        budget = shared(successor, 4, pool=FAILURES)
         budget.give_back(3)
         assert await budget.claim(8)
         assert not await budget.claim(9)
@@ -408,8 +414,8 @@ async def test_a_turn_that_was_held_when_its_process_died_is_given_back(database
     """And a turn that is first asked for after the end is closed too."""
     async with two_processes(database) as (one, _):
         row, next_row = (a_row(seq, group="pay") for seq in (0, 1))
-        held = (await taken_up(one, [(row, RowState(phase=Phase.ARMED))])).held
-        groups = SharedGroups(one.view, RUN, wave=1, held=held)
+        await taken_up(one, [(row, RowState(phase=Phase.ARMED))])
+        groups = SharedGroups(one.view, RUN, wave=1)
         turn = groups.of(row)
         assert turn is not None
         assert not await turn.claim(1)

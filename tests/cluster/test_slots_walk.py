@@ -69,7 +69,6 @@ class Worker:
             FAILURES,
             wave=1,
             caps=Caps(run=limit),
-            held=self.holding,
             exhausted=self.tell,
         )
 
