@@ -4,6 +4,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -172,6 +173,19 @@ async def test_a_value_that_does_not_read_back_is_not_escrowed(here: Machine) ->
     here.database.execute("DROP TRIGGER fault ON secret")
     await escrow(store)
     assert await store.reveal(KEY, 1) == CANARY
+    await store.close()
+
+
+async def test_only_what_was_just_written_is_discarded(here: Machine) -> None:
+    """A database that was set back may have given the number to another run since: that one stays."""
+    store = here.open()
+    await escrow(store)
+    (stored,) = await store.stages(KEY)
+    for other in replace(stored, run_id="run-2"), replace(stored, created_at=stored.created_at - 1):
+        store._thread.submit(store._table.discard, other).result()  # as the store does after a comparison
+        assert await store.stages(KEY) == (stored,)
+    store._thread.submit(store._table.discard, stored).result()
+    assert await store.stages(KEY) == ()
     await store.close()
 
 
