@@ -1,7 +1,9 @@
 """Every test has a HOME of its own and none of this machine's credentials, keys or proxies."""
 
 import os
+import sys
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -12,18 +14,23 @@ from hypothesis import settings
 settings.register_profile("batchmod", deadline=None)  # a promise is not about the speed of the machine
 settings.load_profile("batchmod")
 
+# Hundreds of tests start the command as a process: each would compile the whole package again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 pytest_plugins = ["bao_server", "browser", "postgres"]
 
 FOREIGN = ("ALIBABA_CLOUD_", "ALIBABACLOUD_", "BATCHMOD_", "XDG_", "BAO_", "VAULT_", "PG")
 KEPT = ("BATCHMOD_REQUIRE_BROWSER",)  # says how to test, not what
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+homes = count()
 
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Nothing outside the test's own folder is read or written, and no metadata address is asked."""
     kept = dict(os.environ)
-    home = tmp_path_factory.mktemp("home")
+    home = tmp_path_factory.mktemp(f"home{next(homes)}", numbered=False)  # pytest would look through all to number one
     for name in kept:
         if name in KEPT:
             continue

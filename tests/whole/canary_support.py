@@ -41,7 +41,7 @@ class Canary:
     tmp: Path  # TMPDIR of the commands
     secrets: dict[str, str]
     outputs: dict[str, bytes] = field(default_factory=dict)
-    limits: list[str] = field(default_factory=list)  # of the processes that were watched: soft and hard core limit
+    limits: dict[str, str] = field(default_factory=dict)  # soft and hard core limit of each command when last seen
 
     async def run(self, *arguments: str, code: int | None = 0, environ: Mapping[str, str] | None = None) -> Result:
         """The command's result, after all it said was taken for the search; `code` None: any but a bug."""
@@ -80,7 +80,7 @@ class Canary:
         if not own:
             return
         self.outputs[f"cmdline of {name}"] = own
-        self._see_limits(pid)
+        self._see_limits(pid, name)
         for child in descendants(pid):
             there = Path(f"/proc/{child}/cmdline").read_bytes()
             # In the middle of its exec, a fork before that, or the command under a shell.
@@ -89,11 +89,11 @@ class Canary:
                 shown = there + b"\0" + Path(f"/proc/{child}/environ").read_bytes()
                 self.outputs[f"child {there!r} of {name}"] = shown
 
-    def _see_limits(self, pid: int) -> None:
+    def _see_limits(self, pid: int, name: str) -> None:
         line = next(
             line for line in Path(f"/proc/{pid}/limits").read_text().splitlines() if line.startswith("Max core")
         )
-        self.limits.append(" ".join(line.split()[4:6]))
+        self.limits[name.partition(" ")[0]] = " ".join(line.split()[4:6])
 
     async def leaks(self) -> list[str]:
         """Where which secret was found, in which form."""
@@ -119,7 +119,7 @@ class Canary:
         for number, store in enumerate(sorted([*self.b.folder.rglob("secrets.db"), *self.tmp.rglob("secrets.db")])):
             key = store.parents[1] / "age.key"
             environ = {"BATCHMOD_AGE_KEY": str(key)} if key.exists() else {}
-            result = await self.b.run("secrets", "export", "--state", str(store.parent), environ=environ)
+            result = await self.b.tell("secrets", "export", "--state", str(store.parent), environ=environ)
             assert result.code == 0, result.err
             for each in json.loads(result.out):
                 found[f"password {number}/{each['instance_id']}#{each['generation']}"] = each["password"]
@@ -156,16 +156,12 @@ class Canary:
 
 
 def descendants(pid: int) -> list[int]:
-    """The processes that came of this one and live."""
-    parents: dict[int, int] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+    """The processes that came of this one and live. Raises OSError when it does not."""
+    found: list[int] = []
+    for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208  fifty times a second
         with suppress(OSError):
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-    found, todo = [], [pid]
-    while todo:
-        todo += (children := [child for child, parent in parents.items() if parent == todo[0]])
-        found += children
-        del todo[0]
+            for child in Path(f"/proc/{pid}/task/{thread}/children").read_text().split():
+                found += [int(child), *descendants(int(child))]
     return found
 
 
