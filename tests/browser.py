@@ -4,10 +4,13 @@ import os
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page, async_playwright
+
+if TYPE_CHECKING:
+    from playwright.async_api import Page
 
 ARGUMENTS = (
     "--no-sandbox",  # a container's root has none
@@ -34,7 +37,7 @@ def chromium() -> str:
 class Opened:
     """A page of its own, and all that it said and asked for."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: "Page") -> None:
         self.page = page
         self.complaints: list[str] = []  # console errors and warnings, exceptions, dialogs
         self.asked: list[str] = []  # URLs of its requests
@@ -49,6 +52,8 @@ class Opened:
 @pytest_asyncio.fixture
 async def opened(chromium: str, tmp_path: Path) -> AsyncIterator[Opened]:
     """A new page, 1280 by 800, in a browser of its own."""
+    from playwright.async_api import async_playwright  # noqa: PLC0415  40 ms of every test process, and few have a browser
+
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=chromium, args=ARGUMENTS, downloads_path=tmp_path / "downloads"

@@ -2,9 +2,8 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parents[1] / "batchmod"
 MODULES = sorted(ROOT.rglob("*.py"))
@@ -50,7 +49,12 @@ def room(path: Path) -> str:
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
-def imported(path: Path) -> Iterator[str]:
+@cache
+def imported(path: Path) -> tuple[str, ...]:
+    return tuple(_imported(path))
+
+
+def _imported(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -60,27 +64,34 @@ def imported(path: Path) -> Iterator[str]:
             )
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_point_down(path: Path) -> None:
-    """No module imports its own layer's neighbours or anything above; the simulator imports nothing of the tower."""
+def strays(path: Path) -> Iterator[str]:
+    """What a module imports of its own layer's neighbours or of anything above; the simulator: anything of the tower."""
     here = room(path)
     for name in imported(path):
         parts = name.split(".")
-        if parts[0] != "batchmod" or here in {"__init__", parts[1] if len(parts) > 1 else ""}:
+        there = parts[1] if len(parts) > 1 else "__init__"  # the package's own version
+        if parts[0] != "batchmod" or there == "__init__" or here in {"__init__", there}:
             continue
-        there = parts[1] if len(parts) > 1 else "__init__"
-        if there == "__init__":
-            continue  # the package's own version
-        assert here != "sim", f"{path} imports {name}"
-        if there == "sim":
-            assert here in {"cli", "app"}, f"{path} imports {name}"
-            continue
-        assert LAYER[there] < LAYER[here], f"{path} imports {name}"
+        allowed = here in {"cli", "app"} if there == "sim" else here != "sim" and LAYER[there] < LAYER[here]
+        if not allowed:
+            yield f"{path.relative_to(ROOT)} imports {name}"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_third_party_packages_have_one_home(path: Path) -> None:
-    """A library is known to one part of the house only."""
+def guests(path: Path) -> Iterator[str]:
+    """What a module imports of a library that has its home elsewhere."""
     for name in imported(path):
         home = HOMES.get(name.split(".")[0])
-        assert home is None or room(path) in home, f"{path} imports {name}"
+        if home is not None and room(path) not in home:
+            yield f"{path.relative_to(ROOT)} imports {name}"
+
+
+def test_imports_point_down() -> None:
+    """No module imports its own layer's neighbours or anything above; the simulator imports nothing of the tower."""
+    found = [stray for path in MODULES for stray in strays(path)]
+    assert not found, "\n".join(found)
+
+
+def test_third_party_packages_have_one_home() -> None:
+    """A library is known to one part of the house only."""
+    found = [guest for path in MODULES for guest in guests(path)]
+    assert not found, "\n".join(found)

@@ -3,12 +3,11 @@
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from browser import Opened
 from journal_records import START, a_row, a_run
 from page_records import STRANGE, many, strange
-from playwright.async_api import Page
 from test_html import page_of
 from test_report_files import RUN, csv_of
 
@@ -18,6 +17,9 @@ from batchmod.report.beside import Beside
 from batchmod.report.files import Format, render_report
 from batchmod.report.layout import printable
 from batchmod.report.rows import ReportRow, report_row
+
+if TYPE_CHECKING:
+    from playwright.async_api import Page
 
 # The weakest contrast of text to what is behind it, of all elements with text of their own that can be seen.
 CONTRAST = """() => {
@@ -39,7 +41,7 @@ CONTRAST = """() => {
   return weakest; }"""
 
 
-async def show(opened: Opened, folder: Path, rows: list[ReportRow], **beside: Any) -> Page:
+async def show(opened: Opened, folder: Path, rows: list[ReportRow], **beside: Any) -> "Page":
     """The page of these rows, opened from its file."""
     path = folder / "report.html"
     path.write_text(page_of(rows, **beside), encoding="utf-8")
@@ -47,7 +49,7 @@ async def show(opened: Opened, folder: Path, rows: list[ReportRow], **beside: An
     return opened.page
 
 
-async def cells(page: Page, column: str) -> list[str]:
+async def cells(page: "Page", column: str) -> list[str]:
     """What stands in a column, row by row, in the window as it is after the next frame."""
     found: list[str] = await page.evaluate(
         """async (column) => { await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));

@@ -119,7 +119,7 @@ class Canary:
         for number, store in enumerate(sorted([*self.b.folder.rglob("secrets.db"), *self.tmp.rglob("secrets.db")])):
             key = store.parents[1] / "age.key"
             environ = {"BATCHMOD_AGE_KEY": str(key)} if key.exists() else {}
-            result = await self.b.tell("secrets", "export", "--state", str(store.parent), environ=environ)
+            result = await self.b.run("secrets", "export", "--state", str(store.parent), environ=environ)
             assert result.code == 0, result.err
             for each in json.loads(result.out):
                 found[f"password {number}/{each['instance_id']}#{each['generation']}"] = each["password"]

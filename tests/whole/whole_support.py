@@ -2,18 +2,18 @@
 
 import asyncio
 import csv
-import io
 import json
 import os
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, chdir, redirect_stderr, redirect_stdout
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from batchmod.cli import main
+from forks import forks
+
 from batchmod.sim.server import Running, SimOptions, running
 
 WIDE = (
@@ -102,6 +102,9 @@ class Bench:
             stderr=asyncio.subprocess.PIPE,
         )
 
+    def _environ(self, changes: Mapping[str, str | None] | None) -> dict[str, str]:
+        return {name: value for name, value in {**self.environ, **(changes or {})}.items() if value is not None}
+
     async def _start(
         self, *arguments: str, environ: Mapping[str, str | None] | None, stdout: int
     ) -> asyncio.subprocess.Process:
@@ -109,30 +112,22 @@ class Bench:
             sys.executable,
             *arguments,
             cwd=self.folder,
-            env={name: value for name, value in {**self.environ, **(environ or {})}.items() if value is not None},
+            env=self._environ(environ),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=stdout,
             stderr=asyncio.subprocess.PIPE,
         )
 
     async def run(self, *arguments: str, environ: Mapping[str, str | None] | None = None) -> Result:
-        process = await self.start(*arguments, environ=environ)
+        """The command in a process of its own: what it does counts, not how it starts."""
+        env = self._environ(environ)
         async with asyncio.timeout(120):
+            if forks().can(env):
+                return Result(*await forks().run(arguments, folder=self.folder, environ=env))
+            process = await self.start(*arguments, environ=environ)
             out, err = await process.communicate()
         assert process.returncode is not None
         return Result(process.returncode, out.decode(), err.decode())
-
-    async def tell(self, *arguments: str, environ: Mapping[str, str] | None = None) -> Result:
-        """As `run`, of a command that only reads, within this process: what it says is wanted, not how it starts."""
-        with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err, chdir(self.folder):
-            ours = dict(os.environ)
-            os.environ.update({**self.environ, **(environ or {})})
-            try:
-                code = await asyncio.to_thread(main, arguments)
-            finally:
-                os.environ.clear()
-                os.environ.update(ours)
-        return Result(code, out.getvalue(), err.getvalue())
 
     def report(self) -> dict[str, Any]:
         """The newest JSON report; the CSV beside it says the same."""
@@ -162,7 +157,7 @@ class Bench:
 
     async def stored(self) -> dict[str, dict[str, str]]:
         """Password by instance and stage, as `secrets export` tells it."""
-        result = await self.tell("secrets", "export")
+        result = await self.run("secrets", "export")
         assert result.code == 0, result.err
         found: dict[str, dict[str, str]] = {}
         for record in json.loads(result.out):
@@ -187,6 +182,7 @@ async def bench(
     clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Bench]:
     """A fresh simulator and an empty folder with a key of its own."""
+    forks()
     scenario = folder / "faults.json"
     scenario.write_text(json.dumps({**FAST, **(faults or {})}), encoding="utf-8")
     cloud_clock = CloudClock(clock)
