@@ -212,11 +212,14 @@ async def reconcile(c: Canary) -> None:
 async def sim(c: Canary) -> None:
     """Its own keys are for its user; the operator's are not for its Valkey."""
     process = await c.b.start("sim", "--instances", "3")
+    assert process.stdout is not None
+    c.took("sim, serving", await process.stdout.readline(), b"")
     ending = asyncio.create_task(c.ended(process, "sim"))
-    await asyncio.sleep(2)  # no event of ours says that it was sampled
+    async with asyncio.timeout(30):
+        while not any(name.startswith("child") for name in c.outputs):  # noqa: ASYNC110  no event says it was sampled
+            await asyncio.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     assert (await ending).code == 0
-    assert any(name.startswith("child") for name in c.outputs)
 
 
 async def secrets_list(c: Canary) -> None:

@@ -1,11 +1,13 @@
 """What cannot be changed is not sent, with the reason; what cannot be changed yet is waited for."""
 
+import asyncio
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fleet_support import RENAME, answered
-from whole_support import bench, reaches
+from whole_support import Bench, Result, bench, reaches
 
 MODIFY = "ModifyInstanceAttribute"
 PROTECT: dict[str, Any] = {"attributes": {"release_protection": True}}
@@ -50,15 +52,23 @@ async def passwords_of(b: Any, *ids: str) -> list[str]:
     return [name for name in ids if name in stored]
 
 
+async def waited_for(b: Bench, run: Awaitable[Result]) -> Result:
+    """What a run ends with whose busy instance is free only after it was looked at three times."""
+    running = asyncio.ensure_future(run)
+    await reaches(b, "DescribeInstances", b.calls("DescribeInstances") + 3)
+    b.sim.cloud.instances["r-sim000000"].task = None
+    return await running
+
+
 @pytest.mark.parametrize("status", ["Changing", "MinorVersionUpgrading", "Creating", "SomethingNew"])
 async def test_a_status_other_than_normal_means_wait(tmp_path: Path, status: str) -> None:
     """Whatever it is called: nothing is sent until it is over, then everything is changed."""
-    busy = {"match": "r-sim000000", "seconds": 2, "status": status}
+    busy = {"match": "r-sim000000", "seconds": 600, "status": status}
     async with bench(tmp_path, instances=2, faults={"busy": [busy]}) as b:
         manifest = b.manifest(targets=b.targets(2), changes=[RENAME, ROTATE], proof={"password": "accepted"})
         planned = await b.run("plan", str(manifest))
         assert f"not Normal now, and waited for: 1 {status}" in planned.out
-        result = await b.run("run", str(manifest), "--yes")
+        result = await waited_for(b, b.run("run", str(manifest), "--yes"))
         assert result.code == 0, result.err
         assert b.outcomes() == {"changed": 4}
         assert set(answered(b, MODIFY)) == {"OK"}
@@ -83,7 +93,7 @@ async def test_an_instance_that_is_locked_while_it_is_waited_for(tmp_path: Path)
 
 async def test_a_killed_run_goes_on_with_its_wait(tmp_path: Path) -> None:
     """A run that is killed while it waits goes on waiting, and sends once."""
-    busy = {"match": "r-sim000000", "seconds": 4}
+    busy = {"match": "r-sim000000", "seconds": 600}
     async with bench(tmp_path, instances=1, faults={"busy": [busy]}) as b:
         process = await b.start(
             "run", str(b.manifest(targets=b.targets(1), changes=[ROTATE], proof={"password": "accepted"})), "--yes"
@@ -91,7 +101,7 @@ async def test_a_killed_run_goes_on_with_its_wait(tmp_path: Path) -> None:
         await reaches(b, "DescribeInstances", 3)  # the plan, and looks at what is busy
         process.kill()
         await process.communicate()
-        result = await b.run("resume")
+        result = await waited_for(b, b.run("resume"))
         assert result.code == 0, result.err
         assert (b.outcomes(), answered(b, MODIFY)) == ({"changed": 1}, {"OK": 1})
 
