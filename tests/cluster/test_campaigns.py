@@ -3,10 +3,10 @@
 from dataclasses import replace
 from itertools import groupby
 
-from cluster_support import RUN, a_campaign
 from hypothesis import given
 from hypothesis import strategies as st
 from journal_records import a_row, rows
+from lease_support import RUN, a_campaign
 from postgres import Database
 from soaking import examples
 

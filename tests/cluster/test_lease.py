@@ -12,8 +12,8 @@ from typing import TypeVar
 
 import psycopg
 import pytest
-from cluster_support import DEADLOCKS, until
 from journal_records import a_run, a_step, rows
+from lease_support import DEADLOCKS, until
 from postgres import Database
 
 from batchmod.cluster.lease import VALID, Leases

@@ -8,7 +8,6 @@ from contextlib import suppress
 from itertools import count
 
 import pytest
-from cluster_support import DEADLOCKS, Process, a_campaign, a_process
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -19,6 +18,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from journal_records import a_row, rows
+from lease_support import DEADLOCKS, Process, a_campaign, a_process
 from postgres import Database
 from soaking import examples
 

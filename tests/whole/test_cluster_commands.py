@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
-from cluster_support import RENAME, ROTATE, Cluster, cluster, ends, says
 from postgres import Database
+from submit_support import RENAME, ROTATE, Cluster, cluster, ends, says
 from whole_support import bench
 
 from batchmod.cluster.beginning import alone

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
-from cluster_support import RENAME, Cluster, cluster
 from postgres import Database
+from submit_support import RENAME, Cluster, cluster
 
 from batchmod.app.schedule import begin_scheduled
 from batchmod.cluster.timetable import cron_problem, next_at

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from cluster_support import RENAME, ROTATE, Cluster, cluster, ends, says, until, worker
 from postgres import Database
+from submit_support import RENAME, ROTATE, Cluster, cluster, ends, says, until, worker
 from whole_support import reaches
 
 MODIFY = "ModifyInstanceAttribute"
