@@ -6,7 +6,9 @@ from batchmod.app.context import Shares, closing
 from batchmod.app.driving import Known
 from batchmod.cluster.campaigns import Campaign, Chunk
 from batchmod.cluster.places import CHANGING, FAILURES, Caps
-from batchmod.cluster.slots import SharedGroups, SharedSlots, take_up
+from batchmod.cluster.slots import SharedSlots
+from batchmod.cluster.taking_up import take_up
+from batchmod.cluster.turns import SharedGroups
 from batchmod.engine.halt import Halt
 from batchmod.engine.ports import Slots
 from batchmod.journal.postgres import PostgresJournal
@@ -40,7 +42,6 @@ async def places_of(
     given_up = campaign.closing  # nothing is sent, and what was sent ends as it may
     caps = Caps(run=None) if given_up else Caps(run=campaign.max_failures, wave=campaign.wave_failures)
     taken = await take_up(journal, run.id, known, wave=chunk.wave, failures=caps, reset_at=run.budget_reset_at or 0.0)
-    held = [row.seq for row in taken.held]
     if taken.exhausted:
         halt.stop(StoppedBy.MAX_FAILURES)
     failures = SharedSlots(
@@ -49,12 +50,9 @@ async def places_of(
         FAILURES,
         wave=chunk.wave,
         caps=caps,
-        held=held,
         exhausted=lambda: halt.stop(StoppedBy.MAX_FAILURES),
     )
     closing(halt, failures)
-    changing = SharedSlots(
-        journal, run.id, CHANGING, wave=chunk.wave, caps=Caps(run=manifest.limits.changing), held=held
-    )
-    groups = SharedGroups(journal, run.id, wave=chunk.wave, held=taken.held)
+    changing = SharedSlots(journal, run.id, CHANGING, wave=chunk.wave, caps=Caps(run=manifest.limits.changing))
+    groups = SharedGroups(journal, run.id, wave=chunk.wave)
     return Places(failures=failures, shares=Shares(changing=changing, groups=groups))
