@@ -87,7 +87,7 @@ def reserve(cursor: Cursor[Row], pool: Pool, seqs: Sequence[int]) -> Reserved:
             new.append(seq)
     put(cursor, pool, new)
     holding.update(new)
-    exhausted = pool.name == FAILURES and pool.caps.left(spent, spent_in_wave) <= 0
+    exhausted = pool.caps.left(spent, spent_in_wave) <= 0
     return Reserved([seq for seq in seqs if seq in holding], exhausted)
 
 

@@ -8,12 +8,13 @@ from contextlib import asynccontextmanager, contextmanager
 
 import psycopg
 import pytest
+from cluster_support import DEADLOCKS, RUN, Process, a_campaign, a_process, until
 from journal_records import a_row, a_step, rows
 from lease_support import DEADLOCKS, RUN, Process, a_campaign, a_process
 from postgres import Database
 
 from batchmod.cluster import slots as module
-from batchmod.cluster.places import CHANGING, FAILURES, Caps, reset_budget
+from batchmod.cluster.places import CHANGING, FAILURES, Caps, Pool, reset_budget, spend
 from batchmod.cluster.slots import SharedSlots
 from batchmod.cluster.taking_up import TakenUp, take_up
 from batchmod.cluster.turns import SharedGroups
@@ -226,6 +227,22 @@ async def test_a_grant_that_is_cancelled_meanwhile_is_not_lost(database: Databas
             assert table(database) == []
 
 
+async def test_a_grant_that_is_cancelled_in_the_same_moment_is_not_lost(database: Database) -> None:
+    """It goes back before who waited for it could hear of it."""
+    async with two_processes(database) as (one, _):
+        slots = shared(one)
+        asking = asyncio.ensure_future(slots.reserve(0))
+        await asyncio.sleep(0)
+        turn = slots._waiting[0][1]  # who is told wakes up one turn of the loop later: there is no other way between
+        while not turn.done():  # noqa: ASYNC110  the very next turn of the loop
+            await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        await one.view.flush()
+        assert table(database) == []
+
+
 async def test_who_waits_when_it_is_closed_leaves(database: Database) -> None:
     """Nobody gets one by waiting any more; who holds one ends as it may, and what ends badly may still claim one."""
     async with two_processes(database) as (one, _):
@@ -289,6 +306,22 @@ async def test_a_spent_budget_stops_the_campaign(database: Database) -> None:
         budget.give_back(0)
         await one.view.flush()
         assert (0, 1, True) in table(database), "what is spent is gone for good"
+
+
+async def test_two_last_failures_at_once_stop_the_campaign(database: Database) -> None:
+    """Neither overlooks the other."""
+    async with two_processes(database) as (one, _):
+        told, caps = asyncio.Event(), Caps(run=2)
+        with psycopg.connect(database.url, options="-c search_path=batchmod") as theirs:
+            assert not spend(theirs.cursor(), Pool(run=RUN, name=FAILURES, wave=1, caps=caps), 0)
+            shared(one, pool=FAILURES, caps=caps, exhausted=told.set).spend(1)
+            written = asyncio.ensure_future(one.view.flush())
+            waits = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            await until(lambda: written.done() or database.execute(waits))
+            theirs.commit()
+        await asyncio.wait_for(told.wait(), 10)
+        await written
+        assert database.execute("SELECT stopping FROM campaign") == [("max_failures",)]
 
 
 async def test_a_place_is_free_when_the_journal_has_why(database: Database) -> None:

@@ -62,6 +62,13 @@ class Worker:
         ]
         taken = await take_up(self.process.view, self.run_id, known, wave=1, failures=Caps(run=limit))
         assert {row.seq for row in taken.held} == self.holding
+        gone = [
+            task for _, task in (*self.asking, *self.given_up)
+        ]  # what the old one was told, its rows never wrote down
+        self.asking, self.given_up = [], []
+        for task in gone:
+            task.cancel()
+        await asyncio.gather(*gone, return_exceptions=True)
         self.told += taken.exhausted
         self.budget = SharedSlots(
             self.process.view,
