@@ -98,7 +98,12 @@ class Table:
     def seal(self) -> Seal | None:
         with self._reading:
             rows = self._read.execute("SELECT canary, recipients FROM seal").fetchall()
-        return Seal(canary=rows[0][0], recipients=tuple(rows[0][1].split())) if rows else None
+        if not rows:
+            return None
+        canary, recipients = rows[0]
+        if not isinstance(canary, bytes) or not isinstance(recipients, str):
+            raise StoreError(f"{self._path}: its seal is none: the file is damaged")
+        return Seal(canary=canary, recipients=tuple(recipients.split()))
 
     def write(self, steps: Iterable[Callable[[], object]]) -> None:
         """The steps in one transaction that is on disk afterwards. After an error, theirs too, nothing of any step is."""
@@ -140,7 +145,9 @@ class Table:
             rows = self._read.execute(_VALUE, (*columns(key), generation)).fetchall()
         if not rows:
             raise missing(key, generation, self._path)
-        return bytes(rows[0][0])
+        if not isinstance(value := rows[0][0], bytes):  # what a file holds that was damaged may be a number by now
+            raise StoreError(f"{self._path}: {key}: generation {generation} is no ciphertext: the file is damaged")
+        return value
 
     def add_pending(self, key: InstanceKey, *, login: str, run_id: str, now: float, value: bytes) -> Generation:
         """A step: there is a new pending generation. StoreConflict when one is pending already."""

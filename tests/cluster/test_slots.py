@@ -8,9 +8,8 @@ from contextlib import asynccontextmanager, contextmanager
 
 import psycopg
 import pytest
-from cluster_support import DEADLOCKS, RUN, Process, a_campaign, a_process, until
 from journal_records import a_row, a_step, rows
-from lease_support import DEADLOCKS, RUN, Process, a_campaign, a_process
+from lease_support import DEADLOCKS, RUN, Process, a_campaign, a_process, until
 from postgres import Database
 
 from batchmod.cluster import slots as module

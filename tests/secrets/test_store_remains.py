@@ -244,3 +244,16 @@ async def test_a_second_store_in_one_process_leaves_the_first_its_locks(tmp_path
     assert (place / "secrets.db-wal").stat().st_size > 0
     await two.close()
     await one.close()
+
+
+@pytest.mark.parametrize(
+    "what", ["secret SET value = -1", "secret SET value = 'text'", "seal SET canary = 257", "seal SET recipients = -1"]
+)
+async def test_what_damage_made_of_a_value_is_refused_with_its_place(tmp_path: Path, what: str) -> None:
+    """SQLite keeps what its file says, a number where ciphertext was too: no password is made of that."""
+    place = tmp_path / "state"
+    await fill(place)
+    with closing(sqlite3.connect(place / "secrets.db")) as db, db:
+        db.execute(f"UPDATE {what}")
+    with pytest.raises((StoreError, UsageError), match="damaged"):
+        await passwords(place)
