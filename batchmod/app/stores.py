@@ -13,6 +13,7 @@ from batchmod.errors import UsageError
 from batchmod.model.manifest import Manifest
 from batchmod.model.secret import Secret
 from batchmod.model.stores import EmbeddedSettings, KmsSettings, OpenBaoSettings
+from batchmod.pg.driver import load
 from batchmod.pg.place import check_environ, place_of
 from batchmod.secrets.agekey import AgeKey, fingerprint_words, key_path, load_or_make
 from batchmod.secrets.embedded import EmbeddedStore
@@ -63,6 +64,7 @@ async def _postgres(url: str, environ: Mapping[str, str], *, recipients: Sequenc
     check_environ(environ)
     place = place_of(url)
     try:
+        load()
         from batchmod.pg.migrating import prepare  # noqa: PLC0415  an extra, and it costs every start
         from batchmod.secrets.postgres import PostgresStore  # noqa: PLC0415  the same
     except ImportError as error:

@@ -13,6 +13,7 @@ from batchmod.errors import UsageError
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.journal.store import Journal
 from batchmod.model.manifest import Manifest
+from batchmod.pg.driver import load
 from batchmod.pg.place import Place, check_environ, place_of
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def shared_place(options: Options) -> Place:
         raise UsageError("--state and --store: state is kept in one of them")
     if any(find_spec(name) is None for name in EXTRA):
         raise UsageError(f"--store needs an extra: {batchmod.install('cluster')}")
+    load()
     check_environ(options.environ)
     return place_of(options.store)
 
