@@ -177,7 +177,8 @@ async def test_within_a_process_it_is_first_come_first_served(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A place that is given back here is taken at once, and who gave up takes none."""
-    monkeypatch.setattr(module, "FIRST", 600.0)  # nobody asks again by himself
+    for name in ("FIRST", "MOST"):
+        monkeypatch.setattr(module, name, 600.0)  # nobody asks again by himself
     async with two_processes(database) as (one, _):
         slots, order = shared(one), list[int]()
         await slots.reserve(0)
