@@ -387,7 +387,7 @@ async def test_the_places_of_who_died_stay_until_its_rows_are_taken_up(database:
                 stands(Phase.WATCHING, 6),
                 stands(Phase.FAILED, 4),
                 stands(Phase.UNRESOLVED, 7, 2.0),
-                stands(Phase.FAILED, 5, verdict=Phase.FAILED),
+                stands(Phase.FAILED, 5, 2.0, verdict=Phase.FAILED),
             ],
             reset_at=1.5,
             failures=Caps(run=2),
