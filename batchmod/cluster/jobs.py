@@ -153,11 +153,16 @@ async def beating(connections: Connections, workers: Sequence[Attentive]) -> Non
 
 
 async def sweep(manager: JobManager, db: Db) -> None:
-    """Jobs of workers that gave no sign of life are gone, and what is to be done has a job."""
+    """Jobs of workers that gave no sign of life are gone, and what is to be done has a job; but one that begins a campaign by
+    the clock begins anew.
+    """
     for job in await manager.get_stalled_jobs(seconds_since_heartbeat=STALLED):
         assert job.id is not None
         try:
-            await manager.finish_job_by_id_async(job.id, jobs.Status.FAILED, delete_job=True)
+            if job.task_name == BEGIN:  # no table but its own says that it is to be done, and twice is once
+                await manager.retry_job(job)
+            else:
+                await manager.finish_job_by_id_async(job.id, jobs.Status.FAILED, delete_job=True)
         except ConnectorException:  # another sweep was quicker, or it ended just now; a database that is away, the next
             continue  # statement says
     await enqueue_due(manager, db)
