@@ -169,6 +169,24 @@ class Cluster:
         self.outages.append((began, time.time()))
 
     def said(self) -> str:
+        """All that helps to understand what went wrong."""
+        tables = {
+            "campaign": "SELECT now(), * FROM campaign",
+            "chunks": "SELECT n, account, region, wave, state, attempts, job, not_before, troubles, trouble FROM chunk ORDER BY n",
+            "jobs": "SELECT id, task_name, lock, status, worker_id FROM procrastinate_jobs ORDER BY id",
+            "leases": "SELECT * FROM lease ORDER BY key",
+            "taken": "SELECT *, to_timestamp(at) FROM taken ORDER BY at",
+            "places": "SELECT pool, wave, spent, count(*) FROM slot GROUP BY 1, 2, 3",
+            "phases": "SELECT phase, count(*) FROM last GROUP BY 1",
+            "steps": "SELECT to_timestamp(floor(noted_at)), count(*), count(DISTINCT epoch) FROM step GROUP BY 1 ORDER BY 1",
+        }
+        found = [
+            f"--- {name}\n" + "\n".join("  ".join(map(str, row)) for row in self.asked(query))
+            for name, query in tables.items()
+        ]
+        return "\n".join([*found, self._logs()])
+
+    def _logs(self) -> str:
         return "\n".join(f"--- {worker.log.name}\n{worker.said[-3000:]}" for worker in self.workers)
 
     def no_bug(self) -> None:
