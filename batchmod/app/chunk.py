@@ -98,6 +98,7 @@ async def _driving(post: Post, chunk: Chunk, lease: Lease, campaign: Campaign) -
             notify=watching.notify,
             clock=clock,
             found=found_quotas(journal, clock),
+            since=clock.now(),
         ) as fleet,
     ):
         same_accounts(f"run {run.id}", rows, fleet.account_ids)

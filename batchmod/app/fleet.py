@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from math import inf
 
 from batchmod.app.accounts import KeyRing, identify
 from batchmod.app.options import Options
@@ -135,6 +136,7 @@ class ClientMaker:
         notify: Callable[[Notice], None],
         clock: Clock,
         found: Found,
+        since: float = -inf,
     ) -> None:
         self._manifest = manifest
         self._options = options
@@ -144,6 +146,7 @@ class ClientMaker:
         self._notify = notify
         self._clock = clock
         self._found = found
+        self._since = since
         self.paces: list[Pacing] = []
 
     def sts(self, account: str, keys: Keys) -> Client:
@@ -201,6 +204,7 @@ class ClientMaker:
             lane=lane,
             found={api: rate for (*where, api), rate in self._found.items() if lane and tuple(where) == lane},
             tell=(lambda pace: self._notify(Paced(pace=pace))) if lane else None,
+            since=self._since,
         )
 
 
@@ -214,14 +218,16 @@ async def open_fleet(
     notify: Callable[[Notice], None],
     clock: Clock,
     found: Found,
+    since: float = -inf,
 ) -> AsyncIterator[Fleet]:
-    """Every region of every account, ready to be called. `found` are quotas that earlier runs found.
+    """Every region of every account, ready to be called. `found` are quotas that earlier runs found; `since`: until then
+    another process may have called, and no pace begins anew.
 
     Raises UsageError when an account has no usable credentials and may not be skipped, for an endpoint that cannot be
     reached, and for a clock that is wrong.
     """
     async with AsyncExitStack() as stack:
-        maker = ClientMaker(manifest, options, stack, halt=halt, notify=notify, clock=clock, found=found)
+        maker = ClientMaker(manifest, options, stack, halt=halt, notify=notify, clock=clock, found=found, since=since)
         ring = KeyRing(manifest, options.environ, maker.sts)
         accounts = await identify(regions, ring, skip_failed=options.skip_failed_accounts, clock=clock)
         hands: dict[Lane, LaneHands] = {}

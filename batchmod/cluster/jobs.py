@@ -126,6 +126,15 @@ class Attentive(Worker):
     async def run(self) -> None:
         await super().run()  # type: ignore[no-untyped-call]
 
+    async def _persist_job_status(self, *given: Any, **named: Any) -> None:
+        """A job that could not be ended is either gone, since we were taken for dead, or would be at work for as long as
+        this worker lives: so it lives no longer, and the job is swept.
+        """
+        try:
+            await super()._persist_job_status(*given, **named)
+        except ConnectorException:
+            self.told()
+
 
 def worker_of(app: procrastinate.App, queue: str, concurrency: int) -> Attentive:
     """It takes jobs of one queue; those that ended are gone."""

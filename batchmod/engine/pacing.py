@@ -5,6 +5,7 @@ A quota belongs to an API x account x region, so nothing is shared between lanes
 
 import asyncio
 from collections.abc import Callable, Mapping
+from math import inf
 from types import MappingProxyType
 
 from batchmod.engine.clock import Clock
@@ -33,8 +34,10 @@ class Pacing:
         lane: Lane | None = None,
         found: Mapping[str, Remembered] = MappingProxyType({}),
         tell: Callable[[Pace], None] | None = None,
+        since: float = -inf,
     ) -> None:
-        """`rate_for` an API is None when nobody knows its quota; `found` is what was found the last time.
+        """`rate_for` an API is None when nobody knows its quota; `found` is what was found the last time. `since`: until
+        then, on the clock's `now`, another process had the lane: the pace goes on where that one left it.
 
         `tell` is called at most once a second and API, when something was answered.
         """
@@ -46,13 +49,16 @@ class Pacing:
         self.lane = lane
         self._start = found
         self._tell = tell
+        self._since = since
         self._pacers: dict[str, Pacer] = {}
 
     def pacer(self, api: str) -> Pacer:
         pacer = self._pacers.get(api)
         if pacer is None:
             wait = self._to_send if api in self._writes else self._to_read
-            pacer = Pacer(self._rate_for(api), clock=self._clock, wait=wait, start=self._start.get(api))
+            pacer = Pacer(
+                self._rate_for(api), clock=self._clock, wait=wait, start=self._start.get(api), since=self._since
+            )
             self._pacers[api] = pacer
         return pacer
 

@@ -60,7 +60,7 @@ class Pacer:
     """Grants calls of one API in one lane, first come, first served, never faster than its quota lets it.
 
     Slower for a while when the service throttles; `wait` sleeps and may raise to end the wait. Without a rate the quota
-    is found; `start` is what was found the last time.
+    is found; `start` is what was found the last time. `since`: until then, on the clock's `now`, somebody else called.
     """
 
     def __init__(
@@ -70,8 +70,10 @@ class Pacer:
         clock: Clock,
         wait: Callable[[float], Awaitable[None]],
         start: Remembered | None = None,
+        since: float = -inf,
     ) -> None:
         now = clock.now()
+        self._since = since
         self._clock = clock
         self._wait = wait
         self._turn = asyncio.Lock()
@@ -187,7 +189,9 @@ class Pacer:
 
     def _due(self, now: float) -> float:
         found, arrivals = self._found, self._arrivals
-        due = max(found.not_before, self._gate.due, arrivals.room_at(found.most, found.period, now))
+        due = max(
+            self._since + self._step, found.not_before, self._gate.due, arrivals.room_at(found.most, found.period, now)
+        )
         if found.asking and arrivals.in_flight:
             due = max(due, now + ASK)
         return due

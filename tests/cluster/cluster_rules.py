@@ -172,10 +172,10 @@ def _armed_before_sent(ended: Ended) -> Iterator[str]:
         before = armed[call.instance][: bisect_right(armed[call.instance], (call.at, 10**9))]
         if sent[call.instance] > len(before):
             yield f"{call.instance}: call {sent[call.instance]} at {call.at:.3f}, armed {len(before)} times by then"
-        elif held := [one for one in ended.taken[lanes[call.instance]] if one[1] < call.at]:
-            if before[-1][1] < held[-1][0]:
-                late = call.at - next(at for epoch, at, _ in held if epoch > before[-1][1])
-                yield f"{call.instance}: sent under epoch {before[-1][1]}, {late:.3f} s after {held[-1][0]} began"
+            continue
+        for epoch, at, _ in ended.taken[lanes[call.instance]]:
+            if at < call.at and epoch > before[-1][1]:
+                yield f"{call.instance}: sent under epoch {before[-1][1]}, {call.at - at:.3f} s after {epoch} began"
 
 
 def _never_two_at_once(ended: Ended) -> Iterator[str]:

@@ -2,12 +2,12 @@
 
 import asyncio
 import itertools
-import os
+import random
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -146,12 +146,11 @@ class Cluster:
         query = "SELECT key FROM lease WHERE holder LIKE %s AND key LIKE %s ORDER BY key"
         return [key for (key,) in self.asked(query, f"%:{worker.pid}:%", like)]
 
-    async def holding(self, like: str = "lane:%", *, among: Callable[[Worker], bool] = lambda _: True) -> Worker:
-        """A worker that has such a lease, and is alive and not frozen."""
+    async def holding(self, like: str = "lane:%") -> Worker:
+        """A worker that has such a lease, and is alive and not frozen; any of them."""
         for _ in range(round(60 / LOOK)):
-            for worker in self.workers:
-                alive = worker.process.returncode is None and not worker.frozen
-                if alive and among(worker) and self.holds(worker, like):
+            for worker in random.sample(self.workers, len(self.workers)):
+                if worker.process.returncode is None and not worker.frozen and self.holds(worker, like):
                     return worker
             await asyncio.sleep(LOOK)
         raise AssertionError(f"nobody holds {like}\n{self.said()}")

@@ -4,38 +4,52 @@ import asyncio
 import random
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cluster_rules import Ended, broken, hand_overs
-from cluster_support import RETRY, Cluster, accounts, cluster, everywhere, profiles, quotas
+from cluster_support import RETRY, Cluster, Worker, accounts, cluster, everywhere, profiles, quotas
 from postgres import Database
 from soaking import FACTOR
+
+from batchmod.app.driving import beside
 
 HAND_OVER = 12.0  # seconds at most
 
 
-async def chaos(c: Cluster, run_id: str, killed: list[tuple[float, Sequence[str]]], *, plan: Sequence[str]) -> None:
-    """What is in `plan` happens, one thing after the other, each once somebody works on the run again."""
-    dice = random.Random(run_id)
-    for what in plan:
-        worker = await c.holding(among=lambda each: dice.random() < 0.5)
-        match what.split():
-            case ["kill"]:
-                lanes = c.holds(worker)
-                killed.append((time.time(), lanes))
-                await c.kill(worker)
-                await c.work()
-            case ["freeze", seconds]:
-                worker.freeze()
-                await asyncio.sleep(float(seconds))
-                worker.thaw()
-            case ["outage", seconds]:
-                await c.outage(float(seconds))
-            case ["wait", seconds]:
-                await asyncio.sleep(float(seconds))
+Killed = list[tuple[float, Sequence[str]]]  # when, and the lanes that died with it
+
+
+async def kill(c: Cluster, killed: Killed) -> None:
+    """A worker that has lanes is gone, and another one is there."""
+    worker = await c.holding()
+    killed.append((time.time(), c.holds(worker)))
+    await c.kill(worker)
+    await c.work(lanes=len(c.workers) % 3 + 2)
+
+
+@asynccontextmanager
+async def frozen(c: Cluster, seconds: float) -> AsyncIterator[Worker]:
+    """A worker that has lanes stands still, for so long at least."""
+    worker = await c.holding()
+    worker.freeze()
+    began = time.monotonic()
+    yield worker
+    await asyncio.sleep(began + seconds - time.monotonic())
+    worker.thaw()
+
+
+async def often(c: Cluster, killed: Killed, *, every: float, dice: random.Random) -> None:
+    """Until it is cancelled."""
+    while True:
+        await asyncio.sleep(every)
+        await kill(c, killed)
+        await asyncio.sleep(every)
+        async with frozen(c, dice.uniform(2, 20)):
+            pass
 
 
 def manifest(c: Cluster, count: int, *, max_failures: str, **limits: Any) -> Path:
@@ -64,9 +78,12 @@ async def test_workers_die_and_freeze_and_the_database_restarts(tmp_path: Path, 
     async with cluster(tmp_path, database, instances=160, faults=scenario(2, "8/1s")) as c:
         await c.work(3, lanes=2)
         run_id = await c.submit(manifest(c, 2, max_failures="50%", rate="8/1s", changing=12))
-        killed: list[tuple[float, Sequence[str]]] = []
+        killed: Killed = []
         await c.steps(run_id, 40)
-        await chaos(c, run_id, killed, plan=["kill", "wait 1", "freeze 9", "outage 2", "wait 1", "kill"])
+        await kill(c, killed)
+        async with frozen(c, 9):
+            await kill(c, killed)
+            await c.outage(2)
         await c.ended(run_id)
         ended = Ended(c, run_id, await c.stored())
         assert broken(ended, rate=8, changing=12, max_failures=160) == []
@@ -82,14 +99,17 @@ async def test_the_soak(tmp_path: Path, database: Database, record_property: Cal
         await c.work(4, lanes=4)
         began = time.time()
         run_id = await c.submit(manifest(c, 4, max_failures="5%", rate="40/1s", changing=200))
-        killed: list[tuple[float, Sequence[str]]] = []
+        killed: Killed = []
         await c.steps(run_id, 500)
-        once = ["kill", "wait 3", "kill", "freeze 12", "wait 2", "kill", "freeze 3", "wait 3", "kill", "freeze 20"]
-        await chaos(c, run_id, killed, plan=[*once, "outage 5", *once])
-        await c.ended(run_id, seconds=600)
+        async with beside(often(c, killed, every=3, dice=random.Random(run_id))):
+            await c.steps(run_id, 12_000)
+            await c.outage(5)
+            await c.ended(run_id, seconds=600)
         ended = Ended(c, run_id, await c.stored())
         times = hand_overs(ended, killed)
-        record_property("hand-over", f"median {statistics.median(times):.1f} s, at most {max(times):.1f} s of {len(times)}")
+        record_property(
+            "hand-over", f"median {statistics.median(times):.1f} s, at most {max(times):.1f} s of {len(times)}"
+        )
         record_property("took", f"{time.time() - began:.0f} s")
         assert broken(ended, rate=40, changing=200, max_failures=400) == []
         assert max(times) <= HAND_OVER

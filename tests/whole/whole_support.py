@@ -186,9 +186,7 @@ async def bench(
     scenario = folder / "faults.json"
     scenario.write_text(json.dumps({**FAST, **(faults or {})}), encoding="utf-8")
     cloud_clock = CloudClock(clock)
-    options = SimOptions(
-        instances=instances, faults=scenario, speed=speed, clock=cloud_clock, remembered=remembered
-    )
+    options = SimOptions(instances=instances, faults=scenario, speed=speed, clock=cloud_clock, remembered=remembered)
     async with running(options) as sim:
         environ = {
             **os.environ,
