@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import bench_calls
+import bench_cluster
 import bench_page
 import bench_parking
 import bench_quota
@@ -35,6 +36,7 @@ PARTS: dict[str, Measure] = {
     "parking": bench_parking.measure,
     "scale": bench_scale.measure,
     "report": bench_report.measure,
+    "cluster": bench_cluster.measure,
 }
 
 
