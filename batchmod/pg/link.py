@@ -52,6 +52,11 @@ def connect(place: Place) -> Connection[Row]:
     return connection
 
 
+async def require_private(connection: AsyncConnection[Any]) -> None:
+    """For connections that others make: encrypted, or not on any network. Raises UsageError, else."""
+    _require_private(connection)
+
+
 async def connect_async(place: Place) -> AsyncConnection[Row]:
     """The same, for a running event loop."""
     async with asyncio.timeout(CONNECT * 2):  # libpq's own counts per address
@@ -64,7 +69,7 @@ async def connect_async(place: Place) -> AsyncConnection[Row]:
     return connection
 
 
-def _require_private(connection: Connection[Row] | AsyncConnection[Row]) -> None:
+def _require_private(connection: Connection[Any] | AsyncConnection[Any]) -> None:
     """Encrypted, or not on any network. Raises UsageError, else."""
     raw = connection.pgconn
     if raw.ssl_in_use or _is_here(raw.hostaddr.decode() if raw.hostaddr else "", raw.host.decode() if raw.host else ""):
@@ -73,8 +78,8 @@ def _require_private(connection: Connection[Row] | AsyncConnection[Row]) -> None
 
 
 def _is_here(address: str, host: str) -> bool:
-    """A socket of this machine, or loopback."""
-    if host.startswith(("/", "@")):
+    """A socket of this machine, or loopback. `address` counts, where there is one: `host` may say anything then."""
+    if not address and host.startswith(("/", "@")):
         return True
     try:
         return ip_address(address or host).is_loopback

@@ -41,7 +41,7 @@ class Server:
     def cpu(self) -> float:
         """CPU seconds of all its processes so far, those that have ended included."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text(encoding="ascii").split()
-        return sum(cpu_of(int(pid)) for pid in (self.pid, *children))
+        return sum(map(cpu_of, (self.pid, *map(int, children))))
 
 
 @contextlib.contextmanager
