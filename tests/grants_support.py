@@ -50,10 +50,15 @@ def roled(server: Database) -> Iterator[Roled]:
         grant(made)
         yield made
     finally:
-        with psycopg.connect(server.url, autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)".encode())
-            for role in ROLES:
-                connection.execute(f"DROP ROLE IF EXISTS {role}".encode())
+        drop(server, NAME)
+
+
+def drop(server: Database, name: str) -> None:
+    """Neither the database nor any of the roles is there."""
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
+        for role in ROLES:
+            connection.execute(f"DROP ROLE IF EXISTS {role}".encode())
 
 
 def grant(made: Roled) -> None:

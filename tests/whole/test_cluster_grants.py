@@ -4,9 +4,9 @@ import json
 import signal
 from pathlib import Path
 
-from cluster_support import RENAME, ROTATE, says, until
 from grants_support import Roled, roled
 from postgres import Database
+from submit_support import RENAME, ROTATE, says, until
 from whole_support import Bench, bench
 
 

@@ -16,6 +16,7 @@ START = "docs/start.md"
 OWN = {  # run from top to bottom by a test of their own
     "docs/embedded.md": "test_embedded_page.py",
     "docs/kms.md": "test_kms_page.py",
+    "docs/many-machines.md": "test_cluster_page.py",
     "docs/openbao.md": "test_openbao_manual.py",
     "docs/scheduling.md": "test_scheduling.py",
 }
