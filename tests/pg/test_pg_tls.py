@@ -71,7 +71,7 @@ def test_a_server_that_nobody_vouches_for_is_refused(database: Database, encrypt
 
 @pytest.mark.parametrize("more", [{}, {"sslmode": "prefer"}, {"sslmode": "disable"}])
 async def test_a_plain_connection_over_a_network_is_refused(
-    database: Database, plain: int, more: dict[str, object]
+    database: Database, plain: int, more: dict[str, str]
 ) -> None:
     """Also when the server only says that it knows no TLS, and also where jobs connect."""
     place = over_network(database, plain, **more)
