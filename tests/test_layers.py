@@ -30,6 +30,7 @@ HOMES = {
     "yaml": {"model", "sim"},
     "pydantic": {"model"},
     "pyrage": {"secrets"},
+    "cryptography": {"secrets"},
     "redis": {"secrets"},
     "hvac": {"secrets"},
     "requests": {"secrets"},
