@@ -50,7 +50,8 @@ class GroupWriter(Generic[W]):
     def __init__(self, sink: Sink[W], *, name: str) -> None:
         self._sink = sink
         self._name = name
-        self._gathered: list[_Write[W]] = []  # in this turn of the event loop
+        self._gathered: list[_Write[W]] = []  # in this turn of the event loop, and in those before it that brought one
+        self._awaited = self._known = 0  # of those gathered, how many are waited for, and were so a turn ago
         self._queue: queue.SimpleQueue[list[_Write[W]] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()  # between "may I queue?" and the end of the queue
         self._refusal: str | None = None
@@ -84,8 +85,7 @@ class GroupWriter(Generic[W]):
         written: Promise[Any] = Promise()
         with self._lock:
             if self._refusal is None:
-                self._queue.put([*self._gathered, _Write(None, written)])
-                self._gathered = []
+                self._queue.put([*self._take(), _Write(None, written)])
             else:
                 written.set_result(None)
         with suppress(JournalError):  # the next call says so
@@ -96,28 +96,39 @@ class GroupWriter(Generic[W]):
         with self._lock:
             if self._refusal is None:
                 self._refusal = f"{self._name}: the journal is closed"
-                self._queue.put(self._gathered)
-                self._gathered = []
+                self._queue.put(self._take())
                 self._queue.put(None)
         self._thread.join()
 
     def _put(self, write: _Write[W]) -> None:
-        """The thread is woken once for all that one turn of the event loop writes: each time costs the loop its lock."""
+        """The thread is woken once for all that turns of the event loop write one after the other: each time costs the loop
+        its lock. A turn that brings nothing more to wait for ends it, as does every one in which nothing else is to be done.
+        """
         with self._lock:
             if self._refusal is not None:
                 raise JournalError(self._refusal) from self._cause
             self._gathered.append(write)
+            self._awaited += write.done is not None
             first = len(self._gathered) == 1
         if first:
             asyncio.get_running_loop().call_soon(self._hand_over)
 
     def _hand_over(self) -> None:
         with self._lock:
-            gathered, self._gathered = self._gathered, []
+            if self._known < self._awaited and self._refusal is None:
+                self._known = self._awaited
+                asyncio.get_running_loop().call_soon(self._hand_over)
+                return
+            gathered = self._take()
             if self._refusal is None and gathered:
                 self._queue.put(gathered)
                 return
         self._answer(gathered, self._failed(gathered, self._refusal))
+
+    def _take(self) -> list[_Write[W]]:
+        """What was gathered; the lock is held."""
+        gathered, self._gathered, self._awaited, self._known = self._gathered, [], 0, 0
+        return gathered
 
     def _serve(self) -> None:
         batch: list[_Write[W]] = []

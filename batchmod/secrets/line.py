@@ -43,7 +43,8 @@ class Line:
         self._thread = thread  # has one thread
         self._write = write
         self._lock = threading.Lock()
-        self._waiting: list[Job[Any]] = []  # as long as it is not empty, the thread is on its way to take it
+        self._waiting: list[Job[Any]] = []  # as long as it is not empty, it is about to be taken
+        self._known = 0  # of those, how many waited a turn of the event loop ago
 
     async def read(self, key: InstanceKey | None, work: Callable[[], T]) -> T:
         """The result of `work`, done after every write of this instance that was called before it."""
@@ -58,14 +59,26 @@ class Line:
         done: asyncio.Future[T] = loop.create_future()
         job = Job(key=key, work=work, writes=writes, loop=loop, done=done)
         with self._lock:
-            if not self._waiting:
-                self._thread.submit(self._serve)
             self._waiting.append(job)
+            first = len(self._waiting) == 1
+        if first:
+            loop.call_soon(self._hand_over, loop)
         return await done
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The thread is woken for all that turns of the event loop bring one after the other: each time costs more than
+        a job. A turn that brings none ends it, as does every one in which nothing else is to be done.
+        """
+        with self._lock:
+            more, self._known = len(self._waiting) > self._known, len(self._waiting)
+        if more:
+            loop.call_soon(self._hand_over, loop)
+        else:
+            self._thread.submit(self._serve)
 
     def _serve(self) -> None:
         with self._lock:
-            taken, self._waiting = self._waiting, []
+            taken, self._waiting, self._known = self._waiting, [], 0
         batch = [job for job in taken if not job.done.cancelled()]
         try:
             for part in parts(batch):

@@ -5,7 +5,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -101,6 +101,36 @@ async def test_what_waits_shares_a_commit(held: Held) -> None:
     await held.together(*(held.store.promote(key, 1) for key in KEYS[:4]), held.store.stages(KEYS[7]))
     assert held.store.commits == before + 2
     assert await held.on_disk() == dict.fromkeys(KEYS[:4], Stage.CURRENT) | dict.fromkeys(KEYS[4:], Stage.PENDING)
+
+
+class Quick(ThreadPoolExecutor):
+    """A thread that has done what it is given before the event loop goes on."""
+
+    def submit(self, *what: Any, **how: Any) -> Future[Any]:  # type: ignore[override]
+        done = super().submit(*what, **how)
+        done.result()
+        return done
+
+
+async def test_calls_of_turns_one_after_the_other_are_taken_together() -> None:
+    """The thread is not woken for the first of them while the event loop brings more."""
+    batches: list[list[InstanceKey | None]] = []
+    loop, called = asyncio.get_running_loop(), asyncio.Event()
+    calls: list[asyncio.Task[None]] = []
+    with Quick(1) as thread:
+        line = Line(thread, lambda jobs: batches.append([job.key for job in jobs]))
+
+        def call() -> None:
+            calls.append(loop.create_task(line.write(KEYS[len(calls)], lambda: None)))
+            if len(calls) < len(KEYS):
+                loop.call_soon(call)
+            else:
+                called.set()
+
+        call()
+        await called.wait()
+        await asyncio.gather(*calls)
+    assert batches == [KEYS]
 
 
 async def test_calls_of_one_instance_are_done_in_their_order(held: Held) -> None:
