@@ -8,7 +8,7 @@ from batchmod.engine.judging import NORMAL_STATUS, NOT_FOUND
 from batchmod.engine.machine import Seen
 from batchmod.engine.old import NO_OLD, old_secret
 from batchmod.engine.sending import send
-from batchmod.engine.usual import SOON, next_glance
+from batchmod.engine.usual import SOON
 from batchmod.engine.walk import Learnt, Walk
 from batchmod.engine.watcher import Sight
 from batchmod.errors import CallError, StoreConflict, Verdict
@@ -63,7 +63,7 @@ async def settling(context: Context, walk: Walk) -> Learnt | None:
     if sight is None or isinstance(sight, Learnt):
         return sight
     if password and context.level in BY_SIGHT:
-        return _concluded(context, walk, Seen.PROVED) if _is_quiet(context, walk) else None
+        return _by_sight(context, walk)
     evidence = await _evidence(context, walk, sight)
     if evidence is None or isinstance(evidence, Learnt):
         return evidence
@@ -73,12 +73,16 @@ async def settling(context: Context, walk: Walk) -> Learnt | None:
     return _concluded(context, walk, seen)
 
 
-def _is_quiet(context: Context, walk: Walk) -> bool:
+def _by_sight(context: Context, walk: Walk) -> Learnt | None:
     """Seen not Normal and then Normal, or Normal at every look for long enough."""
     now = context.clock.now()
     if walk.quiet_since is None:
         walk.quiet_since = now
-    return walk.was_abnormal or now - walk.quiet_since >= context.limits.settle_quiet
+    if walk.was_abnormal:
+        context.usual.settled(walk.row.kind, walk.look_due)
+    elif now - walk.quiet_since < context.limits.settle_quiet:
+        return None
+    return _concluded(context, walk, Seen.PROVED)
 
 
 async def proved(context: Context, walk: Walk) -> Learnt:
@@ -138,11 +142,16 @@ async def _look(context: Context, walk: Walk) -> Sight | Learnt | None:
 
 def _next_look(context: Context, walk: Walk) -> float:
     """When the row is looked at next, in seconds after its last attempt."""
-    if walk.row.kind is Kind.PASSWORD and context.level in BY_SIGHT:
-        quiet = context.limits.settle_quiet
-        began = walk.quiet_since - (walk.open_since or 0.0) if walk.quiet_since is not None else SOON
-        return next_glance(walk.look_due, abnormal=walk.was_abnormal, quiet=began + quiet)
     accepted = walk.state.phase is Phase.SETTLING
+    if walk.row.kind is Kind.PASSWORD and context.level in BY_SIGHT:
+        began = walk.quiet_since - (walk.open_since or 0.0) if walk.quiet_since is not None else SOON
+        return context.usual.next_glance(
+            walk.row.kind,
+            walk.look_due,
+            abnormal=walk.was_abnormal,
+            quiet=began + context.limits.settle_quiet,
+            accepted=accepted,
+        )
     return context.usual.next_look(walk.row.kind, walk.look_due, accepted=accepted)
 
 

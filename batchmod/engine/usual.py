@@ -40,13 +40,20 @@ class Usual:
         unknown = accepted and usual is None  # as many rows may be under way as do not settle soon
         return due + min(CAP, max(SOON, due if unknown else due / 4))
 
+    def next_glance(self, kind: Kind, due: float, *, abnormal: bool, quiet: float, accepted: bool) -> float:
+        """The same for what no reading can prove.
+
+        Either the instance is seen in change and then Normal, or Normal at every look until `quiet`: the looks grow rare
+        quickly until the change is seen; then the next is when others had settled, and from there on it is followed closely.
+        """
+        usual = self._usual.get(kind) if accepted and abnormal else None
+        if usual is not None and due < usual:
+            return usual
+        return next_glance(due, abnormal=abnormal, quiet=quiet)
+
 
 def next_glance(due: float, *, abnormal: bool, quiet: float) -> float:
-    """When to look again at what no reading can prove, in seconds after the acceptance.
-
-    Either the instance is seen in change and then Normal, or Normal at every look until `quiet`: the looks grow rare
-    quickly until the change is seen, then it is followed closely.
-    """
+    """The same while nothing is known of how long others took."""
     if abnormal:
         return due + min(CAP, max(SOON, due / 2))
     return min(due + max(SOON, 3 * due), max(quiet, due + SOON))

@@ -67,6 +67,35 @@ def test_quiet_needs_few_looks_and_is_noticed_when_it_is_over(quiet: float) -> N
     assert due == pytest.approx(max(SOON + quiet, 2 * SOON), abs=SOON)
 
 
+def glances(usual: Usual, takes: float) -> list[float]:
+    """When a row is looked at that is in change for so long and cannot be read, to the look that finds it settled."""
+    due = [SOON]
+    while due[-1] < takes:
+        due.append(usual.next_glance(Kind.PASSWORD, due[-1], abnormal=True, quiet=60.0, accepted=True))
+    usual.settled(Kind.PASSWORD, due[-1])
+    return due
+
+
+@given(st.floats(1.0, 600.0))
+def test_a_change_that_nothing_can_prove_is_seen_in_change_and_then_settled(takes: float) -> None:
+    """Two looks for most once some have settled, and none much later than it could be."""
+    usual = Usual()
+    rows = [glances(usual, takes) for _ in range(2000)]
+    later = rows[1000:]
+    assert sum(map(len, later)) <= 2.5 * len(later)
+    assert all(row[-1] <= max(takes * 1.6, takes + SOON) + SOON for row in later)
+
+
+@pytest.mark.parametrize(("abnormal", "accepted"), [(False, True), (True, False)])
+def test_what_was_not_seen_in_change_or_is_in_doubt_is_no_usual_one(abnormal: bool, accepted: bool) -> None:
+    """It is looked at as if nothing were known of the others."""
+    usual = Usual()
+    usual.settled(Kind.PASSWORD, 300.0)
+    due = usual.next_glance(Kind.PASSWORD, SOON, abnormal=abnormal, quiet=60.0, accepted=accepted)
+    assert due == next_glance(SOON, abnormal=abnormal, quiet=60.0)
+    assert due < usual.next_glance(Kind.PASSWORD, SOON, abnormal=True, quiet=60.0, accepted=True)
+
+
 @given(st.floats(SOON, 3600.0))
 def test_what_was_seen_in_change_is_followed_closely(due: float) -> None:
     """No more than half as much again later, nor than half a minute."""
