@@ -27,6 +27,7 @@ SECRET_FIELDS: Final = frozenset(
     {"AccessKeySecret", "SecurityToken", "SecretData"}
 )  # of a reply, as AssumeRole and GetSecretValue have them
 _SECRET_NAMES = tuple(name.encode() for name in ["\\", "\0", *sorted(SECRET_FIELDS)])  # escaped, in UTF-16, and plain
+_DECODED = json.JSONDecoder().decode
 RETRY_AFTER: Final = "x-acs-retry-after"  # milliseconds; a positive integer or nothing
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,200}")  # an id or a code
 _JSON_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))")
@@ -85,10 +86,12 @@ def _object(content: bytes | None) -> Mapping[str, Any]:
     """The JSON object that the reply is; empty when it is none, which no caller takes for an answer."""
     try:
         text = content or b""
-        guard = (
-            _guarded if any(name in text for name in _SECRET_NAMES) else None
-        )  # a long list need not be walked twice
-        body = json.loads(text, object_hook=guard)
+        for name in _SECRET_NAMES:
+            if name in text:
+                body = json.loads(text, object_hook=_guarded)
+                break
+        else:  # a long list need not be walked twice
+            body = _DECODED(text.decode("utf-8-sig", "surrogatepass"))
     except (ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}
@@ -99,7 +102,11 @@ def _guarded(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _first(body: Mapping[str, Any], *names: str) -> str | None:
-    return next((body[name] for name in names if isinstance(body.get(name), str)), None)
+    for name in names:
+        text = body.get(name)
+        if isinstance(text, str):
+            return text
+    return None
 
 
 def _shown(text: str | None, limit: int, secrets: Iterable[Secret]) -> str | None:

@@ -6,6 +6,7 @@ Documentation shows numbers as numbers and as strings, and truth as `true` and "
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from batchmod.cloud.answers import Reply, own_error
@@ -14,6 +15,20 @@ from batchmod.errors import CallError
 MAX_PORT: Final = 65535
 NETWORKS: Final = ("Private", "Inner", "Public")  # the IPType of an address, the one that is preferred first
 PORT = re.compile("[1-9][0-9]{0,4}")
+_TEXTS_OF = itemgetter(  # in the order of Instance
+    "InstanceId",
+    "InstanceStatus",
+    "InstanceName",
+    "RegionId",
+    "ZoneId",
+    "EngineVersion",
+    "EditionType",
+    "ArchitectureType",
+    "ChargeType",
+    "ResourceGroupId",
+    "VpcId",
+)
+_ALL_TEXT = frozenset({str})
 
 
 class Instance(NamedTuple):
@@ -71,6 +86,22 @@ class Key:
 
 
 def instance_of(item: Mapping[str, Any]) -> Instance:
+    """What is listed; raises CallError for an item without id or status."""
+    try:
+        texts = _TEXTS_OF(item)
+    except KeyError:
+        return _instance_of(item)
+    if not _ALL_TEXT.issuperset(map(type, texts)):
+        return _instance_of(item)
+    instance_id, status, *others = texts
+    if not instance_id or not status:
+        return _instance_of(item)
+    tags, address = _tags(item.get("Tags")), address_of(item.get("ConnectionDomain"), item.get("Port"))
+    return Instance._make((instance_id, status, *[text or None for text in others], tags, address))
+
+
+def _instance_of(item: Mapping[str, Any]) -> Instance:
+    """The same of an item of which something is missing or no text."""
     return Instance(
         id=required(item, "InstanceId"),
         status=required(item, "InstanceStatus"),
@@ -115,6 +146,8 @@ def net_address(items: Sequence[Mapping[str, Any]]) -> str | None:
 def _tags(value: object) -> Mapping[str, str]:
     """`{"Tag": [{"Key": …, "Value": …}]}` as a mapping; what is no tag is left out."""
     listed = value.get("Tag") if isinstance(value, dict) else None
+    if not listed:
+        return {}
     tags = [tag for tag in listed if isinstance(tag, dict)] if isinstance(listed, list) else []
     return {tag["Key"]: text_of(tag.get("Value")) or "" for tag in tags if isinstance(tag.get("Key"), str)}
 

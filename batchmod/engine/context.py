@@ -91,7 +91,7 @@ class Context:
                 self._stays_open(walk, learnt)
                 raise HaltedError
             walk.holds_slot = True
-        record = Step(walk.row.seq, phase, self.clock.wall(), *learnt.told)
+        record = Step(walk.row.seq, phase, self.clock.wall(), *learnt[1:])  # what was learnt, as a Step has it
         if phase in WAITED_FOR:
             await self.ledger.step(self.run_id, record)
         else:
@@ -101,7 +101,7 @@ class Context:
             self._release(walk, phase)
         if phase is Phase.CHANGED:
             self._remember(walk)
-        self.notify(RowMoved(row=walk.row, state=walk.state))
+        self.notify(RowMoved(walk.row, walk.state))
 
     def _stays_open(self, walk: Walk, learnt: Learnt) -> None:
         """The journal knows why the row has no last word yet."""

@@ -13,7 +13,9 @@ from batchmod.model.secret import Secret
 
 
 class Learnt(NamedTuple):
-    """What was seen of a row, and what the journal should keep of it."""
+    """What was seen of a row, and what the journal should keep of it: all but `seen` is what a Step has behind row, phase
+    and time, in its order.
+    """
 
     seen: Seen
     code: str | None = None
@@ -22,11 +24,6 @@ class Learnt(NamedTuple):
     detail: str | None = None
     proof: Proof | None = None
     generation: int | None = None
-
-    @property
-    def told(self) -> tuple[str | None, str | None, str | None, str | None, Proof | None, int | None]:
-        """All but `seen`: what a Step has after row, phase and time, in its order."""
-        return self[1:]
 
     @classmethod
     def of(cls, seen: Seen, error: CallError) -> "Learnt":

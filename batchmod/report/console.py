@@ -38,7 +38,7 @@ class Lines:
         self._state = state
         self._clock = clock
         self._said_at = state.began
-        self._said_done = state.done
+        self._wait_for_more()
         self._errors = 0
         self._throttled_at: float | None = None
 
@@ -56,7 +56,7 @@ class Lines:
                 self._progress(now)
             case RunOpened():
                 self._write(opening(notice))
-                self._said_done = self._state.done
+                self._wait_for_more()
             case Paced():
                 pass  # a part of the next line of progress
             case AccountStopped(account=account, reason=reason):
@@ -74,16 +74,16 @@ class Lines:
             self._say(now)
 
     def _progress(self, now: float) -> None:
-        done = self._state.done
-        if now - self._said_at < EVERY and (
-            done == self._said_done or done - self._said_done < max(1, self._state.rows // SHARE)
-        ):
-            return
-        self._say(now)
+        if now - self._said_at >= EVERY or self._state.done >= self._next_done:
+            self._say(now)
 
     def _say(self, now: float) -> None:
-        self._said_at, self._said_done = now, self._state.done
+        self._said_at = now
+        self._wait_for_more()
         self._write(progress(self._state, now))
+
+    def _wait_for_more(self) -> None:
+        self._next_done = self._state.done + max(1, self._state.rows // SHARE)
 
     def _complain(self, error: RowError) -> None:
         self._errors += 1
