@@ -106,7 +106,7 @@ async def test_what_waits_shares_a_commit(held: Held) -> None:
 class Quick(ThreadPoolExecutor):
     """A thread that has done what it is given before the event loop goes on."""
 
-    def submit(self, *what: Any, **how: Any) -> Future[Any]:  # type: ignore[override]
+    def submit(self, *what: Any, **how: Any) -> Future[Any]:
         done = super().submit(*what, **how)
         done.result()
         return done
