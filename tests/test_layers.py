@@ -30,7 +30,6 @@ HOMES = {
     "yaml": {"model", "sim"},
     "pydantic": {"model"},
     "pyrage": {"secrets"},
-    "cryptography": {"secrets"},
     "redis": {"secrets"},
     "hvac": {"secrets"},
     "requests": {"secrets"},

@@ -14,66 +14,37 @@ import pyrage  # type: ignore[import-untyped]  # ships no types
 from batchmod.dbfile import is_there
 from batchmod.errors import StoreError, UsageError
 from batchmod.model.secret import Secret
-from batchmod.secrets.agefile import CHUNK, Header
 
 BACK = "put it back from its backup"
 _KEY_START = "AGE-SECRET-KEY-1"
 _FINGERPRINT_LABEL = b"batchmod/fingerprint/1"  # another label gives another key
-_SHARED = 1000  # values under one header
-_PROBE = b"batchmod"  # no secret: pyrage opens it under each new header
 
 
 class AgeKey:
-    """An X25519 identity. No repr, exception or pickle shows it; `recipient` is its public half.
+    """An X25519 identity. No repr, exception or pickle shows it; `recipient` is its public half."""
 
-    One thread at a time encrypts and decrypts with it.
-    """
-
-    __slots__ = ("_fingerprint_key", "_header", "_identity", "_left", "_readers", "recipient")
+    __slots__ = ("_fingerprint_key", "_identity", "recipient")
 
     def __init__(self, identity: pyrage.x25519.Identity) -> None:
         self._identity = identity
         self._fingerprint_key = hmac.digest(str(identity).encode(), _FINGERPRINT_LABEL, "sha256")
         self.recipient = str(identity.to_public())
-        self._header: Header | None = None  # of what is encrypted, for these readers and so many values more
-        self._readers: tuple[str, ...] = ()
-        self._left = 0
 
     def __repr__(self) -> str:
         return f"AgeKey({self.recipient})"
 
     def encrypt(self, secret: Secret, extra: Sequence[str] = ()) -> bytes:
         """The secret as an age file (binary) that this key and each extra recipient opens alone."""
-        text, readers = secret.reveal().encode(), (self.recipient, *extra)
-        if len(text) > CHUNK:
-            return bytes(pyrage.encrypt(text, _readers(readers)))
-        header = self._header
-        if header is None or self._left == 0 or readers != self._readers:
-            self._header = header = self._new_header(readers)
-            self._readers, self._left = readers, _SHARED
-        self._left -= 1
-        return header.seal(text)
-
-    def _new_header(self, readers: tuple[str, ...]) -> Header:
-        """One that pyrage made; it opens what is put under it. StoreError when it does not."""
-        header = Header.opened(pyrage.encrypt(b"", _readers(readers)), str(self._identity))
-        if self._opened_by_pyrage(header.seal(_PROBE)) != _PROBE:
-            raise StoreError("an age file that was made just now has another text in it")
-        return header
+        return bytes(pyrage.encrypt(secret.reveal().encode(), _readers((self.recipient, *extra))))
 
     def decrypt(self, value: bytes) -> Secret:
         """What `encrypt` was given. StoreError for what this key does not open, or what was tampered with."""
-        text = None if self._header is None else self._header.open(value)
         try:
-            return Secret((self._opened_by_pyrage(value) if text is None else text).decode())
-        except UnicodeDecodeError:  # its cause would carry the plain bytes
-            raise StoreError("a stored value is not text") from None
-
-    def _opened_by_pyrage(self, value: bytes) -> bytes:
-        try:
-            return bytes(pyrage.decrypt(value, [self._identity]))
+            return Secret(bytes(pyrage.decrypt(value, [self._identity])).decode())
         except pyrage.DecryptError as error:
             raise StoreError(f"a stored value does not open with the age key {self.recipient}: {error}") from error
+        except UnicodeDecodeError:  # its cause would carry the plain bytes
+            raise StoreError("a stored value is not text") from None
 
     def fingerprint(self, secret: Secret) -> str:
         """HMAC-SHA256 (hex) under a key derived from the identity: the same for the same secret, and says no more."""
