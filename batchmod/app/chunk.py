@@ -60,8 +60,8 @@ async def _held(post: Post, chunk: Chunk, lease: Lease) -> None:
         async with _driving(post, chunk, lease, campaign) as driving:
             await driving.work()
             state, trouble, later = driving.concluded()
-    except AWAY:
-        post.lost.set()  # whether it was told the last that happened, nobody knows: the next one finds out
+    except AWAY as error:
+        post.lose(error)
         raise HandedOverError from None
     except BatchmodError as error:
         state, trouble, later = troubled(chunk, str(error))

@@ -142,7 +142,7 @@ class Chunking(Driving):
 
     def trouble(self, error: Exception) -> None:
         if isinstance(error, JournalError):
-            self.post.lost.set()
+            self.post.lose(error)
         super().trouble(error)
 
     def _doubtful(self, known: Known) -> Iterable[tuple[Run, PlannedRow, RowState]]:

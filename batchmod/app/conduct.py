@@ -69,8 +69,8 @@ async def _held(post: Post, run_id: str, lease: Lease) -> None:
             ended = execution.has_ended(campaign) or await unless_over(
                 execution.conduct(campaign), execution.handed_over()
             )
-    except AWAY:
-        post.lost.set()
+    except AWAY as error:
+        post.lose(error)
         raise HandedOverError from None
     except HandedOverError:
         raise
@@ -125,7 +125,7 @@ class Conducting(Execution):
 
     def trouble(self, error: Exception) -> None:
         if isinstance(error, JournalError):
-            self.post.lost.set()
+            self.post.lose(error)
             raise error
         super().trouble(error)
 

@@ -14,7 +14,7 @@ from batchmod.cluster.progress import heard
 from batchmod.errors import JournalError, UsageError
 from batchmod.journal.postgres import PostgresJournal
 from batchmod.model.events import StoppedBy
-from batchmod.pg.link import Error
+from batchmod.pg.link import Error, why
 from batchmod.pg.place import Place
 
 EVERY = 1.0  # seconds between two looks at what was said to a run
@@ -41,6 +41,12 @@ class Post:
     connections: Connections
     draining: asyncio.Event
     lost: asyncio.Event = field(default_factory=asyncio.Event)
+    troubles: list[str] = field(default_factory=list)  # what it was lost for
+
+    def lose(self, error: BaseException) -> None:
+        """It is over: whether the database was told the last that happened, nobody knows, and the next one finds out."""
+        self.troubles.append(why(error))
+        self.lost.set()
 
     def connection(self) -> AbstractAsyncContextManager[Db]:
         """One of the shared connections; what is done with it is committed at the end of the block."""

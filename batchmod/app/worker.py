@@ -5,6 +5,7 @@ import os
 import secrets
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -57,6 +58,7 @@ class Working:
     lanes: int
     on_bug: Callable[[BaseException], None]
     draining: asyncio.Event = field(default_factory=asyncio.Event)
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)  # not even for what is open is waited any more
     bugs: int = 0
 
     @contextmanager
@@ -66,6 +68,7 @@ class Working:
 
         def receive() -> None:
             if self.draining.is_set() and task is not None:
+                self.leaving.set()
                 task.cancel()
                 return
             say(
@@ -87,8 +90,10 @@ class Working:
         while not self.draining.is_set():
             try:
                 async with self._post() as post:
+                    began = time.monotonic()
                     await self._serve(post)
-                    pause, trouble = AGAIN[0], post.leases.trouble or "the registration was lost"
+                    trouble = next(iter((*post.troubles, post.leases.trouble)), "") or "the registration was lost"
+                    pause = pause if time.monotonic() - began < AGAIN[1] else AGAIN[0]
             except AWAY as error:
                 trouble = why(error)
             if self.draining.is_set():
@@ -135,11 +140,16 @@ class Working:
         self._stopped(post)
         for each in workers:
             each.stop()
-        async with beside(jobs.beating(post.connections, workers)):
+        async with beside(jobs.beating(post.connections, workers)), beside(self._leave(post)):
             ended = await asyncio.gather(*running, return_exceptions=True)
         for error in ended:
             if isinstance(error, Exception) and not isinstance(error, AWAY):
                 self._bug(error)
+
+    async def _leave(self, post: Post) -> None:
+        """Jobs end at once when the worker has to: procrastinate would wait for them, whoever cancels it."""
+        await self.leaving.wait()
+        post.lost.set()
 
     def _stopped(self, post: Post) -> None:
         """Whatever ends a registration before its time ends all that goes by it."""

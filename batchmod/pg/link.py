@@ -19,11 +19,15 @@ Error: Final = psycopg.Error
 FAILURES: Final = (Error, OSError)
 STATEMENT: Final = 60_000  # milliseconds that a statement may take, a lock that it waits for included
 
+IDLE: Final = 5_000  # milliseconds that a process may stand still in a transaction and keep what it locked from others
+
 Row = tuple[Any, ...]
 
 
-def conninfo(place: Place, **more: str | int) -> str:
-    """What libpq is told: the place, our schema, and to notice a server that has gone."""
+def conninfo(place: Place, *, idle: int = 0, **more: str | int) -> str:
+    """What libpq is told: the place, our schema, and to notice a server that has gone. `idle`: see IDLE; 0 is for ever,
+    for who reads at the pace of somebody else.
+    """
     try:
         given = conninfo_to_dict(place.url)
     except psycopg.Error as error:
@@ -32,6 +36,7 @@ def conninfo(place: Place, **more: str | int) -> str:
         ) from error
     ours = (
         f"-c search_path={SCHEMA},pg_catalog -c statement_timeout={STATEMENT} "
+        f"-c idle_in_transaction_session_timeout={idle} "
         "-c default_transaction_isolation=read\\ committed"  # who waited for a lock sees what was written meanwhile
     )
     options = f"{given.get('options') or ''} {ours}".strip()
@@ -60,7 +65,7 @@ async def require_private(connection: AsyncConnection[Any]) -> None:
 async def connect_async(place: Place) -> AsyncConnection[Row]:
     """The same, for a running event loop."""
     async with asyncio.timeout(CONNECT * 2):  # libpq's own counts per address
-        connection = await AsyncConnection.connect(conninfo(place), autocommit=True)
+        connection = await AsyncConnection.connect(conninfo(place, idle=IDLE), autocommit=True)
     try:
         _require_private(connection)
     except UsageError:

@@ -176,6 +176,8 @@ class Cluster:
             "leases": "SELECT * FROM lease ORDER BY key",
             "taken": "SELECT *, to_timestamp(at) FROM taken ORDER BY at",
             "places": "SELECT pool, wave, spent, count(*) FROM slot GROUP BY 1, 2, 3",
+            "activity": "SELECT pid, state, wait_event, now() - xact_start, pg_blocking_pids(pid), query FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()",
             "phases": "SELECT phase, count(*) FROM last GROUP BY 1",
             "steps": "SELECT to_timestamp(floor(noted_at)), count(*), count(DISTINCT epoch) FROM step GROUP BY 1 ORDER BY 1",
         }

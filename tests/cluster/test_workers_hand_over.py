@@ -20,6 +20,7 @@ BOTH: list[dict[str, Any]] = [
     {"attributes": {"name": "new-{id}"}},
     {"password": {"generate": {"length": 24}}},
 ]
+HAND_OVER = 12.0  # seconds at most
 SLOW = "6/1s"  # in each of two lanes: there is time to break something
 REPORTED = 0x7E57  # held by a test: whoever writes that a run is finished waits for it
 HOLD_FINISHED = f"""
@@ -78,7 +79,12 @@ async def taken_over(c: Cluster, run_id: str, lanes: Mapping[str, int]) -> float
     """When each of these lanes, held so far under these epochs, has a step of a later one."""
     query = """SELECT min(noted_at) FROM step JOIN planned USING (run, seq) WHERE run = %s AND epoch > %s
       AND 'lane:' || account_id || '/' || region = %s HAVING count(*) > 0"""
-    return max([float((await c.until(query, run_id, epoch, lane))[0][0]) for lane, epoch in lanes.items()])
+    return max(
+        [
+            float((await c.until(query, run_id, epoch, lane, seconds=HAND_OVER + 3))[0][0])
+            for lane, epoch in lanes.items()
+        ]
+    )
 
 
 def epochs(c: Cluster) -> dict[str, int]:
@@ -168,8 +174,12 @@ async def test_a_conductor_dies_at_a_gate_and_in_the_next_wave(tmp_path: Path, d
 
 async def until_lines(path: Path, count: int) -> None:
     async with asyncio.timeout(60):
-        while not path.exists() or len(path.read_text(encoding="utf-8").split()) < count:  # noqa: ASYNC110  a file
+        while lines_of(path) < count:  # noqa: ASYNC110  a file tells nobody
             await asyncio.sleep(0.02)
+
+
+def lines_of(path: Path) -> int:
+    return len(path.read_text(encoding="utf-8").split()) if path.exists() else 0
 
 
 async def test_a_conductor_dies_while_it_writes_the_report(tmp_path: Path, database: Database) -> None:
@@ -198,7 +208,7 @@ async def test_a_worker_that_alone_does_not_reach_the_database(tmp_path: Path, d
         await c.work()
         began = time.time()
         proxy.be(how)
-        assert await taken_over(c, run_id, lanes) - began < 12
+        assert await taken_over(c, run_id, lanes) - began < HAND_OVER
         proxy.be("open")
         await says(first, "works on", times=2)
         await well(c, run_id)
