@@ -140,15 +140,19 @@ def part(rounds: Sequence[Mapping[str, Found]], *, each: int) -> Part:
     def middle_of(name: str, what: str) -> float:
         return middle([getattr(found[name], what) for found in rounds])
 
-    def grown(count: int, what: str) -> float:
-        """How many times it is that of a first one: in each round by itself, for the machine changes between them."""
-        return middle([getattr(found[_name(count)], what) / getattr(found[_name(1)], what) for found in rounds])
+    def quiet(*names: str) -> Sequence[Mapping[str, Found]]:
+        """The rounds in which the machine had CPU left, if there are any."""
+        return [found for found in rounds if all(found[name].busy < FULL for name in names)] or rounds
 
-    def beside_run(count: int) -> float:
-        return middle([found[_name(count)].changes / found[_name(count, alone=True)].changes for found in rounds])
+    def beside(name: str, other: str) -> float:
+        """Of the changes per second; in each round by itself, for the machine changes between them."""
+        return middle([found[name].changes / found[other].changes for found in quiet(name, other)])
 
-    def full(count: int) -> str:
-        return "the machine's CPU was full" if middle_of(_name(count), "busy") >= FULL else ""
+    def full(*names: str) -> str:
+        left = quiet(*names)
+        if all(found[name].busy < FULL for found in left for name in names):
+            return "" if len(left) == len(rounds) else f"{len(left)} rounds: in the others the machine's CPU was full"
+        return "the machine's CPU was full"
 
     names = [name for count in COUNTS for name in (_name(count, alone=True), _name(count))]
     lanes = {name: count * EACH for count in COUNTS for name in (_name(count, alone=True), _name(count))}
@@ -178,20 +182,23 @@ def part(rounds: Sequence[Mapping[str, Found]], *, each: int) -> Part:
             *(
                 Check(
                     what=f"changes/s of {count} workers ÷ {count} times those of one",
-                    value=grown(count, "changes") / count, limit=LEAST, at_most=False, bound=full(count),
+                    value=beside(_name(count), _name(1)) / count, limit=LEAST, at_most=False,
+                    bound=full(_name(count), _name(1)),
                 )
                 for count in COUNTS[1:]
             ),
             *(
                 Check(
                     what=f"changes/s of {_name(count)} ÷ one run's",
-                    value=beside_run(count), limit=LEAST, at_most=False, bound=full(count),
+                    value=beside(_name(count), _name(count, alone=True)), limit=LEAST, at_most=False,
+                    bound=full(_name(count), _name(count, alone=True)),
                 )
                 for count in COUNTS
             ),
             Check(
                 what=f"share throttled, {_name(COUNTS[-1])}",
-                value=middle_of(_name(COUNTS[-1]), "throttled"), limit=THROTTLED, at_most=True, bound=full(COUNTS[-1]),
+                value=middle([found[_name(COUNTS[-1])].throttled for found in quiet(_name(COUNTS[-1]))]),
+                limit=THROTTLED, at_most=True, bound=full(_name(COUNTS[-1])),
             ),
         ],
         bars=[
