@@ -52,14 +52,14 @@ def measure(folder: Path, *, rounds: int, size: int) -> Part:
             for count in COUNTS:
                 place = folder / f"{number}-{count}"
                 with _cloud(place / "run", count, each) as sim:
-                    found[-1][_name(count, alone=True)] = _alone(sim, count * EACH * each)
+                    found[-1][name_of(count, alone=True)] = _alone(sim, count * EACH * each)
                 with _cloud(place / "workers", count, each) as sim:
                     url = database.make(f"bench_{number}_{count}")
-                    found[-1][_name(count)] = _campaign(sim, database, url, count, count * EACH * each)
+                    found[-1][name_of(count)] = _campaign(sim, database, url, count, count * EACH * each)
     return part(found, each=each)
 
 
-def _name(count: int, *, alone: bool = False) -> str:
+def name_of(count: int, *, alone: bool = False) -> str:
     return f"run, {count * EACH} lanes" if alone else f"{count} worker{'s' * (count > 1)}, {count * EACH} lanes"
 
 
@@ -151,11 +151,15 @@ def part(rounds: Sequence[Mapping[str, Found]], *, each: int) -> Part:
     def full(*names: str) -> str:
         left = quiet(*names)
         if all(found[name].busy < FULL for found in left for name in names):
-            return "" if len(left) == len(rounds) else f"{len(left)} rounds: in the others the machine's CPU was full"
+            return (
+                ""
+                if len(left) == len(rounds)
+                else f"{len(left)} of {len(rounds)} rounds: in the others the machine's CPU was full"
+            )
         return "the machine's CPU was full"
 
-    names = [name for count in COUNTS for name in (_name(count, alone=True), _name(count))]
-    lanes = {name: count * EACH for count in COUNTS for name in (_name(count, alone=True), _name(count))}
+    names = [name for count in COUNTS for name in (name_of(count, alone=True), name_of(count))]
+    lanes = {name: count * EACH for count in COUNTS for name in (name_of(count, alone=True), name_of(count))}
     return Part(
         title="Many machines",
         size=f"{len(rounds)} interleaved rounds of {each} renames a lane, {QUOTA}/1s each; {EACH} lanes a worker",
@@ -182,23 +186,23 @@ def part(rounds: Sequence[Mapping[str, Found]], *, each: int) -> Part:
             *(
                 Check(
                     what=f"changes/s of {count} workers ÷ {count} times those of one",
-                    value=beside(_name(count), _name(1)) / count, limit=LEAST, at_most=False,
-                    bound=full(_name(count), _name(1)),
+                    value=beside(name_of(count), name_of(1)) / count, limit=LEAST, at_most=False,
+                    bound=full(name_of(count), name_of(1)),
                 )
                 for count in COUNTS[1:]
             ),
             *(
                 Check(
-                    what=f"changes/s of {_name(count)} ÷ one run's",
-                    value=beside(_name(count), _name(count, alone=True)), limit=LEAST, at_most=False,
-                    bound=full(_name(count), _name(count, alone=True)),
+                    what=f"changes/s of {name_of(count)} ÷ one run's",
+                    value=beside(name_of(count), name_of(count, alone=True)), limit=LEAST, at_most=False,
+                    bound=full(name_of(count), name_of(count, alone=True)),
                 )
                 for count in COUNTS
             ),
             Check(
-                what=f"share throttled, {_name(COUNTS[-1])}",
-                value=middle([found[_name(COUNTS[-1])].throttled for found in quiet(_name(COUNTS[-1]))]),
-                limit=THROTTLED, at_most=True, bound=full(_name(COUNTS[-1])),
+                what=f"share throttled, {name_of(COUNTS[-1])}",
+                value=middle([found[name_of(COUNTS[-1])].throttled for found in quiet(name_of(COUNTS[-1]))]),
+                limit=THROTTLED, at_most=True, bound=full(name_of(COUNTS[-1])),
             ),
         ],
         bars=[
