@@ -176,6 +176,8 @@ class Cluster:
             "leases": "SELECT * FROM lease ORDER BY key",
             "taken": "SELECT *, to_timestamp(at) FROM taken ORDER BY at",
             "places": "SELECT pool, wave, spent, count(*) FROM slot GROUP BY 1, 2, 3",
+            "workers": "SELECT *, now() - last_heartbeat FROM procrastinate_workers ORDER BY 1",
+            "sweeps": "SELECT *, to_timestamp(defer_timestamp) FROM procrastinate_periodic_defers ORDER BY id DESC LIMIT 5",
             "activity": "SELECT pid, state, wait_event, now() - xact_start, pg_blocking_pids(pid), query FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()",
             "phases": "SELECT phase, count(*) FROM last GROUP BY 1",
