@@ -133,6 +133,7 @@ class Conducting(Execution):
     async def _wave_driver(self, known: Known, opening: Opening) -> AsyncIterator[DriveWave]:  # noqa: ARG002  as Driving has it
         async def drive_wave(known: Known, wave: int) -> None:
             await self._wave(known, wave)
+            await hearing.catch_up()  # what a chunk stopped for was said before it ended
             opening.refused = self.manifest.rollout.window is not None and self.left and self.halt.reason is None
 
         hearing = self._hearing()
