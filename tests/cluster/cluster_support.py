@@ -132,9 +132,9 @@ class Cluster:
         except psycopg.OperationalError:
             return []
 
-    async def steps(self, run_id: str, count: int) -> None:
+    async def steps(self, run_id: str, count: int, *, seconds: float = 60) -> None:
         """Returns once the journal has so many of the run."""
-        await self.until("SELECT 1 FROM step WHERE run = %s OFFSET %s LIMIT 1", run_id, count - 1)
+        await self.until("SELECT 1 FROM step WHERE run = %s OFFSET %s LIMIT 1", run_id, count - 1, seconds=seconds)
 
     def holder(self, key: str) -> str | None:
         """What the holder of a lease calls itself."""

@@ -103,7 +103,7 @@ async def test_the_soak(tmp_path: Path, database: Database, record_property: Cal
         killed: Killed = []
         await c.steps(run_id, 500)
         async with beside(often(c, killed, every=3, dice=random.Random(run_id))):
-            await c.steps(run_id, 12_000)
+            await c.steps(run_id, 12_000, seconds=300)
             await c.outage(5)
             await c.ended(run_id, seconds=600)
         ended = Ended(c, run_id, await c.stored())
