@@ -239,7 +239,8 @@ RULES = (
 
 def hand_overs(ended: Ended, killed: Sequence[tuple[float, Sequence[str]]]) -> list[float]:
     """Seconds from each death to the first step of somebody else in each lane that was held. `killed`: when, and the
-    lanes; one that died with the next holder as well, or while the database was away, counts from the later moment.
+    lanes; one that the next holder died with, or while somebody stood still, does not count, and
+    while the database was away it counts from the end of that.
     """
     found = []
     moments = [(at, set(lanes)) for at, lanes in killed]
@@ -252,6 +253,8 @@ def hand_overs(ended: Ended, killed: Sequence[tuple[float, Sequence[str]]]) -> l
             after = [step.at for step in written[lane] if step.at > at and step.epoch > max(epochs, default=0)]
             if not after or any(at < other <= after[0] and lane in its for other, its in moments):
                 continue
+            if any(begin <= after[0] and end >= at for begin, end, _ in ended.cluster.frosts):
+                continue  # who stood still may have had it meanwhile
             away = [end for begin, end in ended.cluster.outages if begin <= after[0] and end >= at]
             found.append(after[0] - max([at, *away]))
     return sorted(found)

@@ -83,6 +83,7 @@ class Cluster:
     database: Database
     workers: list[Worker] = field(default_factory=list)
     outages: list[tuple[float, float]] = field(default_factory=list)  # of the database
+    frosts: list[tuple[float, float, int]] = field(default_factory=list)  # of a process
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     @property
@@ -120,7 +121,7 @@ class Cluster:
         """What the query finds, once that is anything. A database that is away has nothing."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            if found := self.asked(query, *values):
+            if found := await asyncio.to_thread(self.asked, query, *values):
                 return found
             await asyncio.sleep(LOOK)
         raise AssertionError(f"not within {seconds} s: {query}\n{self.said()}")
@@ -136,21 +137,17 @@ class Cluster:
         """Returns once the journal has so many of the run."""
         await self.until("SELECT 1 FROM step WHERE run = %s OFFSET %s LIMIT 1", run_id, count - 1, seconds=seconds)
 
-    def holder(self, key: str) -> str | None:
-        """What the holder of a lease calls itself."""
-        found = self.asked("SELECT holder FROM lease WHERE key = %s AND holder IS NOT NULL", key)
-        return found[0][0] if found else None
-
-    def holds(self, worker: Worker, like: str = "lane:%") -> list[str]:
+    async def holds(self, worker: Worker, like: str = "lane:%") -> list[str]:
         """The leases that this process has, by the book."""
         query = "SELECT key FROM lease WHERE holder LIKE %s AND key LIKE %s ORDER BY key"
-        return [key for (key,) in self.asked(query, f"%:{worker.pid}:%", like)]
+        found = await asyncio.to_thread(self.asked, query, f"%:{worker.pid}:%", like)  # the simulator goes on meanwhile
+        return [str(key) for (key,) in found]
 
     async def holding(self, like: str = "lane:%") -> Worker:
         """A worker that has such a lease, and is alive and not frozen; any of them."""
         for _ in range(round(60 / LOOK)):
             for worker in random.sample(self.workers, len(self.workers)):
-                if worker.process.returncode is None and not worker.frozen and self.holds(worker, like):
+                if worker.process.returncode is None and not worker.frozen and await self.holds(worker, like):
                     return worker
             await asyncio.sleep(LOOK)
         raise AssertionError(f"nobody holds {like}\n{self.said()}")

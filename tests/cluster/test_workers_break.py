@@ -26,7 +26,8 @@ Killed = list[tuple[float, Sequence[str]]]  # when, and the lanes that died with
 async def kill(c: Cluster, killed: Killed) -> None:
     """A worker that has lanes is gone, and another one is there."""
     worker = await c.holding()
-    killed.append((time.time(), c.holds(worker)))
+    lanes = await c.holds(worker)
+    killed.append((time.time(), lanes))
     await c.kill(worker)
     await c.work(lanes=len(c.workers) % 3 + 2)
 
@@ -36,10 +37,11 @@ async def frozen(c: Cluster, seconds: float) -> AsyncIterator[Worker]:
     """A worker that has lanes stands still, for so long at least."""
     worker = await c.holding()
     worker.freeze()
-    began = time.monotonic()
+    began = time.time()
     yield worker
-    await asyncio.sleep(began + seconds - time.monotonic())
+    await asyncio.sleep(began + seconds - time.time())
     worker.thaw()
+    c.frosts.append((began, time.time(), worker.pid))
 
 
 async def often(c: Cluster, killed: Killed, *, every: float, dice: random.Random) -> None:
@@ -102,12 +104,15 @@ async def test_the_soak(tmp_path: Path, database: Database, record_property: Cal
         run_id = await c.submit(manifest(c, 4, max_failures="5%", rate="40/1s", changing=200))
         killed: Killed = []
         await c.steps(run_id, 500)
-        async with beside(often(c, killed, every=3, dice=random.Random(run_id))):
+        async with beside(often(c, killed, every=4, dice=random.Random(run_id))):
             await c.steps(run_id, 12_000, seconds=300)
             await c.outage(5)
             await c.ended(run_id, seconds=600)
         ended = Ended(c, run_id, await c.stored())
         times = hand_overs(ended, killed)
+        throttled = sum(call.code is not None and "hrottl" in call.code for call in ended.writes)
+        record_property("refused by quota", f"{throttled} of {len(ended.writes)} writes")
+        record_property("killed", len(killed))
         record_property(
             "hand-over", f"median {statistics.median(times):.1f} s, at most {max(times):.1f} s of {len(times)}"
         )

@@ -15,11 +15,13 @@ from cluster_proxy import proxied
 from cluster_rules import Ended, broken
 from cluster_support import RETRY, Cluster, Worker, cluster, quotas
 from postgres import Database
+from soaking import FACTOR
 
 BOTH: list[dict[str, Any]] = [
     {"attributes": {"name": "new-{id}"}},
     {"password": {"generate": {"length": 24}}},
 ]
+SOAKS = pytest.mark.skipif(FACTOR == 1, reason="in `make soak`: as the other one, but for a detail")
 HAND_OVER = 12.0  # seconds at most
 SLOW = "6/1s"  # in each of two lanes: there is time to break something
 REPORTED = 0x7E57  # held by a test: whoever writes that a run is finished waits for it
@@ -197,7 +199,7 @@ async def test_a_conductor_dies_while_it_writes_the_report(tmp_path: Path, datab
         assert ended.report["run"]["counts"]["changed"] == 16
 
 
-@pytest.mark.parametrize("how", ["silent", "cut"])
+@pytest.mark.parametrize("how", ["silent", pytest.param("cut", marks=SOAKS)])
 async def test_a_worker_that_alone_does_not_reach_the_database(tmp_path: Path, database: Database, how: str) -> None:
     """It stops by itself before another one goes on, and works again when it can."""
     async with at_work(tmp_path, database) as c, proxied(database) as proxy:
@@ -230,7 +232,7 @@ async def test_a_database_that_cannot_write_is_waited_for(tmp_path: Path, databa
         assert ended.report["run"]["counts"]["changed"] == 80
 
 
-@pytest.mark.parametrize("how", ["immediate", "fast"])
+@pytest.mark.parametrize("how", ["immediate", pytest.param("fast", marks=SOAKS)])
 async def test_the_database_restarts(tmp_path: Path, database: Database, how: str) -> None:
     """Nothing is sent meanwhile; the campaign goes on by itself."""
     async with at_work(tmp_path, database) as c:
