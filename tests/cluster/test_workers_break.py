@@ -47,9 +47,9 @@ async def frozen(c: Cluster, seconds: float) -> AsyncIterator[Worker]:
 async def often(c: Cluster, killed: Killed, *, every: float, dice: random.Random) -> None:
     """Until it is cancelled."""
     while True:
-        await asyncio.sleep(every)
-        await kill(c, killed)
-        await asyncio.sleep(every)
+        for pause in (every, every, HAND_OVER):
+            await kill(c, killed)
+            await asyncio.sleep(pause)
         async with frozen(c, dice.uniform(2, 20)):
             pass
 
