@@ -77,18 +77,18 @@ def scenario(count: int, writes: str) -> dict[str, Any]:
 
 async def test_workers_die_and_freeze_and_the_database_restarts(tmp_path: Path, database: Database) -> None:
     """Three workers, four lanes: two are killed, one is frozen, the server is away once. Nothing is lost or sent twice."""
-    async with cluster(tmp_path, database, instances=160, faults=scenario(2, "8/1s")) as c:
+    async with cluster(tmp_path, database, instances=120, faults=scenario(2, "8/1s")) as c:
         await c.work(3, lanes=2)
-        run_id = await c.submit(manifest(c, 2, max_failures="50%", rate="8/1s", changing=12))
+        run_id = await c.submit(manifest(c, 2, max_failures="50%", rate="8/1s", changing=24))
         killed: Killed = []
-        await c.steps(run_id, 40)
-        await kill(c, killed)
+        await c.steps(run_id, 150)  # in the second wave
         async with frozen(c, 9):
+            await kill(c, killed)
             await kill(c, killed)
             await c.outage(2)
         await c.ended(run_id)
         ended = Ended(c, run_id, await c.stored())
-        assert broken(ended, rate=8, changing=12, max_failures=160) == []
+        assert broken(ended, rate=8, changing=24, max_failures=120) == []
         assert max(hand_overs(ended, killed), default=0.0) <= HAND_OVER
 
         c.no_bug()
