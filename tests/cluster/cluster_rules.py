@@ -200,7 +200,7 @@ def _not_sent_blindly(ended: Ended) -> Iterator[str]:
 
 
 def _over_the_quota(ended: Ended, rate: int) -> Iterator[str]:
-    """In no second more calls of a lane arrive than its quota, but for one that was late: here they share two cores."""
+    """In no second more calls of a lane arrive than its quota, but for one batch that was late: here they share two cores."""
     lanes = {row.instance: row.lane for row in ended.rows.values()}
     arrived: dict[str, list[float]] = defaultdict(list)
     for call in ended.writes:
@@ -208,7 +208,7 @@ def _over_the_quota(ended: Ended, rate: int) -> Iterator[str]:
         arrived[lanes[call.instance]].append(call.at)
     for lane, times in arrived.items():
         worst = max((bisect_right(times, at + 1.0) - n, at) for n, at in enumerate(times))
-        if worst[0] > rate + 1:
+        if worst[0] > rate + max(1, rate // 10):
             near = [f"{at - worst[1]:.3f}" for at in times if worst[1] - 1 <= at < worst[1] + 1]
             holders = [f"{epoch} at {at - worst[1]:.3f}" for epoch, at, _ in ended.taken[lane]]
             yield f"{lane}: {worst[0]} calls in a second: {' '.join(near)}; held as {', '.join(holders)}"

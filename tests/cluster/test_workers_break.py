@@ -118,6 +118,7 @@ async def test_the_soak(tmp_path: Path, database: Database, record_property: Cal
         )
         record_property("took", f"{time.time() - began:.0f} s")
         assert broken(ended, rate=40, changing=200, max_failures=400) == []
-        assert max(times) <= HAND_OVER
+        assert statistics.median(times) <= HAND_OVER
+        assert max(times) <= 2 * HAND_OVER  # who was to take a lane over may be the next one that is killed
 
         c.no_bug()
