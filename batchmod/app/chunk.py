@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from batchmod.app.chunking import Chunking, troubled
+from batchmod.app.chunking import Chunking, stopped_accounts, troubled
 from batchmod.app.fleet import open_fleet
 from batchmod.app.post import AWAY, HandedOverError, Post, bug_of, unless_over
 from batchmod.app.resume import chosen_again
@@ -85,7 +85,7 @@ async def _driving(post: Post, chunk: Chunk, lease: Lease, campaign: Campaign) -
     run = journal.run(chunk.run)
     assert run is not None  # chunks refer to it
     manifest, watching = restore(run.manifest), Watching(replace(post.options, quiet=True))
-    failed = any(account == chunk.account for account, _ in run.accounts_failed)  # its rows have to end, too
+    failed = chunk.account in stopped_accounts(journal.marks(chunk.run))  # its rows have to end, too
     options = replace(post.options, skip_failed_accounts=failed)
     rows = [row for row, _ in journal.states_of(chunk.run, chunk.rows)]
     async with (

@@ -38,6 +38,18 @@ def troubled(chunk: Chunk, trouble: str) -> tuple[State, str, float]:
     return State.READY, trouble, min(MOST, FIRST * 2.0**chunk.troubles)
 
 
+def stopped_accounts(marks: Iterable[Mark]) -> dict[str, str]:
+    """The accounts that were stopped since the run last ended, and why: an operator who resumes it has mended them. Pure."""
+    stopped: dict[str, str] = {}
+    for mark in marks:
+        match mark.type:
+            case MarkType.FINISHED:
+                stopped.clear()
+            case MarkType.ACCOUNT_FAILED:
+                stopped.setdefault(mark.account or "", mark.reason or "")
+    return stopped
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
     """The journal, as the engine knows it; who works on other lanes of an account hears when it is stopped."""
@@ -134,7 +146,7 @@ class Chunking(Driving):
         trouble = "; ".join(dict.fromkeys(self.troubles)) or None
         if not any(state.is_open for _, state in states):
             return State.DONE, trouble, 0.0
-        if self.halt.reason is StoppedBy.SIGNAL:
+        if self.post.draining.is_set():  # whatever else stops the run, what is open is looked at further elsewhere
             return State.READY, None, 0.0
         if self.halt.reason is StoppedBy.STORE:
             return troubled(self.chunk, trouble or "the secret store failed")
@@ -151,16 +163,15 @@ class Chunking(Driving):
 
     def _hearing(self, context: Context) -> Hearing:
         async def news(_: Campaign) -> None:
-            run = self.journal.run(self.run.id)
-            for account, reason in run.accounts_failed if run else ():
-                if account == self.chunk.account:
-                    error = CallError(Verdict.ACCOUNT_STOP, code="AccountStopped", message=reason)
-                    context.accounts.failed(self.chunk.account_id, error)
+            reason = stopped_accounts(self.journal.marks(self.run.id)).get(self.chunk.account)
+            if reason is not None:
+                error = CallError(Verdict.ACCOUNT_STOP, code="AccountStopped", message=reason)
+                context.accounts.failed(self.chunk.account_id, error)
 
         return Hearing(
             post=self.post,
             run_id=self.run.id,
-            key=self.lease.fence.key,
+            fence=self.lease.fence,
             controls=self._controls(context),
             news=news,
         )

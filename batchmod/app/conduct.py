@@ -30,7 +30,7 @@ from batchmod.engine.halt import Halt
 from batchmod.engine.opening import Opening
 from batchmod.errors import BatchmodError, JournalError
 from batchmod.journal.postgres import PostgresJournal
-from batchmod.model.events import StoppedBy
+from batchmod.model.events import BY_HAND, StoppedBy
 from batchmod.model.loading import restore
 from batchmod.model.notices import Controlled
 from batchmod.model.runs import Mark, MarkType
@@ -98,14 +98,19 @@ class Conducting(Execution):
 
     def has_ended(self, campaign: Campaign) -> bool:
         """A conductor that died right after it had written the report has left nothing to do."""
-        return self.run.finished_at is not None and (self.run.closed or campaign.stopping is not None)
+        ends = sum(mark.type is MarkType.FINISHED for mark in self.journal.marks(self.run.id))
+        return ends > campaign.ends and self.run.finished_at is not None
 
     async def conduct(self, campaign: Campaign) -> None:
         """The run has ended, its report is written and the journal knows it. Raises JournalError when that cannot be told,
         and HandedOverError when it is another's to tell.
         """
+        # What stopped it before its conductor died is not over: only an operator goes on with some of that.
+        stopped = self.run.stopped_by if self.run.finished_at is None else None
         if campaign.attempts > 1:  # somebody has worked on it before
             await self.take_up()
+        if stopped in BY_HAND:
+            self.halt.stop(stopped)
         self.announce(resumed=campaign.attempts > 1)
         if campaign.closing:
             await self.close()
@@ -145,6 +150,8 @@ class Conducting(Execution):
         async with self._wave_driver(known, Opening()):
             for wave in sorted({row.wave or 1 for row, _ in known}):
                 await self._wave(known, wave)
+        if self.halt.reason is not None:  # an operator had no patience: the rest is looked at by another `abandon`
+            self.signals.stopping = True
         self.halt.stop(StoppedBy.CONTROL)
 
     async def _wave(self, known: Known, wave: int) -> None:
@@ -197,7 +204,7 @@ class Conducting(Execution):
             mark=self._mark,
             notify=self.watching.notify,
         )
-        return Hearing(post=self.post, run_id=self.run.id, key=self.lease.fence.key, controls=controls, news=news)
+        return Hearing(post=self.post, run_id=self.run.id, fence=self.lease.fence, controls=controls, news=news)
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from batchmod.cluster.jobs import Connections
 from batchmod.cluster.lease import Lease, Leases
 from batchmod.cluster.progress import heard
 from batchmod.errors import JournalError, UsageError
-from batchmod.journal.postgres import PostgresJournal
+from batchmod.journal.postgres import Fence, PostgresJournal
 from batchmod.model.events import StoppedBy
 from batchmod.pg.link import Error, why
 from batchmod.pg.place import Place
@@ -56,10 +56,10 @@ class Post:
         async with self.connection() as db:
             return await campaign_of(db, run_id)
 
-    async def hears(self, run_id: str, key: str, said: int) -> None:
-        """Whoever waits for it knows that all that was said up to there holds where `key` works on the run."""
+    async def hears(self, run_id: str, fence: Fence, said: int) -> None:
+        """Whoever waits for it knows that all that was said up to there holds where somebody works under this lease."""
         async with self.connection() as db:
-            await heard(db, run_id, key, said)
+            await heard(db, run_id, fence, said)
 
     async def stop(self, run_id: str, reason: StoppedBy) -> None:
         """All who work on the run are told to stop."""

@@ -13,6 +13,7 @@ from psycopg.rows import dict_row
 
 from batchmod.model.events import StoppedBy
 from batchmod.model.plan import Lane, PlannedRow
+from batchmod.model.runs import MarkType
 
 SIZE: Final = 500  # instances of a chunk at most: one to five minutes of work
 Db = AsyncConnection[Any]
@@ -55,6 +56,7 @@ class Campaign:
     run: str
     state: str
     attempts: int  # how often somebody began to conduct it
+    ends: int  # how often the run had ended when it was given to workers
     closing: bool  # it is given up: what is in doubt is settled, nothing is sent
     endpoint: str | None
     submitted: str
@@ -74,7 +76,7 @@ class Campaign:
 
 
 _CAMPAIGN: Final = (
-    "run, state, attempts, closing, endpoint, submitted, stopping, paused, rate, changing, said, "
+    "run, state, attempts, ends, closing, endpoint, submitted, stopping, paused, rate, changing, said, "
     "max_failures, wave_failures, troubles, trouble"
 )
 _CHUNK: Final = "run, n, account, account_id, region, wave, rows, state, attempts, troubles, trouble"
@@ -128,11 +130,12 @@ async def begin(
     """
     async with db.transaction():
         await db.execute(
-            "INSERT INTO campaign (run, state, endpoint, submitted, closing) VALUES (%s, 'open', %s, %s, %s) "
+            "INSERT INTO campaign (run, state, endpoint, submitted, closing, ends) SELECT %s, 'open', %s, %s, %s, "
+            "count(*) FROM mark WHERE run = %s AND body::json ->> 'type' = %s "
             "ON CONFLICT (run) DO UPDATE SET state = 'open', endpoint = excluded.endpoint, submitted = excluded.submitted, "
-            "closing = excluded.closing, stopping = NULL, paused = false, rate = NULL, changing = NULL, said = campaign.said + 1, "
+            "closing = excluded.closing, ends = excluded.ends, stopping = NULL, paused = false, rate = NULL, changing = NULL, said = campaign.said + 1, "
             "job = NULL, not_before = now(), troubles = 0, trouble = NULL",
-            (run_id, endpoint, submitted, closing),
+            (run_id, endpoint, submitted, closing, run_id, MarkType.FINISHED),
         )
         await db.execute("DELETE FROM heard WHERE run = %s", (run_id,))
         await db.execute("DELETE FROM chunk WHERE run = %s AND state <> 'done'", (run_id,))

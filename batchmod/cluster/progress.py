@@ -10,11 +10,12 @@ from batchmod.journal.postgres import Fence
 _MINE: Final = "EXISTS (SELECT FROM lease WHERE lease.key = %(key)s AND lease.epoch = %(epoch)s)"
 
 
-async def heard(db: Db, run_id: str, key: str, said: int) -> None:
+async def heard(db: Db, run_id: str, fence: Fence, said: int) -> None:
     """Who works on the run under this lease goes by all that was said up to there; it begins to be one of them so."""
     await db.execute(
-        "INSERT INTO heard (run, key, said) VALUES (%s, %s, %s) ON CONFLICT (run, key) DO UPDATE SET said = excluded.said",
-        (run_id, key, said),
+        "INSERT INTO heard (run, key, epoch, said) VALUES (%s, %s, %s, %s) "
+        "ON CONFLICT (run, key) DO UPDATE SET epoch = excluded.epoch, said = excluded.said",
+        (run_id, fence.key, fence.epoch, said),
     )
 
 

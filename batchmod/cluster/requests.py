@@ -48,7 +48,7 @@ async def ask(db: Db, run_id: str, action: str, values: Mapping[str, str | bool 
 
 async def heard_of(db: Db, run_id: str, said: int) -> Heard:
     """How many work on the run, and how many of them go by what was said until then."""
-    query = """SELECT count(*), count(*) FILTER (WHERE heard.said >= %s) FROM heard JOIN lease USING (key)
+    query = """SELECT count(*), count(*) FILTER (WHERE heard.said >= %s) FROM heard JOIN lease USING (key, epoch)
      WHERE heard.run = %s AND lease.holder IS NOT NULL
        AND lease.renewed_at > clock_timestamp() - make_interval(secs => %s)"""
     there, heard = await (await db.execute(query, (said, run_id, ALIVE))).fetchone() or (0, 0)

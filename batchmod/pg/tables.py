@@ -91,7 +91,9 @@ CREATE TABLE lease (  -- who may write for a lane ("lane:<account id>/<region>")
 );
 CREATE TABLE campaign (  -- a run that workers are to bring to its end, and what was said to it
   run text PRIMARY KEY REFERENCES run (id),
-  state text NOT NULL CHECK (state IN ('open', 'ended')), attempts integer NOT NULL DEFAULT 0, closing boolean NOT NULL DEFAULT false,
+  state text NOT NULL CHECK (state IN ('open', 'ended')), attempts integer NOT NULL DEFAULT 0,
+  ends integer NOT NULL DEFAULT 0,  -- how often the run had ended when it was given to workers
+  closing boolean NOT NULL DEFAULT false,
   endpoint text, submitted text NOT NULL,
   max_failures integer, wave_failures integer,  -- of the run, and of the wave that is worked on
   stopping text, paused boolean NOT NULL DEFAULT false, rate text, changing text, said bigint NOT NULL DEFAULT 0,
@@ -115,7 +117,8 @@ CREATE TABLE request (  -- what `control` said
   noted boolean NOT NULL DEFAULT false  -- in the journal
 );
 CREATE TABLE heard (  -- how much of it each of those who work on the run goes by
-  run text NOT NULL REFERENCES campaign (run), key text NOT NULL, said bigint NOT NULL, PRIMARY KEY (run, key)
+  run text NOT NULL REFERENCES campaign (run), key text NOT NULL, epoch bigint NOT NULL, said bigint NOT NULL,
+  PRIMARY KEY (run, key)
 );
 CREATE TABLE schedule (  -- campaigns that begin by the clock
   name text PRIMARY KEY, cron text NOT NULL, directory text NOT NULL, files jsonb NOT NULL, options jsonb NOT NULL,

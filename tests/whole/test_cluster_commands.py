@@ -17,7 +17,7 @@ from batchmod.cluster.campaigns import lane_key, run_key
 from batchmod.cluster.lease import Leases
 from batchmod.cluster.progress import heard
 from batchmod.errors import UsageError
-from batchmod.journal.postgres import PostgresJournal
+from batchmod.journal.postgres import Fence, PostgresJournal
 from batchmod.model.events import Phase, Proof
 from batchmod.model.plan import Lane
 from batchmod.model.record import Step
@@ -224,15 +224,16 @@ async def test_what_was_left_is_given_again(c: Cluster) -> None:
 
 
 @asynccontextmanager
-async def at_work(c: Cluster, run_id: str, *keys: str, said: int = 0) -> AsyncIterator[None]:
+async def at_work(c: Cluster, run_id: str, *keys: str, said: int = 0) -> AsyncIterator[list[Fence]]:
     """Somebody holds these leases of the run, and went by so much of what was said when it began."""
     async with Leases(c.database.place, holder="test") as leases:
         db = await connect_async(c.database.place)
         try:
-            for key in keys:
-                assert await leases.take(key) is not None
-                await heard(db, run_id, key, said)
-            yield
+            fences = [lease.fence for lease in [await leases.take(key) for key in keys] if lease is not None]
+            assert len(fences) == len(keys)
+            for fence in fences:
+                await heard(db, run_id, fence, said)
+            yield fences
         finally:
             await db.close()
 
@@ -244,17 +245,17 @@ async def test_a_word_to_all_who_work_on_a_run(c: Cluster) -> None:
     run_id = await c.submitted()
     assert f"run {run_id}: paused: nobody works on it" in (await c.run("control", run_id, "pause")).err
     keys = (run_key(run_id), lane_key(Lane("1000000000000001", "cn-hangzhou")))
-    async with at_work(c, run_id, *keys, said=1):
+    async with at_work(c, run_id, *keys, said=1) as fences:
         asking = await c.start("control", run_id, "rate=100/1s")
         db = await connect_async(c.database.place)
         async with asyncio.timeout(30):
             while c.one("SELECT said FROM campaign") == 1:  # noqa: ASYNC110  of another process
                 await asyncio.sleep(0.05)
-        await heard(db, run_id, keys[0], 2)
+        await heard(db, run_id, fences[0], 2)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(1):
                 await asking.wait()
-        await heard(db, run_id, keys[1], 2)
+        await heard(db, run_id, fences[1], 2)
         answer = (await ends(asking, 0)).err
         assert f"run {run_id}: rate=100/1s for every API but DescribeInstanceAttribute" in answer
         assert "nobody" not in answer
