@@ -62,13 +62,15 @@ async def opened_embedded(
 
 async def _postgres(url: str, environ: Mapping[str, str], *, recipients: Sequence[str], create: bool) -> SecretStore:
     check_environ(environ)
-    place = place_of(url)
+    place_of(url)
     try:
         load()
-        from batchmod.pg.migrating import prepare  # noqa: PLC0415  an extra, and it costs every start
+        from batchmod.pg.conninfo import named_place  # noqa: PLC0415  an extra, and it costs every start
+        from batchmod.pg.migrating import prepare  # noqa: PLC0415  the same
         from batchmod.secrets.postgres import PostgresStore  # noqa: PLC0415  the same
     except ImportError as error:
         raise UsageError(f"--store needs an extra: {batchmod.install('cluster')}") from error
+    place = named_place(url)
 
     def opened() -> SecretStore:
         if create:

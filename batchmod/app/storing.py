@@ -28,11 +28,14 @@ def shared_place(options: Options) -> Place:
         raise UsageError("--store is needed: the PostgreSQL of the workers, such as postgresql://user@host/database")
     if options.state is not None:
         raise UsageError("--state and --store: state is kept in one of them")
+    place_of(options.store)  # which may hold a password, whatever else is missing
     if any(find_spec(name) is None for name in EXTRA):
         raise UsageError(f"--store needs an extra: {batchmod.install('cluster')}")
     load()
+    from batchmod.pg.conninfo import named_place  # noqa: PLC0415  an extra, and it costs every start
+
     check_environ(options.environ)
-    return place_of(options.store)
+    return named_place(options.store)
 
 
 def kept_in(options: Options, manifest: Path | None = None) -> Place | Path:

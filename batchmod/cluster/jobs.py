@@ -22,8 +22,9 @@ from psycopg import AsyncConnection
 
 from batchmod.cluster.campaigns import lane_key, run_key
 from batchmod.model.plan import Lane
+from batchmod.pg.conninfo import terms
 from batchmod.pg.link import FAILURES as DATABASE
-from batchmod.pg.link import IDLE, conninfo, require_private
+from batchmod.pg.link import require_private
 from batchmod.pg.place import Place
 
 LANES: Final = "lanes"  # queues: one that is full keeps no other from going on
@@ -70,7 +71,7 @@ class Connections:
 async def connected(place: Place) -> AsyncIterator[Connections]:
     """Connections for jobs and campaigns, open for the block."""
     opened = PsycopgConnector(
-        conninfo=conninfo(place, idle=IDLE),
+        conninfo=terms(place).conninfo,
         configure=require_private,
         min_size=1,
         max_size=POOL,

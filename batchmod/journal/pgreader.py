@@ -125,7 +125,7 @@ class PostgresReader:
             if not self._there:
                 yield Moment(None)
                 return
-            with connect(self._place) as connection:
+            with connect(self._place, idle=0) as connection:  # a report is read at its reader's pace, and locks nothing
                 connection.read_only = True
                 connection.isolation_level = IsolationLevel.REPEATABLE_READ
                 with connection.transaction():

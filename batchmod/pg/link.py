@@ -3,52 +3,26 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from ipaddress import ip_address
 from typing import Any, Final
 
 import psycopg
 from psycopg import AsyncConnection, Connection
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from batchmod.errors import UsageError
-from batchmod.pg.place import SCHEMA, Place
+from batchmod.pg.conninfo import IDLE, VERIFIED, is_here, terms
+from batchmod.pg.place import Place
 
-CONNECT: Final = 5  # seconds until a server that does not answer is none
-ALIVE: Final = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
 Error: Final = psycopg.Error
 FAILURES: Final = (Error, OSError)
-STATEMENT: Final = 60_000  # milliseconds that a statement may take, a lock that it waits for included
-
-IDLE: Final = 5_000  # milliseconds that a process may stand still in a transaction and keep what it locked from others
 
 Row = tuple[Any, ...]
 
 
-def conninfo(place: Place, *, idle: int = 0, **more: str | int) -> str:
-    """What libpq is told: the place, our schema, and to notice a server that has gone. `idle`: see IDLE; 0 is for ever,
-    for who reads at the pace of somebody else.
+def connect(place: Place, *, idle: int = IDLE) -> Connection[Row]:
+    """A connection that commits each statement by itself. `idle`: as of `terms`. Raises one of FAILURES, or UsageError for
+    what could be a plain one over a network.
     """
-    try:
-        given = conninfo_to_dict(place.url)
-    except psycopg.Error as error:
-        raise UsageError(
-            "--store: not a URL that libpq understands, such as postgresql://user@host/database"
-        ) from error
-    ours = (
-        f"-c search_path={SCHEMA},pg_catalog -c statement_timeout={STATEMENT} "
-        f"-c idle_in_transaction_session_timeout={idle} "
-        "-c default_transaction_isolation=read\\ committed"  # who waited for a lock sees what was written meanwhile
-    )
-    options = f"{given.get('options') or ''} {ours}".strip()
-    told: dict[str, Any] = {"connect_timeout": CONNECT, "application_name": "batchmod", **ALIVE, **given, **more}
-    return make_conninfo(**{**told, "options": options})
-
-
-def connect(place: Place) -> Connection[Row]:
-    """A connection that commits each statement by itself. Raises one of FAILURES, or UsageError for a plain one over a
-    network.
-    """
-    connection = psycopg.connect(conninfo(place), autocommit=True)
+    connection = psycopg.connect(terms(place, idle=idle).conninfo, autocommit=True)
     try:
         _require_private(connection)
     except UsageError:
@@ -64,8 +38,9 @@ async def require_private(connection: AsyncConnection[Any]) -> None:
 
 async def connect_async(place: Place) -> AsyncConnection[Row]:
     """The same, for a running event loop."""
-    async with asyncio.timeout(CONNECT * 2):  # libpq's own counts per address
-        connection = await AsyncConnection.connect(conninfo(place, idle=IDLE), autocommit=True)
+    reached = terms(place)
+    async with asyncio.timeout(reached.patience):  # a name that is not resolved has no limit of libpq's
+        connection = await AsyncConnection.connect(reached.conninfo, autocommit=True)
     try:
         _require_private(connection)
     except UsageError:
@@ -77,19 +52,9 @@ async def connect_async(place: Place) -> AsyncConnection[Row]:
 def _require_private(connection: Connection[Any] | AsyncConnection[Any]) -> None:
     """Encrypted, or not on any network. Raises UsageError, else."""
     raw = connection.pgconn
-    if raw.ssl_in_use or _is_here(raw.hostaddr.decode() if raw.hostaddr else "", raw.host.decode() if raw.host else ""):
+    if raw.ssl_in_use or is_here(raw.hostaddr.decode() if raw.hostaddr else "", raw.host.decode() if raw.host else ""):
         return
-    raise UsageError("--store: the connection is not encrypted: add ?sslmode=verify-full&sslrootcert=… to the URL")
-
-
-def _is_here(address: str, host: str) -> bool:
-    """A socket of this machine, or loopback. `address` counts, where there is one: `host` may say anything then."""
-    if not address and host.startswith(("/", "@")):
-        return True
-    try:
-        return ip_address(address or host).is_loopback
-    except ValueError:
-        return False
+    raise UsageError(f"--store: the connection is not encrypted: add ?{VERIFIED} to the URL")
 
 
 def why(error: BaseException) -> str:

@@ -19,16 +19,22 @@ def prepare(place: Place) -> None:
     Raises UsageError when it cannot be so: a younger schema, or a role that may not make one.
     """
     with usable(place), connect(place) as connection:
-        if _version(connection) == len(VERSIONS):
+        there = _version(connection)
+        if there == len(VERSIONS):
             return
         try:
             _migrate(connection)
         except errors.InsufficientPrivilege as error:
             raise UsageError(
-                f"{place}: its schema {SCHEMA!r} is older than this batchmod and this role may not change it: "
-                "run `batchmod worker --store …` once as its owner"
+                f"{place}: {_lacking(there)}: run `batchmod worker --store …` once as its owner"
             ) from error
         _require_known(place, _version(connection))
+
+
+def _lacking(there: int) -> str:
+    if there:
+        return f"its schema {SCHEMA!r} is older than this batchmod, and this role may not change it"
+    return f"there is no schema {SCHEMA!r} in this database, and this role may not make it"
 
 
 def check(place: Place) -> bool:

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from batchmod.errors import UsageError
 
 SCHEMES: Final = frozenset({"postgresql", "postgres"})
-SECRETS: Final = frozenset({"password", "sslpassword"})
+SECRETS: Final = frozenset({"password", "sslpassword", "oauth_client_secret"})
+NO_URL: Final = "not a URL that libpq understands, such as postgresql://user@host/database"
 SCHEMA: Final = "batchmod"  # all that is ours is in it
 ELSEWHERE: Final = "put it into a password file (PGPASSFILE, ~/.pgpass) or a service file (?service=…)"
 
@@ -24,25 +25,27 @@ class Place:
 
 
 def place_of(url: str) -> Place:
-    """The database that is meant. Raises UsageError, which repeats nothing of what may be a password."""
-    try:
-        parts = urlsplit(url)
-        query = parse_qsl(parts.query, keep_blank_values=True)
-        named = _password_in(parts, query)
-    except ValueError as error:
-        raise UsageError("--store: not a URL such as postgresql://user@host/database") from error
+    """The database that is meant. Raises UsageError, which repeats nothing of what may be a password.
+
+    For what libpq itself makes of the URL see pg.conninfo: its driver may be missing here.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme not in SCHEMES:
+        raise UsageError(f"--store: {NO_URL}")
+    if "#" in url:  # what follows is a part like any other to libpq, and of nothing to whoever else reads a URL
+        raise UsageError(f"--store: a URL of PostgreSQL has no #, and a password may not stand in it: {ELSEWHERE}")
+    named = _password_in(rest)
     if named:
         raise UsageError(f"--store: a password may not stand in the URL ({named}): {ELSEWHERE}")
-    if parts.scheme not in SCHEMES:
-        raise UsageError("--store: not a URL such as postgresql://user@host/database")
     return Place(url=url)
 
 
-def _password_in(parts: SplitResult, query: list[tuple[str, str]]) -> str | None:
-    """Where one stands, in words."""
-    if ":" in parts.netloc.rpartition("@")[0]:  # before the last @: libpq takes a password that holds one so, too
+def _password_in(rest: str) -> str | None:
+    """Where one stands, in words. One that holds an @, a / or a ? is one, too, whatever a URL may hold."""
+    if ":" in rest.rpartition("@")[0]:
         return "before the @"
-    return next((f"{name}=" for name, _ in query if name.lower() in SECRETS), None)
+    query = parse_qsl(rest.partition("?")[2], keep_blank_values=True)
+    return next((f"{name}=" for each, _ in query if (name := each.lower()) in SECRETS), None)
 
 
 def check_environ(environ: Mapping[str, str]) -> None:

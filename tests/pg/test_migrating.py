@@ -6,6 +6,7 @@ import pytest
 from postgres import Database
 
 from batchmod.errors import UsageError
+from batchmod.pg import migrating
 from batchmod.pg.link import connect
 from batchmod.pg.migrating import check, prepare
 from batchmod.pg.place import Place
@@ -40,9 +41,25 @@ def test_a_role_that_may_not_make_it_is_told_what_to_do(database: Database) -> N
     place = bare(database)
     database.execute("CREATE ROLE humble LOGIN")
     try:
-        with pytest.raises(UsageError, match="as its owner"):
+        with pytest.raises(UsageError, match=r"there is no schema .* as its owner"):
             prepare(Place(url=place.url.replace("postgres@", "humble@")))
     finally:
+        database.execute("DROP ROLE humble")
+
+
+def test_a_role_that_may_not_change_it_is_told_that_it_is_older(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a batchmod that knows one version more."""
+    monkeypatch.setattr(migrating, "VERSIONS", (*migrating.VERSIONS, "CREATE TABLE batchmod.later ()"))
+    database.execute("CREATE ROLE humble LOGIN")
+    database.execute("GRANT USAGE ON SCHEMA batchmod TO humble")
+    database.execute("GRANT SELECT ON version TO humble")
+    try:
+        with pytest.raises(UsageError, match="older than this batchmod"):
+            prepare(Place(url=database.url.replace("postgres@", "humble@")))
+    finally:
+        database.execute("DROP OWNED BY humble")
         database.execute("DROP ROLE humble")
 
 
