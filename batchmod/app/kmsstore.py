@@ -37,7 +37,7 @@ async def opened_kms(
         store = KmsStore(
             call_of(client, max_delay=manifest.retry.max_delay, clock=clock),
             KmsPlace(template=settings.name, key_id=settings.key_id, instance=settings.instance),
-            fingerprint=fingerprints(options.environ, create=create),
+            fingerprint=fingerprints(options, create=create),
             explain=explain,
             clock=clock.wall,
         )

@@ -32,6 +32,7 @@ class Options:
     skip_failed_accounts: bool = False  # an account that cannot be used is left out instead of refusing everything
     accept_irreversible: int | None = None
     drain: float = 300.0
+    may_make_key: bool = True  # a missing age key is made; never by who works on what others have begun
     quiet: bool = False
     verbose: bool = False
     log_format: str = "text"  # or json: one object a line on stderr

@@ -35,6 +35,7 @@ from batchmod.model.events import Kind, Phase, StoppedBy
 from batchmod.model.loading import restore
 from batchmod.model.runs import Mark, MarkType, Run
 from batchmod.model.secret import Secret
+from batchmod.secrets.agekey import COPY
 
 
 async def resume(wanted: str | None, options: Options, *, held: bool) -> int:
@@ -187,6 +188,7 @@ async def chosen_again(execution: Driving, options: Options) -> Secret | None:
     chosen = chosen or await referred_password(change, store, place=None)
     if chosen is not None and store.fingerprint(chosen) != execution.run.password_hmac:
         raise UsageError(
-            "changes: password: not the password that this run began with: set that one, or abandon the run"
+            "changes: password: not the password that this run began with: set that one, or abandon the run; or the age key, "
+            f"by which it is recognised, is not that of the machine that began it: {COPY}"
         )
     return chosen

@@ -19,7 +19,7 @@ from batchmod.app.resubmit import resumed
 from batchmod.app.run import WHY
 from batchmod.app.session import again, to_resume, unfinished_runs
 from batchmod.app.speech import emit, insist
-from batchmod.app.storing import reading, shared_place
+from batchmod.app.storing import reading, seal, shared_place
 from batchmod.app.submit import check_reachable, submitted_of
 from batchmod.app.watching import width
 from batchmod.cluster.schedules import Schedule, cron_problem, next_at, note, put, remove, schedules
@@ -65,6 +65,7 @@ async def schedule(path: Path, cron: str, options: Options) -> int:
     if _loaded_again(kept).digest != loaded.digest:
         raise UsageError(f"{path}: it or a file that it names was changed just now: try again")
     prepare(place)
+    await seal(options, loaded.manifest)
     async with linked(place) as db:
         await put(db, kept)
     insist(f"{kept.name}: begins at {_next(kept)} first, when a worker is there")
@@ -114,7 +115,7 @@ async def begin_scheduled(name: str, place: Place, environ: Mapping[str, str]) -
 async def _begun(kept: Schedule, place: Place, environ: Mapping[str, str]) -> str | None:
     """The run that was begun or taken up; None when there was nothing to do. Raises BatchmodError when there is none."""
     given: Mapping[str, Any] = {name: kept.options.get(name) for name in KEPT}
-    options = Options(environ=environ, store=place.url, yes=True, quiet=True, **given)
+    options = Options(environ=environ, store=place.url, yes=True, quiet=True, may_make_key=False, **given)
     with reading(options) as journal:
         unfinished = unfinished_runs(journal, kept.name)
     if unfinished:

@@ -1,7 +1,7 @@
 """The secret store that a manifest names, open for as long as it is needed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,7 @@ from batchmod.model.secret import Secret
 from batchmod.model.stores import EmbeddedSettings, KmsSettings, OpenBaoSettings
 from batchmod.pg.driver import load
 from batchmod.pg.place import check_environ, place_of
-from batchmod.secrets.agekey import AgeKey, fingerprint_words, key_path, load_or_make
+from batchmod.secrets.agekey import BACK, COPY, AgeKey, fingerprint_words, key_path, load_or_make
 from batchmod.secrets.embedded import EmbeddedStore
 from batchmod.secrets.store import SecretStore
 
@@ -38,7 +38,7 @@ async def opened_store(
         case EmbeddedSettings(recipients=recipients):
             store = await opened_embedded(options, state, recipients=recipients, create=create)
         case OpenBaoSettings() as settings:
-            store = await _openbao(settings, directory, options.environ, create=create)
+            store = await _openbao(settings, directory, options, create=create)
         case KmsSettings() as settings:
             from batchmod.app.kmsstore import opened_kms  # noqa: PLC0415  the network, for the runs that need it
 
@@ -56,12 +56,12 @@ async def opened_embedded(
 ) -> SecretStore:
     """The embedded store, in the state directory or with --store in that database. Raises UsageError when it cannot be used."""
     if options.store is not None:
-        return await _postgres(options.store, options.environ, recipients=recipients, create=create)
+        return await _postgres(options.store, options, recipients=recipients, create=create)
     return EmbeddedStore.open(state, environ=options.environ, say=insist, recipients=recipients, create=create)
 
 
-async def _postgres(url: str, environ: Mapping[str, str], *, recipients: Sequence[str], create: bool) -> SecretStore:
-    check_environ(environ)
+async def _postgres(url: str, options: Options, *, recipients: Sequence[str], create: bool) -> SecretStore:
+    check_environ(options.environ)
     place_of(url)
     try:
         load()
@@ -75,34 +75,42 @@ async def _postgres(url: str, environ: Mapping[str, str], *, recipients: Sequenc
     def opened() -> SecretStore:
         if create:
             prepare(place)
-        return PostgresStore.open(place, environ=environ, say=insist, recipients=recipients, create=create)
+        return PostgresStore.open(
+            place,
+            environ=options.environ,
+            say=insist,
+            recipients=recipients,
+            create=create,
+            may_make_key=options.may_make_key,
+        )
 
     return await asyncio.to_thread(opened)  # a worker's other chunks go on while the database is slow to answer
 
 
-async def _openbao(
-    settings: OpenBaoSettings, directory: Path, environ: Mapping[str, str], *, create: bool
-) -> SecretStore:
+async def _openbao(settings: OpenBaoSettings, directory: Path, options: Options, *, create: bool) -> SecretStore:
     try:
         from batchmod.secrets.openbao import OpenBaoStore  # noqa: PLC0415  an extra, and it costs every start
     except ImportError as error:
         raise UsageError(f"secrets.store: openbao needs an extra: {batchmod.install('openbao')}") from error
-    fingerprint = fingerprints(environ, create=create)
+    fingerprint = fingerprints(options, create=create)
     return await OpenBaoStore.open(
-        settings, directory=directory, environ=environ, fingerprint=fingerprint, create=create
+        settings, directory=directory, environ=options.environ, fingerprint=fingerprint, create=create
     )
 
 
-def fingerprints(environ: Mapping[str, str], *, create: bool) -> Callable[[Secret], str]:
-    """Fingerprints under the age key, for a store that has no key; with `create` it is made when the first one is asked for.
+def fingerprints(options: Options, *, create: bool) -> Callable[[Secret], str]:
+    """Fingerprints under the age key, for a store that has no key; with `create` it is made when the first one is asked for, if it
+    may be.
 
     They raise UsageError when the key is not usable.
     """
 
     @cache
     def key() -> AgeKey:
-        path = key_path(environ)
-        found, made = load_or_make(path, may_make=create)
+        path = key_path(options.environ)
+        found, made = load_or_make(
+            path, may_make=create and options.may_make_key, instead=BACK if options.store is None else COPY
+        )
         if made:
             insist(fingerprint_words(path))
         return found

@@ -13,6 +13,7 @@ from batchmod.errors import UsageError
 from batchmod.journal.sqlite import SqliteJournal
 from batchmod.journal.store import Journal
 from batchmod.model.manifest import Manifest
+from batchmod.model.stores import EmbeddedSettings
 from batchmod.pg.driver import load
 from batchmod.pg.place import Place, check_environ, place_of
 
@@ -59,6 +60,15 @@ def shared_journal(place: Place) -> "PostgresJournal":
     from batchmod.journal.postgres import PostgresJournal  # noqa: PLC0415  an extra, and it costs every start
 
     return PostgresJournal.read(place)
+
+
+async def seal(options: Options, manifest: Manifest) -> None:
+    """The database's own secret store, if the manifest's passwords go there, is sealed with our age key, made when it was
+    missing: whoever works on it later makes none. Raises UsageError when it cannot be used.
+    """
+    if isinstance(manifest.secrets, EmbeddedSettings):
+        async with needed_store(manifest, state=Path(), directory=Path(), options=options):
+            pass
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
@@ -43,7 +43,7 @@ async def worker(options: Options, *, lanes: int, on_bug: Callable[[BaseExceptio
     place = place_of(options.store)
     prepare(place)
     jobs.quiet()
-    working = Working(options=options, place=place, lanes=lanes, on_bug=on_bug)
+    working = Working(options=replace(options, may_make_key=False), place=place, lanes=lanes, on_bug=on_bug)
     with working.on_signals():
         await working.until_told()
     return BUG if working.bugs else DONE

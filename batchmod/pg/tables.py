@@ -72,7 +72,8 @@ ONLY_ADDED_TO: Final = "".join(
 
 SECRETS: Final = """
 CREATE TABLE seal (
-  id integer PRIMARY KEY CHECK (id = 1), canary bytea NOT NULL, recipients text NOT NULL
+  id integer PRIMARY KEY CHECK (id = 1), canary bytea NOT NULL, recipients text NOT NULL,
+  mac bytea NOT NULL  -- under the age key that sealed it
 );
 CREATE TABLE secret (
   account_id text NOT NULL, region text NOT NULL, instance_id text NOT NULL,

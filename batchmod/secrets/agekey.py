@@ -16,18 +16,21 @@ from batchmod.errors import StoreError, UsageError
 from batchmod.model.secret import Secret
 
 BACK = "put it back from its backup"
+COPY = "copy the age key to this machine from one that has it, or put it back from its backup"
 _KEY_START = "AGE-SECRET-KEY-1"
 _FINGERPRINT_LABEL = b"batchmod/fingerprint/1"  # another label gives another key
+_SEAL_LABEL = b"batchmod/seal/1"
 
 
 class AgeKey:
     """An X25519 identity. No repr, exception or pickle shows it; `recipient` is its public half."""
 
-    __slots__ = ("_fingerprint_key", "_identity", "recipient")
+    __slots__ = ("_fingerprint_key", "_identity", "_seal_key", "recipient")
 
     def __init__(self, identity: pyrage.x25519.Identity) -> None:
         self._identity = identity
         self._fingerprint_key = hmac.digest(str(identity).encode(), _FINGERPRINT_LABEL, "sha256")
+        self._seal_key = hmac.digest(str(identity).encode(), _SEAL_LABEL, "sha256")
         self.recipient = str(identity.to_public())
 
     def __repr__(self) -> str:
@@ -49,6 +52,11 @@ class AgeKey:
     def fingerprint(self, secret: Secret) -> str:
         """HMAC-SHA256 (hex) under a key derived from the identity: the same for the same secret, and says no more."""
         return hmac.digest(self._fingerprint_key, secret.reveal().encode(), "sha256").hex()
+
+    def vouch(self, *parts: bytes) -> bytes:
+        """HMAC-SHA256 of the parts, in this order, that nobody makes without the identity."""
+        framed = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
+        return hmac.digest(self._seal_key, framed, "sha256")
 
 
 def checked_recipients(texts: Sequence[str]) -> tuple[str, ...]:

@@ -15,10 +15,8 @@ from batchmod.pg.link import FAILURES, Row, connect, why
 from batchmod.pg.place import Place
 from batchmod.secrets.rows import UnreachableError
 
-FROZEN: Final = "5s"  # a process that stands still in a transaction keeps its rows from others so long, no longer
 _SESSION: Final = """
-SELECT set_config('idle_in_transaction_session_timeout', %s, false),
-  set_config('default_transaction_read_only', %s, false),
+SELECT set_config('default_transaction_read_only', %s, false),
   set_config('synchronous_commit', CASE setting WHEN 'off' THEN 'on' ELSE setting END, false)
 FROM current_setting('synchronous_commit') AS setting
 """
@@ -121,7 +119,7 @@ class Link:
     def _made(self) -> Connection[Row]:
         link = connect(self._place)
         try:
-            link.execute(_SESSION, (FROZEN, "on" if self._read_only else "off"))
+            link.execute(_SESSION, ("on" if self._read_only else "off",))
         except FAILURES:
             link.close()
             raise

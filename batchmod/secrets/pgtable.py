@@ -1,7 +1,8 @@
 """The table of the embedded store in PostgreSQL, which many processes write at once. Only ciphertext passes; no key, no clock.
 
 Whoever moves stages of an instance holds the lock of its first row; whoever adds a generation is kept by the unique indexes
-from adding a second one. Whoever writes shares the lock of the seal, so that nobody changes it meanwhile.
+from adding a second one. Whoever writes shares the lock of the seal, so that nobody changes it meanwhile. To unlock a store
+that is sealed takes no right to write; to seal an empty one only that to add the seal.
 """
 
 # ruff: noqa: S608  SQL is put together of this module's constants only
@@ -56,11 +57,10 @@ _INSERT: Final = (
 )
 _DELETE: Final = f"DELETE FROM secret WHERE {_ONE} AND run_id = %s AND created_at = %s"
 _MOVE: Final = f"UPDATE secret SET stage = %s, updated_at = %s WHERE {_ONE}"
-_SEAL: Final = "SELECT canary, recipients FROM seal"
-_RESEAL: Final = (
-    "INSERT INTO seal VALUES (1, %s, %s) "
-    "ON CONFLICT (id) DO UPDATE SET canary = excluded.canary, recipients = excluded.recipients"
-)
+_UNLOCKING: Final = 0x62617473656C  # "batsel": who unlocks a store, and may seal it, does so one after the other
+_SEAL: Final = "SELECT canary, recipients, mac FROM seal"
+_FIRST_SEAL: Final = "INSERT INTO seal (canary, recipients, mac, id) VALUES (%s, %s, %s, 1)"
+_RESEAL: Final = "UPDATE seal SET canary = %s, recipients = %s, mac = %s"
 
 
 class PostgresTable:
@@ -102,11 +102,14 @@ class PostgresTable:
     @contextmanager
     def alone(self) -> Iterator[None]:
         with self._link.transaction():
-            self._link.write("LOCK TABLE seal IN EXCLUSIVE MODE")
+            self._link.write("SELECT pg_advisory_xact_lock(%s)", (_UNLOCKING,))
             yield
 
     def reseal(self, seal: Seal, convert: Callable[[bytes], bytes]) -> None:
-        self._link.write(_RESEAL, (seal.canary, " ".join(seal.recipients)))
+        statement = _FIRST_SEAL if self.seal() is None else _RESEAL  # waits for those who write under the old one
+        self._link.write(statement, (seal.canary, " ".join(seal.recipients), seal.mac))
+        if self.is_empty():  # so it takes no right to read values
+            return
         rows = self._link.write(f"SELECT value, {_INSTANCE}, generation FROM secret")
         for first in range(0, len(rows), _BLOCK):
             block = rows[first : first + _BLOCK]
@@ -161,4 +164,4 @@ class PostgresTable:
 
 
 def _seal(rows: Sequence[tuple[Any, ...]]) -> Seal | None:
-    return Seal(canary=bytes(rows[0][0]), recipients=tuple(rows[0][1].split())) if rows else None
+    return Seal(canary=bytes(rows[0][0]), recipients=tuple(rows[0][1].split()), mac=bytes(rows[0][2])) if rows else None

@@ -22,10 +22,13 @@ class UnreachableError(StoreError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seal:
-    """What tells whether a key opens the store: a known text as ciphertext, and who can read every value."""
+    """What tells whether a key opens the store: a known text as ciphertext, and who can read every value. `mac`: who sealed it
+    vouches for both; None where nobody else can write.
+    """
 
     canary: bytes
     recipients: tuple[str, ...]
+    mac: bytes | None = None
 
 
 class SecretTable(Protocol):

@@ -17,8 +17,11 @@ GRANT UPDATE ON campaign, chunk TO batchmod_operator, batchmod_worker;
 GRANT DELETE ON chunk, heard TO batchmod_operator, batchmod_worker;
 GRANT SELECT, DELETE ON slot TO batchmod_operator, batchmod_worker;
 GRANT INSERT, UPDATE, DELETE ON schedule TO batchmod_operator;
-GRANT SELECT ON secret TO batchmod_operator;                      -- its age, whether it is the current one
-GRANT SELECT, INSERT, UPDATE ON seal TO batchmod_operator, batchmod_worker;
+-- Of a password an operator sees its age and its stage, not even the ciphertext; the first to need a store seals it.
+GRANT SELECT (account_id, region, instance_id, generation, stage, login, run_id, created_at, updated_at) ON secret
+  TO batchmod_operator;
+GRANT SELECT, INSERT ON seal TO batchmod_operator, batchmod_worker;
+GRANT UPDATE ON seal TO batchmod_worker;                          -- new recipients; whoever writes a password locks it
 GRANT INSERT ON procrastinate_jobs, procrastinate_events TO batchmod_operator, batchmod_worker;
 GRANT USAGE ON SEQUENCE procrastinate_jobs_id_seq, procrastinate_events_id_seq TO batchmod_operator, batchmod_worker;
 

@@ -1,11 +1,17 @@
 """What docs/cluster/grants.sql grants is no more than is needed; that it is enough, a campaign shows (test_cluster_grants)."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from grants_support import ROLES, Roled, grant, roled
+from pg_support import KEY, Machine, escrow
 from postgres import Database
 from psycopg.errors import InsufficientPrivilege
+
+from batchmod.errors import StoreError
+from batchmod.model.secret import Stage
+from batchmod.pg.place import Place
 
 JOURNAL = ("run", "planned", "step", "mark")
 OTHERS = ROLES[1:]
@@ -31,6 +37,10 @@ BEYOND = [
     ("batchmod_reader", "SELECT canary FROM seal"),
     ("batchmod_reader", "INSERT INTO request (run, action) VALUES ('r', 'stop')"),
     ("batchmod_reader", "UPDATE campaign SET paused = true"),
+    ("batchmod_operator", "SELECT value FROM secret"),
+    ("batchmod_operator", "UPDATE seal SET recipients = ''"),
+    ("batchmod_operator", "DELETE FROM seal"),
+    ("batchmod_worker", "DELETE FROM seal"),
     ("batchmod_operator", "UPDATE secret SET stage = 'current'"),
     ("batchmod_operator", "DELETE FROM secret"),
     ("batchmod_operator", "INSERT INTO step (run, seq, phase, body) VALUES ('r', 0, 'changed', '')"),
@@ -45,6 +55,23 @@ def test_a_role_has_no_more_than_it_needs(made: Roled) -> None:
     for role, statement in [*((role, each) for role in OTHERS for each in ALTERING), *BEYOND]:
         with pytest.raises(InsufficientPrivilege):
             made.execute(role, statement)
+
+
+async def test_an_operator_seals_a_store_and_sees_what_is_in_it(made: Roled, tmp_path: Path) -> None:
+    """With the age key, and without a right to a single password; the workers then write under that seal."""
+    operator, worker = (Machine(made.server, tmp_path) for _ in range(2))
+    for _ in range(2):  # sealed, and then only opened
+        await operator.open(place=Place(url=made.url("batchmod_operator"))).close()
+    working = worker.open(place=Place(url=made.url("batchmod_worker")), may_make_key=False)
+    await escrow(working)
+    await working.promote(KEY, 1)
+    await working.close()
+    seeing = operator.open(place=Place(url=made.url("batchmod_operator")))
+    assert [each.stage for each in await seeing.all()] == [Stage.CURRENT]
+    assert await seeing.current(KEY) is not None
+    with pytest.raises(StoreError, match="permission denied"):
+        await seeing.reveal(KEY, 1)
+    await seeing.close()
 
 
 def test_no_table_is_forgotten(made: Roled) -> None:

@@ -10,6 +10,7 @@ from batchmod.pg import migrating
 from batchmod.pg.link import connect
 from batchmod.pg.migrating import check, prepare
 from batchmod.pg.place import Place
+from batchmod.pg.tables import VERSIONS
 
 
 def bare(database: Database) -> Place:
@@ -51,7 +52,7 @@ def test_a_role_that_may_not_change_it_is_told_that_it_is_older(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By a batchmod that knows one version more."""
-    monkeypatch.setattr(migrating, "VERSIONS", (*migrating.VERSIONS, "CREATE TABLE batchmod.later ()"))
+    monkeypatch.setattr(migrating, "VERSIONS", (*VERSIONS, "CREATE TABLE batchmod.later ()"))
     database.execute("CREATE ROLE humble LOGIN")
     database.execute("GRANT USAGE ON SCHEMA batchmod TO humble")
     database.execute("GRANT SELECT ON version TO humble")

@@ -35,6 +35,7 @@ class Machine:
         recipients: tuple[str, ...] = (),
         key: Path | None = None,
         place: Place | None = None,
+        may_make_key: bool = True,
     ) -> PostgresStore:
         environ = {"HOME": str(self.home)} | ({"BATCHMOD_AGE_KEY": str(key)} if key else {})
         return PostgresStore.open(
@@ -43,6 +44,7 @@ class Machine:
             say=self.said.append,
             create=create,
             recipients=recipients,
+            may_make_key=may_make_key,
         )
 
     async def fill(self) -> None:

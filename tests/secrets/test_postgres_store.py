@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import psycopg
+import pyrage  # type: ignore[import-untyped]  # ships no types
 import pytest
 from pg_support import CANARY, KEY, Machine, escrow, waiting
 from postgres import Database
@@ -16,6 +17,7 @@ from batchmod.errors import StoreError, UsageError
 from batchmod.model.secret import Generation, InstanceKey, Secret, Stage
 from batchmod.pg.place import Place
 
+OTHER = str(pyrage.x25519.Identity.generate().to_public())
 OPENING = """
 import os, sys
 from batchmod.errors import UsageError
@@ -143,7 +145,7 @@ async def test_a_recipient_named_elsewhere_reads_what_is_written_here(here: Mach
     await here.open(recipients=(recipient,)).close()
     await escrow(store)
     await store.close()
-    recovered = there.open()
+    recovered = there.open(create=False)
     assert [await recovered.reveal(KEY, number) for number in (1, 2)] == [CANARY, CANARY]
     await recovered.close()
 
@@ -246,7 +248,7 @@ async def test_whoever_waited_for_another_takes_the_next_number(here: Machine) -
 
 @pytest.mark.parametrize("create", [True, False])
 async def test_a_role_without_rights_is_told_which(here: Machine, create: bool) -> None:
-    """It may read; a process that is to write is refused before anything is sent."""
+    """It may read; what is to be written is refused before it is sent, and whoever asks beforehand hears it."""
     await here.fill()
     role = f"reader_{here.database.name}"
     here.database.execute(f"CREATE ROLE {role} LOGIN")
@@ -254,11 +256,12 @@ async def test_a_role_without_rights_is_told_which(here: Machine, create: bool) 
     here.database.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA batchmod TO {role}")
     place = Place(url=here.database.url.replace("postgres@", f"{role}@"))
     try:
+        store = here.open(create=create, place=place)
         if create:
+            with pytest.raises(StoreError, match="permission denied"):
+                await store.promote(KEY, 1)
             with pytest.raises(UsageError, match="permission denied"):
-                here.open(place=place)
-            return
-        store = here.open(create=False, place=place)
+                here.open(place=place, recipients=(OTHER,))
         assert await store.reveal(KEY, 1) == CANARY
         (lacking,) = [finding for finding in await store.diagnose() if not finding.ok]
         assert "INSERT on secret" in lacking.text
