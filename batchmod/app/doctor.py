@@ -14,6 +14,7 @@ from batchmod.app.options import Options
 from batchmod.app.session import report_dir, state_of
 from batchmod.app.speech import emit
 from batchmod.app.stores import opened_store
+from batchmod.app.storing import shared_place
 from batchmod.errors import BatchmodError, UsageError
 from batchmod.model.exits import DONE, REFUSED
 from batchmod.model.loading import Loaded, load
@@ -63,15 +64,9 @@ async def _guarded(what: str, look: Look) -> Found:
 def _looks(loaded: Loaded, options: Options) -> Iterator[tuple[str, Look]]:
     """What is looked at, by its name, in order."""
     manifest, state = loaded.manifest, state_of(options, loaded.path)
-
-    async def on_the_ground() -> Found:
-        return (*of_state(state), of_report_dir(report_dir(options, manifest, loaded.directory)))
-
-    yield "state directory", on_the_ground
+    yield from _on_the_ground(loaded, options, state)
     change = password_change(manifest)
     if change is not None:
-        if isinstance(manifest.secrets, EmbeddedSettings):
-            yield "age key", lambda: of_age_key(options.environ, state)
         yield "store", lambda: _of_store(loaded, options, state)
         if change.env is not None or change.file is not None:
             yield CHOSEN, lambda: _of_chosen(loaded, options)
@@ -82,6 +77,33 @@ def _looks(loaded: Loaded, options: Options) -> Iterator[tuple[str, Look]]:
     for name in sorted(regions):
         yield f"account {name}", lambda name=name: examine_account(loaded, options, name, regions[name], ids)  # type: ignore[misc]  # a default binds it now
     yield "accounts", lambda: examine_names(ids)
+
+
+def _on_the_ground(loaded: Loaded, options: Options, state: Path) -> Iterator[tuple[str, Look]]:
+    """Where the run is kept, its reports, and the key of the store that is kept there, too."""
+    manifest = loaded.manifest
+    needs_key = password_change(manifest) is not None and isinstance(manifest.secrets, EmbeddedSettings)
+    reports = report_dir(options, manifest, loaded.directory)
+
+    async def of_reports() -> Found:
+        return (of_report_dir(reports),)
+
+    async def on_this_machine() -> Found:
+        return of_state(state)
+
+    if options.store is None:
+        yield "state directory", on_this_machine
+        yield "report directory", of_reports
+        if needs_key:
+            yield "age key", lambda: of_age_key(options.environ, state)
+        return
+    place = shared_place(options)
+    from batchmod.app.shared_ground import of_database, of_shared_key  # noqa: PLC0415  an extra, and it costs every start
+
+    yield "database", lambda: of_database(place)
+    yield "report directory", of_reports
+    if needs_key:
+        yield "age key", lambda: of_shared_key(place, options.environ)
 
 
 async def _of_store(loaded: Loaded, options: Options, state: Path) -> Found:

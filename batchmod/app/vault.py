@@ -10,12 +10,13 @@ from batchmod.app.options import Options
 from batchmod.app.session import state_of
 from batchmod.app.speech import emit, say
 from batchmod.app.stores import opened_embedded, opened_store
-from batchmod.errors import UsageError
+from batchmod.errors import StoreConflict, UsageError
 from batchmod.journal.state import StateDir
 from batchmod.model.loading import load
 from batchmod.model.secret import Generation, Secret, Stage
 from batchmod.model.stores import EmbeddedSettings, StoreSettings
 from batchmod.report.layout import columns, moment
+from batchmod.secrets.sealed import SealedStore
 from batchmod.secrets.store import SecretStore
 from batchmod.secrets.transfer import Format, backup, export_csv, export_json, import_
 
@@ -124,15 +125,29 @@ async def export(place: Place, *, form: str, reveal: bool) -> None:
 
 
 async def import_file(place: Place, path: Path, *, form: str | None) -> None:
-    """Every record of an export is in the store, or none is and UsageError says why."""
+    """Every record of an export is in the store; else UsageError says why, and none is.
+
+    In a store that is not our own a record may be there when a later one fails: the same import goes on there.
+    """
     text = _text_of(path)
     wanted = Format(form or ("csv" if path.suffix == ".csv" else "json"))
     records = import_(text, wanted, at=time.time())
     async with place.written() as store:
         await _check_free(store, records)
+        await _insert(store, records)
+    say(f"{len(records)} secrets imported into {place}")
+
+
+async def _insert(store: SecretStore, records: list[tuple[Generation, Secret]]) -> None:
+    """Raises UsageError when others have stored something else meanwhile."""
+    try:
+        if isinstance(store, SealedStore):
+            await store.insert_all(records)
+            return
         for record, secret in records:
             await store.insert(record, secret)
-    say(f"{len(records)} secrets imported into {place}")
+    except StoreConflict as error:
+        raise UsageError(str(error)) from error
 
 
 def _text_of(path: Path) -> str:

@@ -144,7 +144,7 @@ def abandon(wanted: str, options: Options) -> None:
 @cli.command()
 @MANIFEST
 @TABLE_OR_JSON
-@shared("endpoint", "state", "report_dir")
+@shared("endpoint", "state", "store", "report_dir")
 def doctor(manifest: Path, form: str, options: Options) -> None:
     """Look whether everything that a run needs can be used; makes and changes nothing."""
     from batchmod.app.doctor import doctor  # noqa: PLC0415

@@ -43,6 +43,7 @@ class Terms:
     """
 
     conninfo: str
+    mode: str  # of TLS, as libpq calls it
     patience: float | None
 
 
@@ -66,7 +67,11 @@ def terms(place: Place, *, idle: int = IDLE) -> Terms:
     if not read or not all(is_here(address, host) for host, address in hosts):
         told["sslmode"] = _encrypting(given, read)
     each = _seconds(read.get("connect_timeout"))
-    return Terms(conninfo=make_conninfo(**told), patience=2 * each * len(hosts) if each > 0 else None)
+    return Terms(
+        conninfo=make_conninfo(**told),
+        mode=told.get("sslmode") or read.get("sslmode", ""),
+        patience=2 * each * len(hosts) if each > 0 else None,
+    )
 
 
 def is_here(address: str, host: str) -> bool:

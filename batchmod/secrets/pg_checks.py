@@ -12,14 +12,15 @@ _COUNT: Final = "SELECT count(*) FROM secret"
 _SERVER: Final = """
 SELECT pg_is_in_recovery(), current_setting('fsync') = 'on', extract(epoch FROM clock_timestamp())::float8,
   (SELECT array_agg(needed || ' on ' || name ORDER BY name, needed) FROM (VALUES
-    ('secret', 'SELECT'), ('secret', 'INSERT'), ('secret', 'UPDATE'), ('secret', 'DELETE'),
-    ('seal', 'SELECT'), ('seal', 'INSERT'), ('seal', 'UPDATE')
+    ('secret', 'SELECT'), ('secret', 'INSERT'), ('secret', 'UPDATE'), ('secret', 'DELETE'), ('seal', 'UPDATE')
   ) AS rights (name, needed) WHERE NOT has_table_privilege(name, needed))
 """
 
 
 def diagnosis(table: PostgresTable, *, now: Callable[[], float]) -> tuple[Finding, ...]:
-    """Contents, rights, versions and clock; of a server that does not answer only that. It is open: the key opens it."""
+    """Contents, server, versions and clock; of a server that does not answer only that. It is open: the key opens it. That a
+    role lacks a right is none of its faults: operators write no password.
+    """
     place = table.place
     try:
         count, server = table.read(_COUNT), table.read(_SERVER)
@@ -29,16 +30,17 @@ def diagnosis(table: PostgresTable, *, now: Callable[[], float]) -> tuple[Findin
         return (Finding(what="store", ok=True, text=f"{place}: not there yet; the first run makes it"),)
     ((stored,),), ((standby, durable, told, lacking),) = count, server
     opens = f"{place}: opens with the age key, {stored} generations" if stored else f"{place}: nothing is stored yet"
-    fault = (
+    writes = (
         "is a standby: name the primary" if standby
-        else f"this role needs {', '.join(lacking)}" if lacking
-        else "fsync is off: a crash of its machine would lose passwords" if not durable
-        else None
+        else f"takes writes, from roles that have {', '.join(lacking)}" if lacking
+        else "can be written"
     )  # fmt: skip
+    syncs = "what is written is on its disk" if durable else "fsync is off: a crash of its machine would lose passwords"
     apart = abs(told - now())
     return (
         Finding(what="store", ok=True, text=opens),
-        Finding(what="store, writing", ok=fault is None, text=f"{place}: {fault or 'can be written'}"),
+        Finding(what="store, writing", ok=not standby, text=f"{place}: {writes}"),
+        Finding(what="store, durability", ok=durable, text=f"{place}: {syncs}"),
         Finding(what="store, versions", ok=True, text="all are kept, nothing that was ever sent is deleted"),
         Finding(what="clock", ok=apart <= _SKEW, text=f"{apart:.0f} s apart from the server's"),
     )

@@ -107,6 +107,10 @@ class SealedStore(ABC, Generic[T]):
     async def insert(self, record: Generation, secret: Secret) -> None:
         await self._line.write(record.key, partial(self._insert, record, secret))
 
+    async def insert_all(self, records: Sequence[tuple[Generation, Secret]]) -> None:
+        """Each record is there as it is, or none of them is. StoreConflict when one's place is another's."""
+        await self._line.read(None, partial(self._insert_all, records))
+
     async def diagnose(self) -> tuple[Finding, ...]:
         return await self._line.read(None, self._diagnosed)
 
@@ -169,6 +173,19 @@ class SealedStore(ABC, Generic[T]):
         value = self._key.encrypt(secret, self._recipients)
         self._table.insert(record, value)
         return Written(record=record, value=value, secret=secret)
+
+    def _insert_all(self, records: Sequence[tuple[Generation, Secret]]) -> None:
+        done: list[Written | None] = []
+        in_order = sorted(records, key=lambda each: str(each[0].key))  # as in _commit
+        self._table.write([self._begin, *(lambda each=each: done.append(self._insert(*each)) for each in in_order)])
+        written = [each for each in done if each is not None]
+        try:
+            for each in written:
+                self._compare(each)
+        except StoreError:
+            for each in written:
+                self._table.discard(each.record)
+            raise
 
     def _confirmed(self, written: Written) -> Written:
         try:

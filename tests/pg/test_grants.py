@@ -12,6 +12,7 @@ from psycopg.errors import InsufficientPrivilege
 from batchmod.errors import StoreError
 from batchmod.model.secret import Stage
 from batchmod.pg.place import Place
+from batchmod.pg.rights import LOOK, SCHEDULE, SUBMIT, WORK, role_at
 
 JOURNAL = ("run", "planned", "step", "mark")
 OTHERS = ROLES[1:]
@@ -55,6 +56,18 @@ def test_a_role_has_no_more_than_it_needs(made: Roled) -> None:
     for role, statement in [*((role, each) for role in OTHERS for each in ALTERING), *BEYOND]:
         with pytest.raises(InsufficientPrivilege):
             made.execute(role, statement)
+
+
+def test_what_a_role_can_do_is_told(made: Roled) -> None:
+    """By the rights that it has, and those that it lacks."""
+    able = {name: role_at(Place(url=made.url(name))).able for name in OTHERS}
+    assert able == {
+        "batchmod_worker": (LOOK, SUBMIT, WORK),
+        "batchmod_operator": (LOOK, SUBMIT, SCHEDULE),
+        "batchmod_reader": (LOOK,),
+    }
+    made.execute("batchmod_owner", "REVOKE INSERT ON mark FROM batchmod_operator")
+    assert role_at(Place(url=made.url("batchmod_operator"))).lacking[SUBMIT] == ("INSERT on mark",)
 
 
 async def test_an_operator_seals_a_store_and_sees_what_is_in_it(made: Roled, tmp_path: Path) -> None:

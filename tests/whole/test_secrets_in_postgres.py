@@ -2,9 +2,11 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,7 @@ MANIFEST = {
     "changes": [{"password": {"generate": {"length": 24}}}],
 }
 WITHOUT = "import sys\nsys.modules['psycopg'] = None\nfrom batchmod.cli import main\nsys.exit(main(sys.argv[1:]))\n"
+FAULT = "CREATE TRIGGER fault BEFORE INSERT ON secret WHEN NEW.login = 'r-3' BEGIN SELECT RAISE(ABORT, 'a fault'); END"
 Say = Callable[..., tuple[int, str, str]]
 
 
@@ -106,6 +109,37 @@ def test_a_machine_without_the_key_is_told_so(
     for command in ("list",), ("export",), ("import", "export.json"):
         code, _, err = say(*command, "--store", database.url)
         assert (code, "copy the age key to this machine" in err) == (2, True), err
+
+
+@pytest.mark.parametrize("where", ["database", "directory"])
+def test_of_an_import_all_is_there_or_nothing(say: Say, database: Database, where: str) -> None:
+    """Whatever stands in the way of one record, and whenever it came there; the same again is no fault."""
+    records = [{**RECORD, "instance_id": f"r-{number}", "login": f"r-{number}"} for number in range(5)]
+    Path("export.json").write_text(json.dumps(records))
+    place = ("--store", database.url) if where == "database" else ("--state", "here")
+    if where == "database":
+        fault, mended = (
+            "ALTER TABLE secret ADD CONSTRAINT fault CHECK (login <> 'r-3')",
+            "ALTER TABLE secret DROP CONSTRAINT fault",
+        )
+        database.execute(fault)
+    else:
+        Path("empty.json").write_text("[]")
+        assert say("import", "empty.json", *place)[0] == 0
+        fault, mended = FAULT, "DROP TRIGGER fault"
+        changed(fault)
+    code, _, err = say("import", "export.json", *place)
+    assert code not in {0, 70}, err
+    assert say("list", *place)[1] == "no secrets yet\n"
+    database.execute(mended) if where == "database" else changed(mended)
+    for _ in range(2):
+        assert say("import", "export.json", *place)[0] == 0
+    assert say("list", *place)[1].count("r-") == 10
+
+
+def changed(statement: str) -> None:
+    with closing(sqlite3.connect("here/secrets.db")) as db:
+        db.execute(statement)
 
 
 def test_without_its_extra_the_store_says_so(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from batchmod.secrets.postgres import PostgresStore
 
 KEY = InstanceKey(account_id="1", region="cn-hangzhou", instance_id="r-1")
 CANARY = Secret("Canary_password-1")
-CHILD = Path(__file__).with_name("escrow_child.py")
+CHILD = Path(__file__).with_name("secrets") / "escrow_child.py"
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
