@@ -9,7 +9,7 @@ from batchmod.errors import UsageError
 
 SCHEMES: Final = frozenset({"postgresql", "postgres"})
 SECRETS: Final = frozenset({"password", "sslpassword", "oauth_client_secret"})
-NO_URL: Final = "not a URL that libpq understands, such as postgresql://user@host/database"
+NO_URL: Final = "not a URL such as postgresql://user@host/database"
 SCHEMA: Final = "batchmod"  # all that is ours is in it
 ELSEWHERE: Final = "put it into a password file (PGPASSFILE, ~/.pgpass) or a service file (?service=…)"
 

@@ -48,8 +48,15 @@ def test_what_libpq_reads_as_a_secret_is_refused_before_it_connects(name: str) -
         assert "hunter2" not in str(refused.value)
 
 
+@pytest.mark.parametrize("url", ["postgresql://db.example.com/batch#mod", "postgresql://db.example.com/x?user=a#b"])
+def test_a_hash_is_refused(url: str) -> None:
+    """Others take what follows it for no part of the URL, libpq does."""
+    with pytest.raises(UsageError, match="has no #"):
+        place_of(url)
+
+
 def test_what_libpq_does_not_understand_is_not_repeated() -> None:
-    with pytest.raises(UsageError, match="not a URL that libpq understands") as refused:
+    with pytest.raises(UsageError, match="not a URL such as") as refused:
         named_place("postgresql://db.example.com/batchmod?hunter2=x")
     assert (refused.value.__cause__, "hunter2" in str(refused.value)) == (None, False)
 
