@@ -7,7 +7,7 @@ from pathlib import Path
 
 from batchmod.app.chunking import Chunking, stopped_accounts, troubled
 from batchmod.app.fleet import open_fleet
-from batchmod.app.post import AWAY, HandedOverError, Post, bug_of, unless_over
+from batchmod.app.post import Post, bug_of, unless_over
 from batchmod.app.resume import chosen_again
 from batchmod.app.session import Session, found_quotas, needed_store
 from batchmod.app.signals import Signals
@@ -60,14 +60,12 @@ async def _held(post: Post, chunk: Chunk, lease: Lease) -> None:
         async with _driving(post, chunk, lease, campaign) as driving:
             await driving.work()
             state, trouble, later = driving.concluded()
-    except AWAY as error:
-        post.lose(error)
-        raise HandedOverError from None
-    except BatchmodError as error:
-        state, trouble, later = troubled(chunk, str(error))
     except Exception as error:
-        await _conclude(post, chunk, lease, *troubled(chunk, bug_of(error)))
-        raise
+        post.leave_if_away(error)
+        if not isinstance(error, BatchmodError):
+            await _conclude(post, chunk, lease, *troubled(chunk, bug_of(error)))
+            raise
+        state, trouble, later = troubled(chunk, str(error))
     await _conclude(post, chunk, lease, state, trouble, later)
 
 

@@ -14,7 +14,7 @@ from batchmod.app.hearing import Hearing
 from batchmod.app.listening import Controls
 from batchmod.app.notifying import notifying
 from batchmod.app.planned import failure_limit
-from batchmod.app.post import AWAY, HandedOverError, Post, bug_of, unless_over
+from batchmod.app.post import HandedOverError, Post, bug_of, unless_over
 from batchmod.app.session import Session, check_report_dir, needed_store, report_dir
 from batchmod.app.signals import Signals
 from batchmod.app.speech import say
@@ -69,12 +69,10 @@ async def _held(post: Post, run_id: str, lease: Lease) -> None:
             ended = execution.has_ended(campaign) or await unless_over(
                 execution.conduct(campaign), execution.handed_over()
             )
-    except AWAY as error:
-        post.lose(error)
-        raise HandedOverError from None
     except HandedOverError:
         raise
     except Exception as error:
+        post.leave_if_away(error)
         trouble = str(error) if isinstance(error, BatchmodError) else bug_of(error)
         say(f"run {run_id}: {trouble}")
         async with post.connection() as db:

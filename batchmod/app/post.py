@@ -8,7 +8,7 @@ from typing import Any
 
 from batchmod.app.options import Options
 from batchmod.cluster.campaigns import Campaign, Db, campaign_of, stop
-from batchmod.cluster.jobs import Connections
+from batchmod.cluster.jobs import FAILURES, Connections
 from batchmod.cluster.lease import Lease, Leases
 from batchmod.cluster.progress import heard
 from batchmod.errors import JournalError, UsageError
@@ -20,7 +20,7 @@ from batchmod.pg.place import Place
 EVERY = 1.0  # seconds between two looks at what was said to a run
 
 
-AWAY = (JournalError, Error)
+AWAY = (JournalError, Error, *FAILURES)
 """What says that the database is away, or that it is not known what it was told last."""
 
 
@@ -45,8 +45,19 @@ class Post:
 
     def lose(self, error: BaseException) -> None:
         """It is over: whether the database was told the last that happened, nobody knows, and the next one finds out."""
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]  # any says it
         self.troubles.append(why(error))
         self.lost.set()
+
+    def leave_if_away(self, error: Exception) -> None:
+        """Returns when nothing of it says that the database is away. Else the post is lost, and raised is what it says
+        beside that; HandedOverError, when that is nothing.
+        """
+        away, rest = parted(error)
+        if away is not None:
+            self.lose(away)
+            raise rest or HandedOverError from None
 
     def connection(self) -> AbstractAsyncContextManager[Db]:
         """One of the shared connections; what is done with it is committed at the end of the block."""
@@ -80,6 +91,21 @@ class Post:
         if campaign.endpoint != self.options.endpoint:
             theirs, ours = (each or "the vendor's" for each in (campaign.endpoint, self.options.endpoint))
             raise UsageError(f"was submitted for the endpoint {theirs}, and this worker has {ours}: see --endpoint")
+
+
+def parted(error: Exception) -> tuple[Exception | None, Exception | None]:
+    """What of it, however deep in groups, says that the database is away, and what says something else."""
+    if isinstance(error, ExceptionGroup):
+        away, rest = error.split(AWAY)
+        return _alone(away), _alone(rest)
+    return (error, None) if isinstance(error, AWAY) else (None, error)
+
+
+def _alone(error: Exception | None) -> Exception | None:
+    """Out of the groups that hold nothing else."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 async def unless_over(work: Coroutine[Any, Any, None], *ends: Coroutine[Any, Any, None]) -> bool:

@@ -1,6 +1,7 @@
 """The journal in PostgreSQL, which many processes write at once, each for what it has a lease on."""
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Final, TypeVar, cast
 
 from psycopg import Cursor, errors
@@ -10,7 +11,7 @@ from batchmod.journal.encoding import encode
 from batchmod.journal.group import GroupWriter
 from batchmod.journal.pgreader import PostgresReader
 from batchmod.journal.pgreads import held
-from batchmod.journal.pgwriter import Entry, Fence, MarkLine, PostgresSink, StaleError, Standing, StepLine, Work
+from batchmod.journal.pgwriter import Entry, Fence, MarkLine, PostgresSink, StaleError, Standing, StepLine, Table, Work
 from batchmod.journal.store import refuse_gaps, refuse_unknown
 from batchmod.model.plan import PlannedRow
 from batchmod.model.record import Step
@@ -25,7 +26,18 @@ T = TypeVar("T")
 Writer = GroupWriter[Entry]
 
 _RUN: Final = "INSERT INTO run (id, name, rows, body) VALUES (%s, %s, %s, %s)"
-_ROWS: Final = "COPY planned (run, seq, verdict, account_id, region, instance_id, kind, body) FROM STDIN"
+_PLANNED: Final = Table(
+    "planned",
+    run="text",
+    seq="integer",
+    verdict="text",
+    account_id="text",
+    region="text",
+    instance_id="text",
+    kind="text",
+    body="text",
+)
+_AT_ONCE: Final = 5000  # rows in one statement
 
 
 class PostgresJournal(PostgresReader):
@@ -141,7 +153,11 @@ def _open(cursor: Cursor[Row], run: Run, rows: Sequence[PlannedRow]) -> None:
         cursor.execute(_RUN, (run_id, held(run.name), len(rows), encode(run)))
     except errors.UniqueViolation as error:
         raise JournalError(f"the journal already has a run {run.id}") from error
-    with cursor.copy(_ROWS) as copy:
-        for row in rows:
-            key = (held(row.account_id), held(row.region), held(row.instance_id))
-            copy.write_row((run_id, row.seq, row.verdict, *key, row.kind, encode(row)))
+    left = iter(rows)
+    while some := list(islice(left, _AT_ONCE)):
+        _PLANNED.insert(cursor, (_planned(run_id, row) for row in some))
+
+
+def _planned(run_id: str, row: PlannedRow) -> tuple[object, ...]:
+    key = (held(row.account_id), held(row.region), held(row.instance_id))
+    return (run_id, row.seq, row.verdict, *key, row.kind, encode(row))
