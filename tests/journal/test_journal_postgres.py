@@ -6,17 +6,21 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from math import inf
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 import pytest
 from journal_records import START, a_row, a_run, a_step, rows, walk
 from postgres import Database
 from psycopg import Cursor
+from soaking import FACTOR
 
 from batchmod.errors import JournalError, StoreConflict, UsageError
 from batchmod.journal.memory import MemoryJournal
@@ -31,6 +35,7 @@ from batchmod.pg.place import Place
 
 RUN = a_run().id
 LANE, OTHER = "lane:1234567890123456/cn-hangzhou", "lane:1234567890123456/cn-shanghai"
+HAND_OVER = 12.0  # seconds at most
 HERE = Path(__file__).parents[1]  # where the child processes find this folder's records
 
 FROZEN_WRITER = """
@@ -59,6 +64,104 @@ async def main():
 
 asyncio.run(main())
 """
+
+FLOODING_WRITER = """
+import asyncio, sys
+from journal_records import a_run, a_step
+from batchmod.journal.postgres import Fence, PostgresJournal
+from batchmod.model.events import Phase
+from batchmod.pg.place import Place
+
+async def write(view, seq):
+    while True:
+        view.note(a_run().id, a_step(Phase.ESCROWED, seq))
+        await view.transact(lambda cursor: cursor.execute("SELECT pg_advisory_xact_lock(%s)", (7,)))
+        await view.step(a_run().id, a_step(Phase.ARMED, seq, message="as long as the service's may be " * 30))
+        if seq == 0:
+            print("written", flush=True)
+
+async def main():
+    view = PostgresJournal.open(Place(url=sys.argv[1])).under(Fence(key=sys.argv[2], epoch=1))
+    await asyncio.gather(*(write(view, seq) for seq in range(64)))
+
+asyncio.run(main())
+"""
+
+
+class Line:
+    """Between a writer and the server: from `hear_no_more` on the server hears so many bytes, and `deaf` is set then."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._ends: list[asyncio.StreamWriter] = []
+        self._carrying: set[asyncio.Task[None]] = set()
+        self._left = inf
+        self.deaf = asyncio.Event()
+        self.heard = 0
+
+    def hear_no_more(self, after: float) -> None:
+        self._left, self.heard = after, 0
+
+    async def cut(self) -> None:
+        for each in self._ends:
+            each.transport.abort()
+        await asyncio.wait(self._carrying)
+
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._carrying.add(asyncio.ensure_future(self._carry(reader, writer)))
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        (folder,) = parse_qs(urlsplit(self._database.url).query)["host"]
+        behind, server = await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.5432")
+        self._ends += [writer, server]
+        await asyncio.gather(self._tell(reader, server), self._answer(behind, writer))
+
+    async def _tell(self, reader: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(1 << 16):
+                told = data[: int(min(self._left, len(data)))]
+                server.write(told)
+                self._left -= len(told)
+                self.heard += len(told)
+                if self._left == 0:
+                    self.deaf.set()
+        server.close()
+
+    async def _answer(self, behind: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await behind.read(1 << 16):
+                writer.write(data)
+        writer.close()
+
+
+@asynccontextmanager
+async def lined(database: Database, key: str) -> AsyncIterator[tuple[Line, PostgresJournal]]:
+    """A writer of this lane under its first epoch, with a line and a run of its own."""
+    line = Line(database)
+    async with await asyncio.start_server(line.accept, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        place = Place(url=f"postgresql://postgres@127.0.0.1:{port}/{database.name}?sslmode=disable&gssencmode=disable")
+        journal = await asyncio.to_thread(PostgresJournal.open, place)
+        try:
+            view = journal.under(lease(database, key))
+            await view.open_run(a_run(key), rows(200))
+            yield line, view
+        finally:
+            await line.cut()
+            await asyncio.to_thread(journal.close)
+
+
+async def write_all_kinds(view: PostgresJournal, run_id: str) -> None:
+    """In one transaction: work between records, and more of these than any buffer holds."""
+
+    async def write_steps() -> None:
+        for seq in range(200):
+            view.note(run_id, a_step(Phase.ESCROWED, seq, message="long " * 50))
+        view.post(lambda cursor: cursor.execute("SELECT set_config('search_path', %s, true)", ("batchmod",)))
+        await view.step(run_id, a_step(Phase.ARMED))
+
+    mark = view.mark(run_id, Mark(type=MarkType.RESUMED, at=START))
+    await asyncio.gather(write_steps(), mark, view.open_run(a_run(f"after {run_id}"), rows(200)))
 
 
 @pytest.fixture
@@ -119,6 +222,30 @@ def frozen(database: Database, when: str) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.kill()
+
+
+async def taken_over(database: Database, key: str, moment: int) -> float:
+    """In how many seconds the lane of a writer was, which was frozen when it had told so often that it goes on."""
+    lease(database, key)
+    command = (sys.executable, "-c", FLOODING_WRITER, database.url, key)
+    environ = os.environ | {"PYTHONPATH": str(HERE)}
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, env=environ)
+    try:
+        assert process.stdout is not None
+        for _ in range(moment):
+            assert await process.stdout.readline() == b"written\n"
+        process.send_signal(signal.SIGSTOP)
+        began = time.monotonic()
+        await asyncio.to_thread(lease, database, key, 2)
+        return time.monotonic() - began
+    finally:
+        process.kill()
+        await process.communicate()
+
+
+async def refused(writing: Coroutine[object, object, None]) -> None:
+    with pytest.raises(JournalError):
+        await writing
 
 
 def phases(journal: Journal) -> list[Phase]:
@@ -218,6 +345,48 @@ async def test_a_frozen_writer_that_is_revived_writes_nothing(
         process.send_signal(signal.SIGCONT)
         assert process.communicate(timeout=20)[0].split() == [told]
     assert [step.phase for step in journal.steps(RUN)] == [Phase.ESCROWED, Phase.SETTLING]
+
+
+async def test_a_writer_that_is_not_heard_to_the_end_holds_nobody_up(database: Database) -> None:
+    """Whichever byte of a transaction was the last that the server heard."""
+    async with lined(database, "first") as (line, view):
+        line.hear_no_more(inf)
+        before = view.commits
+        await write_all_kinds(view, "first")
+        assert view.commits == before + 1
+        length = line.heard
+    dice = random.Random(11)
+    keys = {f"byte {offset:06}": offset for offset in [1, length - 1, *dice.sample(range(2, length - 1), 38)]}
+    async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
+        lines = [(await stack.enter_async_context(lined(database, key)), key) for key in keys]
+        for (line, view), key in lines:
+            line.hear_no_more(keys[key])
+            group.create_task(refused(write_all_kinds(view, key)))
+        for (line, _), _ in lines:
+            await line.deaf.wait()
+        began = time.monotonic()
+        for key in keys:
+            await asyncio.to_thread(lease, database, key, 2)
+        assert time.monotonic() - began < FROZEN + 3
+        for (line, _), _ in lines:  # who is not even in a transaction waits for ever
+            await line.cut()
+    assert database.execute("SELECT DISTINCT run FROM step") == [("first",)]
+
+
+async def test_a_writer_that_is_frozen_in_the_middle_of_a_flood_holds_nobody_up(
+    database: Database, journal: PostgresJournal
+) -> None:
+    """At any moment; a dozen at a time, and five dozen in `make soak`."""
+    await journal.open_run(a_run(), rows(64))
+    dice = random.Random(3)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(12))
+    for turn in range(1 if FACTOR == 1 else 5):
+        async with asyncio.TaskGroup() as group:
+            moments = [dice.randrange(1, 12) for _ in range(12)]
+            over = [
+                group.create_task(taken_over(database, f"lane {turn} {n}", moment)) for n, moment in enumerate(moments)
+            ]
+        assert max(each.result() for each in over) < HAND_OVER
 
 
 async def test_a_server_that_is_gone_at_once_loses_nothing_that_was_acknowledged(database: Database) -> None:
