@@ -183,7 +183,7 @@ def another(place: Place) -> Iterator[PostgresJournal]:
 
 def lease(database: Database, key: str = LANE, epoch: int = 1) -> Fence:
     """The lease is taken, or taken over."""
-    with psycopg.connect(database.url, options="-c search_path=batchmod") as connection:
+    with psycopg.connect(database.url, options="-c search_path=batchmod -c lock_timeout=15s") as connection:
         connection.execute("INSERT INTO lease (key) VALUES (%s) ON CONFLICT DO NOTHING", (key,))
         connection.execute("SELECT FROM lease WHERE key = %s FOR UPDATE", (key,))
         connection.execute("UPDATE lease SET epoch = %s WHERE key = %s", (epoch, key))
