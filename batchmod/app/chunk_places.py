@@ -24,6 +24,12 @@ class Places:
     failures: Slots
     shares: Shares
 
+    def close(self) -> None:
+        """Who has places may settle, and nobody waits for one."""
+        self.failures.close()
+        self.shares.changing.close()
+        self.shares.groups.close()
+
 
 async def places_of(
     journal: PostgresJournal,

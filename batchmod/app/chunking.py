@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from batchmod.app.chunk_places import places_of
+from batchmod.app.context import is_held
 from batchmod.app.driving import Driving, Known, beside
 from batchmod.app.hearing import Hearing
 from batchmod.app.memory import kept
@@ -26,16 +27,25 @@ from batchmod.model.runs import Mark, MarkType, Run
 from batchmod.model.secret import Generation, InstanceKey, Secret
 from batchmod.secrets.store import SecretStore
 
-TRIES: Final = 5  # times in a row that workers may not be able to work on a chunk, until an operator has to look
-FIRST, MOST = 2.0, 60.0  # seconds until it is tried again, doubled each time
 FOR_ALL: Final = frozenset({StoppedBy.MAX_FAILURES, StoppedBy.CHECK})  # what one chunk meets stops the whole run
 
 
-def troubled(chunk: Chunk, trouble: str) -> tuple[State, str, float]:
-    """What becomes of a chunk that this worker cannot work on: another may, now or in a while; at last an operator."""
-    if chunk.troubles + 1 >= TRIES:
-        return State.LEFT, trouble, 0.0
-    return State.READY, trouble, min(MOST, FIRST * 2.0**chunk.troubles)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Concluded:
+    """What a worker has to say of a chunk. `refused`: that it could not work on it, for this trouble.
+
+    `reason` is what the run stops for if this chunk is left while others wait for its places.
+    """
+
+    state: State
+    trouble: str | None = None
+    refused: bool = False
+    reason: StoppedBy = StoppedBy.STORE
+
+
+def refusal(trouble: str) -> Concluded:
+    """What a worker says that cannot work on the chunk."""
+    return Concluded(state=State.READY, trouble=trouble, refused=True)
 
 
 def stopped_accounts(marks: Iterable[Mark]) -> dict[str, str]:
@@ -109,13 +119,21 @@ class Chunking(Driving):
     lease: Lease
     campaign: Campaign
     journal: PostgresJournal
+    rescue: bool
 
     async def work(self) -> None:
-        """Every row of the chunk has ended, or was left open by a stop, and the journal has it all."""
+        """Every row of the chunk has ended, or was left open by a stop, and the journal has it all.
+
+        Of a `rescue` only what held places was worked on, and nobody has waited for one.
+        """
         known = list(self.journal.states_of(self.run.id, self.chunk.rows))
         places = await places_of(
             self.journal, self.run, self.manifest, known, chunk=self.chunk, campaign=self.campaign, halt=self.halt
         )
+        if self.rescue:
+            places.close()
+            held = {row.key for row, state in known if is_held(state)}
+            known = [(row, state) for row, state in known if row.key in held]
         opening = opening_of(self.manifest, self.journal.recent_seconds, self.clock)
         context = replace(
             self._context(known, opening, places.shares),
@@ -140,17 +158,24 @@ class Chunking(Driving):
         if paces := self.fleet.paced():
             await self.journal.mark(self.run.id, Mark(type=MarkType.PACED, at=self.clock.wall(), paces=tuple(paces)))
 
-    def concluded(self) -> tuple[State, str | None, float]:
-        """What the chunk is now; why it could not be worked on to its end; in how many seconds it may be tried again."""
-        states = self.journal.states_of(self.run.id, self.chunk.rows)
+    def concluded(self) -> Concluded:
+        """What the chunk is now, and why it could not be worked on to its end."""
+        states = [state for _, state in self.journal.states_of(self.run.id, self.chunk.rows)]
         trouble = "; ".join(dict.fromkeys(self.troubles)) or None
-        if not any(state.is_open for _, state in states):
-            return State.DONE, trouble, 0.0
+        if not any(state.is_open for state in states):
+            return Concluded(state=State.DONE, trouble=trouble)
         if self.post.draining.is_set():  # whatever else stops the run, what is open is looked at further elsewhere
-            return State.READY, None, 0.0
-        if self.halt.reason is StoppedBy.STORE:
-            return troubled(self.chunk, trouble or "the secret store failed")
-        return State.LEFT, trouble, 0.0
+            return Concluded(state=State.READY)
+        if self.halt.reason is StoppedBy.STORE and trouble is not None:  # else it is another chunk's
+            return refusal(trouble)
+        if self.rescue and self.halt.reason is None and not any(map(is_held, states)):  # the rest may wait for places
+            return Concluded(state=State.READY)
+        return Concluded(state=State.LEFT, trouble=trouble, reason=self.halt.reason or self._lasting(trouble))
+
+    def _lasting(self, trouble: str | None) -> StoppedBy:
+        """Why rows are open though nothing has stopped the run."""
+        closed = self.manifest.rollout.window is not None and trouble is None
+        return StoppedBy.WINDOW if closed else StoppedBy.STORE
 
     def trouble(self, error: Exception) -> None:
         if isinstance(error, JournalError):

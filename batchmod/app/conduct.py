@@ -22,7 +22,8 @@ from batchmod.app.watching import Watching
 from batchmod.cluster.campaigns import Campaign, State, chunks_of, run_key
 from batchmod.cluster.jobs import enqueue_due
 from batchmod.cluster.lease import Lease
-from batchmod.cluster.progress import busy, conducted, end, gone, leave_idle, note, open_wave, put_off, unnoted
+from batchmod.cluster.progress import busy, conducted, end, gone, leave_idle, note, open_wave, unnoted
+from batchmod.cluster.refusals import put_off
 from batchmod.engine.budget import Budget
 from batchmod.engine.clock import Clock
 from batchmod.engine.context import Context
@@ -37,11 +38,13 @@ from batchmod.model.runs import Mark, MarkType
 from batchmod.pg.link import FAILURES
 
 LOOK: Final = 0.5  # seconds between two looks whether a wave has ended
-LATER: Final = 30.0  # seconds until a campaign that nobody could conduct is tried again
 
 
 async def conduct(post: Post, run_id: str) -> None:
     """The campaign has ended, report and all, or it is left to another worker."""
+    campaign = await post.campaign(run_id)
+    if campaign is None or not post.may_take(campaign) or await post.leaves_to_others(run_id, campaign.refused):
+        return
     lease = await post.leases.take(run_key(run_id))
     if lease is None:
         return
@@ -64,7 +67,6 @@ async def _held(post: Post, run_id: str, lease: Lease) -> None:
     assert campaign is not None
     say(f"run {run_id}: conducted from here")
     try:
-        post.check_endpoint(campaign)
         async with _execution(post, run_id, lease) as execution:
             ended = execution.has_ended(campaign) or await unless_over(
                 execution.conduct(campaign), execution.handed_over()
@@ -76,7 +78,7 @@ async def _held(post: Post, run_id: str, lease: Lease) -> None:
         trouble = str(error) if isinstance(error, BatchmodError) else bug_of(error)
         say(f"run {run_id}: {trouble}")
         async with post.connection() as db:
-            await put_off(db, run_id, lease.fence, trouble, later=LATER)
+            post.refused(others=await put_off(db, run_id, lease.fence, trouble, by=post.holder))
         if isinstance(error, BatchmodError):
             return
         raise

@@ -1,7 +1,7 @@
 """One registration of a worker process with the database: what its jobs share, and when all of it is over."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +11,8 @@ from batchmod.cluster.campaigns import Campaign, Db, campaign_of, stop
 from batchmod.cluster.jobs import FAILURES, Connections
 from batchmod.cluster.lease import Lease, Leases
 from batchmod.cluster.progress import heard
-from batchmod.errors import JournalError, UsageError
+from batchmod.cluster.refusals import Rest, others_than
+from batchmod.errors import JournalError
 from batchmod.journal.postgres import Fence, PostgresJournal
 from batchmod.model.events import StoppedBy
 from batchmod.pg.link import Error, why
@@ -38,10 +39,12 @@ class Post:
     place: Place
     journal: PostgresJournal
     leases: Leases
+    holder: str  # what leases call this registration
     connections: Connections
     draining: asyncio.Event
     lost: asyncio.Event = field(default_factory=asyncio.Event)
     troubles: list[str] = field(default_factory=list)  # what it was lost for
+    rest: Rest = field(default_factory=Rest)  # after work that it could not do
 
     def lose(self, error: BaseException) -> None:
         """It is over: whether the database was told the last that happened, nobody knows, and the next one finds out."""
@@ -86,11 +89,23 @@ class Post:
             for each in waits:
                 each.cancel()
 
-    def check_endpoint(self, campaign: Campaign) -> None:
-        """Raises UsageError unless this worker speaks to the same service as who submitted the campaign."""
-        if campaign.endpoint != self.options.endpoint:
-            theirs, ours = (each or "the vendor's" for each in (campaign.endpoint, self.options.endpoint))
-            raise UsageError(f"was submitted for the endpoint {theirs}, and this worker has {ours}: see --endpoint")
+    def may_take(self, campaign: Campaign) -> bool:
+        """Whether it is open, and this worker speaks to the same service as who submitted it: others have other queues."""
+        return campaign.is_open and campaign.endpoint == self.options.endpoint
+
+    async def leaves_to_others(self, run_id: str, refused: Collection[str]) -> bool:
+        """Whether this worker is one of those that could not do it, and others are there that may."""
+        if self.holder not in refused:
+            return False
+        async with self.connection() as db:
+            others = await others_than(db, run_id, refused)
+        self.refused(others=others)
+        return others
+
+    def refused(self, *, others: bool) -> None:
+        """What this worker took it could not do: `others` are to take the next one."""
+        if others:
+            self.rest.begin()
 
 
 def parted(error: Exception) -> tuple[Exception | None, Exception | None]:

@@ -85,9 +85,12 @@ async def _given_again(
     closing_it: bool,
 ) -> bool:
     place, clock = shared_place(options), Clock()
-    left = [row for row, state in journal.states(run.id) if state.is_open]
+    states = list(journal.states(run.id))
+    left = {
+        row.key for row, state in states if state.is_open
+    }  # whole instances: what ended says what of the rest may be sent
     endpoint = options.endpoint or (campaign.endpoint if campaign is not None else None)
-    check_fence(restore(run.manifest), {row.region for row in left}, endpoint)
+    check_fence(restore(run.manifest), {row.region for row, _ in states if row.key in left}, endpoint)
     if not closing_it:
         if options.reset_budget:
             await reset_budget(journal, run.id, clock)
@@ -98,7 +101,7 @@ async def _given_again(
         db,
         place,
         run.id,
-        chunked(left, run_id=run.id, first=first),
+        chunked((row for row, _ in states if row.key in left), run_id=run.id, first=first),
         endpoint=endpoint,
         submitted=who(),
         closing=closing_it,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
-from batchmod.app.chunk import work
+from batchmod.app.chunk import rescue, work
 from batchmod.app.conduct import conduct
 from batchmod.app.driving import beside
 from batchmod.app.options import Options
@@ -20,6 +20,8 @@ from batchmod.app.post import HandedOverError, Post
 from batchmod.app.speech import say
 from batchmod.cluster import jobs
 from batchmod.cluster.lease import Leases
+from batchmod.cluster.refusals import worker_key
+from batchmod.cluster.schedules import is_due, keep_time
 from batchmod.errors import BatchmodError
 from batchmod.journal.postgres import PostgresJournal
 from batchmod.model.exits import BUG, DONE
@@ -116,6 +118,7 @@ class Working:
                     place=self.place,
                     journal=journal,
                     leases=leases,
+                    holder=holder,
                     connections=connections,
                     draining=self.draining,
                 )
@@ -126,10 +129,13 @@ class Working:
         """Returns when the worker was told to end and is done, or the registration is lost."""
         tasks = {
             jobs.CHUNK: partial(self._guarded, partial(work, post)),
+            jobs.RESCUE: partial(self._guarded, partial(rescue, post)),
             jobs.CONDUCT: partial(self._guarded, partial(conduct, post)),
         }
-        app = jobs.app_of(post.connections, tasks)
-        workers = [jobs.worker_of(app, jobs.LANES, self.lanes), jobs.worker_of(app, jobs.RUNS, jobs.RUNS_AT_ONCE)]
+        app, endpoint = jobs.app_of(post.connections, tasks, post.rest), self.options.endpoint
+        at_once = {jobs.LANES: self.lanes, jobs.RESCUES: self.lanes, jobs.RUNS: jobs.RUNS_AT_ONCE}
+        workers = [jobs.worker_of(app, queue, count, endpoint=endpoint) for queue, count in at_once.items()]
+        there = await post.leases.take(worker_key(endpoint, post.holder))
         workers.append(jobs.worker_of(jobs.sweeping(post.connections, tell=self._unswept), jobs.SWEEPS, 1))
         for each in workers:
             each.told = partial(self._stopped, post)
@@ -140,6 +146,8 @@ class Working:
         self._stopped(post)
         for each in workers:
             each.stop()
+        if there is not None:  # nothing new is taken up
+            await there.release()
         async with beside(jobs.beating(post.connections, workers)), beside(self._leave(post)):
             ended = await asyncio.gather(*running, return_exceptions=True)
         for error in ended:

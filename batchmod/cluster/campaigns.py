@@ -3,7 +3,7 @@
 # ruff: noqa: S608  SQL is put together of this module's constants only
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import groupby
 from typing import Any, Final
@@ -43,6 +43,7 @@ class Chunk:
     attempts: int = 0
     troubles: int = 0  # times in a row that a worker could not work on it
     trouble: str | None = None
+    refused: Sequence[str] = field(default_factory=list)  # the workers that could not
 
     @property
     def lane(self) -> Lane:
@@ -69,6 +70,7 @@ class Campaign:
     wave_failures: int | None  # of the wave that is worked on
     troubles: int
     trouble: str | None
+    refused: Sequence[str]  # the workers that could not conduct it
 
     @property
     def is_open(self) -> bool:
@@ -77,9 +79,9 @@ class Campaign:
 
 _CAMPAIGN: Final = (
     "run, state, attempts, ends, closing, endpoint, submitted, stopping, paused, rate, changing, said, "
-    "max_failures, wave_failures, troubles, trouble"
+    "max_failures, wave_failures, troubles, trouble, refused"
 )
-_CHUNK: Final = "run, n, account, account_id, region, wave, rows, state, attempts, troubles, trouble"
+_CHUNK: Final = "run, n, account, account_id, region, wave, rows, state, attempts, troubles, trouble, refused"
 
 
 def lane_key(lane: Lane) -> str:
@@ -134,7 +136,7 @@ async def begin(
             "count(*) FROM mark WHERE run = %s AND body::json ->> 'type' = %s "
             "ON CONFLICT (run) DO UPDATE SET state = 'open', endpoint = excluded.endpoint, submitted = excluded.submitted, "
             "closing = excluded.closing, ends = excluded.ends, stopping = NULL, paused = false, rate = NULL, changing = NULL, said = campaign.said + 1, "
-            "job = NULL, not_before = now(), troubles = 0, trouble = NULL",
+            "job = NULL, not_before = now(), troubles = 0, trouble = NULL, refused = '{}'",
             (run_id, endpoint, submitted, closing, run_id, MarkType.FINISHED),
         )
         await db.execute("DELETE FROM heard WHERE run = %s", (run_id,))

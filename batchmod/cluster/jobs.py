@@ -2,6 +2,16 @@
 
 A job that was lost is followed by a new one, never tried again itself: a worker that was frozen and wakes up would else
 end the job of who took its place, and free the lane under it.
+
+Nobody waits for ever for a place (of the failure budget, of the instances in change, of a group), though the chunks that
+wait fill all workers:
+- A row that has all its places needs nobody to give them back. Who still asks does so in one order (engine/sending.py),
+  and only waves that are open do, so rows that are worked on do not wait in a circle.
+- Rows that nobody works on hold places in a ready chunk, which is rescued: by workers of its own, which settle what holds
+  places and wait for none, so that they are soon free for the next. A run that is paused has its rescues paused, too.
+- A rescue waits for its lane. No chunk is taken up there while one to rescue is ready (progress.take_up): so who has the
+  lane was begun before that wave of the other run was opened. Before cannot go round in a circle.
+- A chunk that is left while it holds places stops its run (refusals.stop_for): nobody waits any more.
 """
 
 # ruff: noqa: S608  SQL is put together of this module's constants only
@@ -10,6 +20,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from hashlib import sha256
 from typing import Any, Final
 
 import procrastinate
@@ -21,6 +32,8 @@ from procrastinate.worker import Worker
 from psycopg import AsyncConnection
 
 from batchmod.cluster.campaigns import lane_key, run_key
+from batchmod.cluster.progress import HOLDS
+from batchmod.cluster.refusals import Patient, Rest, tell_unserved
 from batchmod.model.plan import Lane
 from batchmod.pg.conninfo import terms
 from batchmod.pg.link import FAILURES as DATABASE
@@ -28,9 +41,11 @@ from batchmod.pg.link import require_private
 from batchmod.pg.place import Place
 
 LANES: Final = "lanes"  # queues: one that is full keeps no other from going on
+RESCUES: Final = "rescues"
 RUNS: Final = "runs"
 SWEEPS: Final = "sweeps"
 CHUNK: Final = "chunk"  # tasks
+RESCUE: Final = "rescue"
 CONDUCT: Final = "conduct"
 BEGIN: Final = "begin"
 SWEEP: Final = "sweep"
@@ -41,6 +56,7 @@ RUNS_AT_ONCE: Final = 64  # conductors in one process: they mostly wait
 POLL: Final = 0.5  # seconds until a job is looked for of which no notice came: its lane was busy
 POOL: Final = 8  # connections of a process, beside those of journal, leases and secrets
 PATIENCE: Final = 5.0  # seconds until one must be had
+NEW, BEGUN, HOLDING = 0, 1, 2  # priorities of chunks: whose rows may be in doubt, and whose rows others wait for
 
 Task = Callable[..., Awaitable[None]]
 Db = AsyncConnection[Any]
@@ -85,9 +101,10 @@ async def connected(place: Place) -> AsyncIterator[Connections]:
         await opened.close_async()
 
 
-def app_of(connections: Connections, tasks: Mapping[str, Task]) -> procrastinate.App:
-    """What workers know how to do, by the names of jobs."""
+def app_of(connections: Connections, tasks: Mapping[str, Task], rest: Rest) -> procrastinate.App:
+    """What workers know how to do, by the names of jobs; nothing is taken while they `rest`."""
     app = procrastinate.App(connector=connections.connector)
+    app.job_manager = Patient(connections.connector, rest)
     for name, task in tasks.items():
         app.task(name=name)(_plain(task))
     return app
@@ -142,11 +159,16 @@ class Attentive(Worker):
             self.told()
 
 
-def worker_of(app: procrastinate.App, queue: str, concurrency: int) -> Attentive:
-    """It takes jobs of one queue; those that ended are gone."""
+def queue_of(queue: str, endpoint: str | None) -> str:
+    """Where the jobs of campaigns for this endpoint wait: workers with another one never see them."""
+    return queue if endpoint is None else f"{queue}-{sha256(endpoint.encode()).hexdigest()[:16]}"
+
+
+def worker_of(app: procrastinate.App, queue: str, concurrency: int, *, endpoint: str | None = None) -> Attentive:
+    """It takes jobs of one queue, those for every endpoint and those for this one; those that ended are gone."""
     return Attentive(
         app,
-        queues=[queue],
+        queues=sorted({queue, queue_of(queue, endpoint)}) if queue == RUNS else [queue_of(queue, endpoint)],
         name=queue,
         concurrency=concurrency,
         fetch_job_polling_interval=POLL,
@@ -180,15 +202,18 @@ async def sweep(manager: JobManager, db: Db) -> None:
                 await manager.finish_job_by_id_async(job.id, jobs.Status.FAILED, delete_job=True)
         except ConnectorException:  # another sweep was quicker, or it ended just now; a database that is away, the next
             continue  # statement says
+    await tell_unserved(db)
     await enqueue_due(manager, db)
 
 
 _LIVE: Final = (
     "EXISTS (SELECT FROM procrastinate_jobs AS live WHERE live.id = due.job AND live.status IN ('todo', 'doing'))"
 )
-_DUE_RUNS: Final = f"""SELECT due.run FROM campaign AS due
+_DUE_RUNS: Final = f"""SELECT due.run, due.endpoint FROM campaign AS due
  WHERE due.state = 'open' AND due.not_before <= now() AND NOT {_LIVE} FOR UPDATE OF due SKIP LOCKED"""
-_DUE_CHUNKS: Final = f"""SELECT due.run, due.n, due.account_id, due.region FROM chunk AS due JOIN campaign USING (run)
+_DUE_CHUNKS: Final = f"""SELECT due.run, due.n, due.account_id, due.region, campaign.endpoint,
+  CASE WHEN {HOLDS.format("due")} THEN {HOLDING} WHEN due.attempts > 0 THEN {BEGUN} ELSE {NEW} END
+ FROM chunk AS due JOIN campaign USING (run)
  WHERE due.state = 'ready' AND campaign.state = 'open' AND due.not_before <= now() AND NOT {_LIVE}
  ORDER BY due.run, due.n FOR UPDATE OF due SKIP LOCKED"""
 
@@ -196,12 +221,15 @@ _DUE_CHUNKS: Final = f"""SELECT due.run, due.n, due.account_id, due.region FROM 
 async def enqueue_due(manager: JobManager, db: Db) -> None:
     """Every open campaign and every chunk that is ready has a job, however often and by whomever it is asked for."""
     async with db.transaction():
-        for (run_id,) in await (await db.execute(_DUE_RUNS.encode())).fetchall():
-            job = _job(CONDUCT, RUNS, run_key(run_id), run_id=run_id)
+        for run_id, endpoint in await (await db.execute(_DUE_RUNS.encode())).fetchall():
+            queue = queue_of(RUNS, endpoint)
+            job = _job(CONDUCT, queue, f"{run_key(run_id)} {queue}", run_id=run_id)
             deferred = await manager.defer_job_async(job, connection=db)
             await db.execute("UPDATE campaign SET job = %s WHERE run = %s", (deferred.id, run_id))
-        for run_id, n, account_id, region in await (await db.execute(_DUE_CHUNKS.encode())).fetchall():
-            job = _job(CHUNK, LANES, lane_key(Lane(account_id, region)), run_id=run_id, n=n)
+        for run_id, n, account_id, region, endpoint, rank in await (await db.execute(_DUE_CHUNKS.encode())).fetchall():
+            task, queue = (RESCUE, RESCUES) if rank == HOLDING else (CHUNK, LANES)
+            lock = f"{lane_key(Lane(account_id, region))} {queue_of(LANES, endpoint)}"
+            job = _job(task, queue_of(queue, endpoint), lock, priority=rank, run_id=run_id, n=n)
             deferred = await manager.defer_job_async(job, connection=db)
             await db.execute("UPDATE chunk SET job = %s WHERE run = %s AND n = %s", (deferred.id, run_id, n))
 
@@ -211,8 +239,8 @@ def manager_without_pool() -> JobManager:
     return JobManager(PsycopgConnector())
 
 
-def _job(task: str, queue: str, lock: str, **values: JSONValue) -> jobs.Job:
-    return jobs.Job(queue=queue, lock=lock, queueing_lock=None, task_name=task, task_kwargs=values)
+def _job(task: str, queue: str, lock: str, *, priority: int = 0, **values: JSONValue) -> jobs.Job:
+    return jobs.Job(queue=queue, lock=lock, queueing_lock=None, task_name=task, task_kwargs=values, priority=priority)
 
 
 FAILURES: Final = (ProcrastinateException,)

@@ -4,9 +4,9 @@ journal's, for what must stand or fall with a fence.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from psycopg import AsyncConnection, Cursor
+from psycopg import Cursor
 
 from batchmod.journal.pgreads import held as as_text
 from batchmod.model.events import StoppedBy
@@ -125,11 +125,6 @@ def stop_if_spent(cursor: Cursor[Row], pool: Pool) -> bool:
 def clear(cursor: Cursor[Row], run_id: str, seqs: Sequence[int]) -> None:
     """These rows have no place of any pool."""
     cursor.execute("DELETE FROM slot WHERE run = %s AND seq = ANY(%s::integer[])", (run_id, list(seqs)))
-
-
-async def reset_budget(db: AsyncConnection[Any], run_id: str) -> None:
-    """Failures from before do not count any more. For a run on which nobody works."""
-    await db.execute("DELETE FROM slot WHERE run = %s AND pool = %s AND spent", (run_id, FAILURES))
 
 
 def _used(cursor: Cursor[Row], pool: Pool, seqs: Sequence[int]) -> tuple[int, int, int, int, Sequence[int]]:

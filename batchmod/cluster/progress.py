@@ -8,6 +8,12 @@ from batchmod.cluster.campaigns import Chunk, Db, State
 from batchmod.journal.postgres import Fence
 
 _MINE: Final = "EXISTS (SELECT FROM lease WHERE lease.key = %(key)s AND lease.epoch = %(epoch)s)"
+HOLDS: Final = "EXISTS (SELECT FROM slot WHERE slot.run = {0}.run AND slot.seq = ANY({0}.rows) AND NOT slot.spent)"
+"""Whether the chunk that is called so in the statement holds places."""
+_TO_RESCUE: Final = f"""EXISTS (SELECT FROM chunk AS held JOIN campaign AS theirs ON theirs.run = held.run
+  JOIN campaign AS ours ON ours.run = chunk.run AND ours.endpoint IS NOT DISTINCT FROM theirs.endpoint
+ WHERE held.account_id = chunk.account_id AND held.region = chunk.region AND held.state = 'ready'
+   AND theirs.state = 'open' AND {HOLDS.format("held")})"""
 
 
 async def heard(db: Db, run_id: str, fence: Fence, said: int) -> None:
@@ -24,23 +30,24 @@ async def gone(db: Db, run_id: str, key: str) -> None:
     await db.execute("DELETE FROM heard WHERE run = %s AND key = %s", (run_id, key))
 
 
-async def take_up(db: Db, chunk: Chunk, fence: Fence) -> bool:
-    """Whether the chunk is still to be worked on, by who holds the lease; that it was begun is counted."""
+async def take_up(db: Db, chunk: Chunk, fence: Fence, *, rescue: bool) -> bool:
+    """Whether the chunk is still to be worked on, by who holds the lease; that it was begun is counted.
+
+    Unless it is a `rescue`, no ready chunk of the lane may hold places, neither this one nor another: that is settled first.
+    """
     done = await db.execute(
-        f"UPDATE chunk SET attempts = attempts + 1 WHERE run = %(run)s AND n = %(n)s AND state = 'ready' AND {_MINE}".encode(),
-        {"run": chunk.run, "n": chunk.n, "key": fence.key, "epoch": fence.epoch},
+        f"UPDATE chunk SET attempts = attempts + 1, trouble = NULL WHERE run = %(run)s AND n = %(n)s AND state = 'ready' "
+        f"AND {_MINE} AND (%(rescue)s OR NOT {_TO_RESCUE})".encode(),
+        {"run": chunk.run, "n": chunk.n, "key": fence.key, "epoch": fence.epoch, "rescue": rescue},
     )
     return done.rowcount > 0
 
 
-async def conclude(
-    db: Db, chunk: Chunk, fence: Fence, state: State, *, trouble: str | None = None, later: float = 0.0
-) -> None:
-    """The chunk is in this state, if the lease is still held; one that is ready may be taken up in `later` seconds."""
+async def conclude(db: Db, chunk: Chunk, fence: Fence, state: State, *, trouble: str | None = None) -> None:
+    """The chunk is in this state, if the lease is still held; nobody has refused it now."""
     await db.execute(
-        f"UPDATE chunk SET state = %(state)s, trouble = %(trouble)s, "
-        "troubles = CASE WHEN %(trouble)s::text IS NULL THEN 0 ELSE troubles + 1 END, "
-        f"not_before = now() + make_interval(secs => %(later)s) WHERE run = %(run)s AND n = %(n)s AND {_MINE}".encode(),
+        "UPDATE chunk SET state = %(state)s, trouble = %(trouble)s, troubles = 0, troubled_at = NULL, refused = '{}', "
+        f"not_before = now() WHERE run = %(run)s AND n = %(n)s AND {_MINE}".encode(),
         {
             "run": chunk.run,
             "n": chunk.n,
@@ -48,7 +55,6 @@ async def conclude(
             "epoch": fence.epoch,
             "state": state,
             "trouble": trouble,
-            "later": later,
         },
     )
 
@@ -60,15 +66,6 @@ async def conducted(db: Db, run_id: str, fence: Fence) -> bool:
         {"run": run_id, "key": fence.key, "epoch": fence.epoch},
     )
     return done.rowcount > 0
-
-
-async def put_off(db: Db, run_id: str, fence: Fence, trouble: str, *, later: float) -> None:
-    """Nobody could conduct it, for this reason; in `later` seconds it is tried again."""
-    await db.execute(
-        "UPDATE campaign SET trouble = %(trouble)s, troubles = troubles + 1, "
-        f"not_before = now() + make_interval(secs => %(later)s) WHERE run = %(run)s AND {_MINE}".encode(),
-        {"run": run_id, "key": fence.key, "epoch": fence.epoch, "trouble": trouble, "later": later},
-    )
 
 
 async def end(db: Db, run_id: str, fence: Fence) -> None:

@@ -87,7 +87,8 @@ CREATE UNIQUE INDEX one_a_stage ON secret (account_id, region, instance_id, stag
 """
 
 CLUSTER: Final = """
-CREATE TABLE lease (  -- who may write for a lane ("lane:<account id>/<region>") or a run ("run:<id>"): who took it last
+CREATE TABLE lease (  -- who may write for a lane ("lane:<account id>/<region>") or a run ("run:<id>"): who took it last;
+  -- and who takes up work, for which endpoint ("worker:<endpoint> <holder>")
   key text PRIMARY KEY, epoch bigint NOT NULL DEFAULT 0, holder text, renewed_at timestamptz
 );
 CREATE TABLE campaign (  -- a run that workers are to bring to its end, and what was said to it
@@ -98,13 +99,15 @@ CREATE TABLE campaign (  -- a run that workers are to bring to its end, and what
   endpoint text, submitted text NOT NULL,
   max_failures integer, wave_failures integer,  -- of the run, and of the wave that is worked on
   stopping text, paused boolean NOT NULL DEFAULT false, rate text, changing text, said bigint NOT NULL DEFAULT 0,
-  job bigint, not_before timestamptz NOT NULL DEFAULT now(), troubles integer NOT NULL DEFAULT 0, trouble text
+  job bigint, not_before timestamptz NOT NULL DEFAULT now(), troubles integer NOT NULL DEFAULT 0, trouble text,
+  refused text[] NOT NULL DEFAULT '{}'  -- the workers that could not conduct it
 );
 CREATE TABLE chunk (  -- some rows of one lane in one wave
   run text NOT NULL REFERENCES campaign (run), n integer NOT NULL,
   account text NOT NULL, account_id text NOT NULL, region text NOT NULL, wave integer NOT NULL, rows integer[] NOT NULL,
   state text NOT NULL CHECK (state IN ('waiting', 'ready', 'done', 'left')), attempts integer NOT NULL DEFAULT 0,
   job bigint, not_before timestamptz NOT NULL DEFAULT now(), troubles integer NOT NULL DEFAULT 0, trouble text,
+  troubled_at timestamptz, refused text[] NOT NULL DEFAULT '{}',  -- since when, and by whom, it was tried in vain
   PRIMARY KEY (run, n)
 );
 CREATE INDEX chunk_ready ON chunk (not_before) WHERE state = 'ready';

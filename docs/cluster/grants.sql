@@ -28,7 +28,7 @@ GRANT USAGE ON SEQUENCE procrastinate_jobs_id_seq, procrastinate_events_id_seq T
 -- Workers: what happened, who may write of it, passwords, and their jobs.
 GRANT INSERT ON step, changed TO batchmod_worker;
 GRANT INSERT, UPDATE, DELETE ON doubt TO batchmod_worker;         -- follows the steps
-GRANT SELECT, INSERT, UPDATE ON lease TO batchmod_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON lease TO batchmod_worker;
 GRANT INSERT, UPDATE ON slot, heard TO batchmod_worker;
 GRANT UPDATE ON request, schedule TO batchmod_worker;             -- noted; what came of it
 GRANT SELECT, INSERT, UPDATE, DELETE ON secret TO batchmod_worker;

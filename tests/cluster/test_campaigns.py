@@ -130,7 +130,7 @@ async def test_a_campaign_that_begins_again_forgets_what_was_said(database: Data
             "UPDATE campaign SET state = 'ended', closing = true, paused = true, rate = '1/1s', changing = '1'"
         )
         await db.execute("UPDATE campaign SET troubles = 3, trouble = 'no', job = 7")
-        await db.execute("INSERT INTO heard VALUES (%s, 'k', 1)", (RUN,))
+        await db.execute("INSERT INTO heard VALUES (%s, 'k', 1, 1)", (RUN,))
         await begin(db, RUN, [a_chunk(await next_number(db, RUN))], endpoint=None, submitted="x")
         assert [(chunk.n, chunk.state) for chunk in await chunks_of(db, RUN)] == [(1, State.DONE), (3, State.READY)]
         campaign = await campaign_of(db, RUN)
