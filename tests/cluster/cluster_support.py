@@ -90,8 +90,15 @@ class Cluster:
     def sim(self) -> Running:
         return self.bench.sim
 
-    async def work(self, count: int = 1, *arguments: str, url: str | None = None, lanes: int = 4) -> Worker:
-        """So many workers more; the last of them."""
+    async def work(
+        self,
+        count: int = 1,
+        *arguments: str,
+        url: str | None = None,
+        lanes: int = 4,
+        environ: Mapping[str, str] | None = None,
+    ) -> Worker:
+        """So many workers more, with these variables as they are given; the last of them."""
         for _ in range(count):
             log = self.bench.folder / f"worker-{next(self._numbers)}.log"
             with log.open("wb") as file:
@@ -99,7 +106,7 @@ class Cluster:
                     *(self.bench.python, "-m", "batchmod", "worker", "--store", url or self.database.url),
                     *("--lanes", str(lanes), *arguments),
                     cwd=self.bench.folder,
-                    env=dict(self.bench.environ),
+                    env={**self.bench.environ, **(environ or {})},
                     stdin=subprocess.DEVNULL,
                     stdout=file,
                     stderr=file,
@@ -168,8 +175,8 @@ class Cluster:
         """All that helps to understand what went wrong."""
         tables = {
             "campaign": "SELECT now(), * FROM campaign",
-            "chunks": "SELECT n, account, region, wave, state, attempts, job, not_before, troubles, trouble FROM chunk ORDER BY n",
-            "jobs": "SELECT id, task_name, lock, status, worker_id FROM procrastinate_jobs ORDER BY id",
+            "chunks": "SELECT n, account, region, wave, state, attempts, job, not_before, troubles, trouble, refused FROM chunk ORDER BY n",
+            "jobs": "SELECT id, queue_name, task_name, lock, priority, status, worker_id FROM procrastinate_jobs ORDER BY id",
             "leases": "SELECT * FROM lease ORDER BY key",
             "taken": "SELECT *, to_timestamp(at) FROM taken ORDER BY at",
             "places": "SELECT pool, wave, spent, count(*) FROM slot GROUP BY 1, 2, 3",
