@@ -142,6 +142,8 @@ def refuse(journal: Journal, job: Job, options: Options) -> None:
 
 
 def refuse_applied(journal: Journal, job: Job) -> None:
-    applied = [run.id for run in journal.runs() if job.seal is not None and run.plan_seal == job.seal]
+    if job.seal is None:
+        return
+    applied = [run.id for run in journal.runs() if run.plan_seal == job.seal]
     if applied:
         raise UsageError(f"this plan was applied by run {applied[-1]}: make a new plan")

@@ -1,5 +1,6 @@
 """One chunk of a campaign, worked on by this process: the single machine's engine over rows of one lane."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -111,6 +112,7 @@ async def _driving(
     failed = chunk.account in stopped_accounts(journal.marks(chunk.run))  # its rows have to end, too
     options = replace(post.options, skip_failed_accounts=failed)
     rows = [row for row, _ in journal.states_of(chunk.run, chunk.rows)]
+    found = await asyncio.to_thread(found_quotas, journal, clock)
     async with (
         needed_store(manifest, state=Path(), directory=Path(run.directory), options=options) as store,
         open_fleet(
@@ -120,7 +122,7 @@ async def _driving(
             halt=halt,
             notify=watching.notify,
             clock=clock,
-            found=found_quotas(journal, clock),
+            found=found,
             since=clock.now(),
         ) as fleet,
     ):

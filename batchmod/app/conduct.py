@@ -97,9 +97,11 @@ class Conducting(Execution):
     left: bool = field(default=False, init=False)  # rows of the wave are open, and nothing stood in their way
 
     def has_ended(self, campaign: Campaign) -> bool:
-        """A conductor that died right after it had written the report has left nothing to do."""
-        ends = sum(mark.type is MarkType.FINISHED for mark in self.journal.marks(self.run.id))
-        return ends > campaign.ends and self.run.finished_at is not None
+        """A conductor that died right after it had written the report has left nothing to do. A run that is given up has an
+        end from before, which is not meant.
+        """
+        stopped = campaign.stopping is not None and not campaign.closing
+        return self.run.finished_at is not None and (self.run.closed or stopped)
 
     async def conduct(self, campaign: Campaign) -> None:
         """The run has ended, its report is written and the journal knows it. Raises JournalError when that cannot be told,

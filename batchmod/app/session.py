@@ -4,7 +4,6 @@ import shlex
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from pathlib import Path
 
 from batchmod.app.options import Options
@@ -16,7 +15,7 @@ from batchmod.journal.state import StateDir, state_path
 from batchmod.journal.store import Journal
 from batchmod.model.events import Kind, StoppedBy
 from batchmod.model.manifest import Manifest
-from batchmod.model.pace import Found, found_in
+from batchmod.model.pace import REMEMBERED, Found, found_in
 from batchmod.model.runs import Run
 from batchmod.report.files import ensure_writable
 from batchmod.secrets.store import SecretStore
@@ -97,9 +96,9 @@ def _journal(state: Path) -> Iterator[SqliteJournal]:
 
 
 def found_quotas(journal: Journal, clock: Clock) -> Found:
-    """What the runs of this state directory found of quotas that nobody told them, or that were told wrongly."""
-    runs = sorted((run for run in journal.runs() if run.paces), key=attrgetter("paced_at"))
-    return found_in((run.paces for run in runs), now=clock.wall())
+    """What the runs of this journal found of quotas that nobody told them, or that were told wrongly."""
+    now = clock.wall()
+    return found_in((mark.paces or () for mark in journal.paced(now - REMEMBERED)), now=now)
 
 
 def unfinished_runs(journal: Journal, name: str | None = None) -> list[Run]:
@@ -107,11 +106,7 @@ def unfinished_runs(journal: Journal, name: str | None = None) -> list[Run]:
 
     A closed run may have died so too: given up, and nobody told.
     """
-    return [
-        run
-        for run in journal.runs()
-        if name in {None, run.name} and run.is_unfinished(0 if run.closed else journal.open_rows(run.id))
-    ]
+    return [run for run, is_open in journal.left(name) if run.is_unfinished(is_open)]
 
 
 def find_run(journal: Journal, wanted: str | None, options: Options) -> Run:

@@ -120,7 +120,7 @@ async def _ages(loaded: Loaded, store: SecretStore | None, options: Options, *, 
 def runs(options: Options) -> None:
     """All runs of the state directory or the database, oldest first, on stdout."""
     with reading(options) as journal:
-        known = [(run, journal.counts(run.id), journal.open_rows(run.id)) for run in journal.runs()]
+        known = journal.tallies()
     emit([runs_table(known, width()), "\n"])
 
 

@@ -38,6 +38,12 @@ def _plain(value: object) -> dict[str, Any]:
 _JSON: Final = json.JSONEncoder(default=_plain, separators=(",", ":")).encode
 
 
+CLOSED, FINISHED, PACED, RESUMED = (
+    f'"type":"{of}"' for of in (MarkType.CLOSED, MarkType.FINISHED, MarkType.PACED, MarkType.RESUMED)
+)
+"""What an encoded mark of each type holds, and no text of another one can: a quote inside of a text is escaped."""
+
+
 def encode(record: Record) -> str:
     """Every field that says something; `run_of` and its kin give an equal record back."""
     if isinstance(record, Step):

@@ -9,6 +9,7 @@ from batchmod.journal.store import (
     may_land,
     open_of,
     outcomes,
+    paced_since,
     refuse_gaps,
     refuse_unknown,
     seconds_of,
@@ -16,7 +17,7 @@ from batchmod.journal.store import (
 from batchmod.model.events import Kind, Outcome, Phase
 from batchmod.model.plan import PlannedRow
 from batchmod.model.record import RowState, Step, first_state
-from batchmod.model.runs import Mark, Run
+from batchmod.model.runs import Mark, MarkType, Run
 
 
 class MemoryJournal:
@@ -29,6 +30,7 @@ class MemoryJournal:
         self._steps: dict[str, list[Step]] = {}
         self._marks: dict[str, list[Mark]] = {}
         self._changed: list[tuple[str, int]] = []  # run and seq of every changed row, in the order of their ends
+        self._paced: list[Mark] = []
         self._closed = False
 
     async def open_run(self, run: Run, rows: Sequence[PlannedRow]) -> None:
@@ -61,6 +63,8 @@ class MemoryJournal:
         refuse_unknown(self._known(), run_id)
         self._runs[run_id] = self._runs[run_id].after(mark)
         self._marks[run_id].append(mark)
+        if mark.type is MarkType.PACED:
+            self._paced.append(mark)
 
     def runs(self) -> list[Run]:
         return list(self._runs.values())
@@ -86,9 +90,18 @@ class MemoryJournal:
     def open_rows(self, run_id: str) -> int:
         return open_of(self._phases(run_id))
 
+    def tallies(self) -> list[tuple[Run, Counter[Outcome], int]]:
+        return [(run, self.counts(run.id), self.open_rows(run.id)) for run in self._runs.values()]
+
+    def left(self, name: str | None = None) -> list[tuple[Run, bool]]:
+        mine = (run for run in self._runs.values() if name in {None, run.name} and run.is_left)
+        return [(run, not run.closed and self.open_rows(run.id) > 0) for run in mine]
+
     def unfinished(self, name: str | None = None) -> list[Run]:
-        mine = (run for run in self._runs.values() if name in {None, run.name} and not run.closed)
-        return [run for run in mine if self.open_rows(run.id)]
+        return [run for run, is_open in self.left(name) if is_open]
+
+    def paced(self, since: float) -> list[Mark]:
+        return paced_since(reversed(self._paced), since)
 
     def doubtful(self, since: float = inf) -> Iterator[tuple[Run, PlannedRow, RowState]]:
         for run in self.runs():

@@ -12,7 +12,7 @@ from batchmod.errors import JournalError, UsageError
 from batchmod.journal import pgreads
 from batchmod.journal.encoding import mark_of, phase_of, step_of
 from batchmod.journal.pgreads import Moment, held
-from batchmod.journal.store import may_land, open_of, outcomes, seconds_of
+from batchmod.journal.store import may_land, open_of, outcomes, paced_since, seconds_of
 from batchmod.model.events import Kind, Outcome, Phase
 from batchmod.model.plan import PlannedRow
 from batchmod.model.record import RowState, Step
@@ -71,12 +71,29 @@ class PostgresReader:
     def open_rows(self, run_id: str) -> int:
         return open_of(self._phases(run_id))
 
-    def unfinished(self, name: str | None = None) -> list[Run]:
-        query, values = (pgreads.RUNS, ()) if name is None else (pgreads.RUNS_NAMED, (held(name),))
+    def tallies(self) -> list[tuple[Run, Counter[Outcome], int]]:
+        phases: dict[str, Counter[Phase]] = {}
         with self._moment() as moment:
-            left = {held(run.id): run for run in moment.runs(query, *values) if not run.closed}
-            is_open = {run_id for (run_id,) in moment.select(pgreads.OPEN, list(left))}
-        return [run for run_id, run in left.items() if run_id in is_open]
+            for run_id, phase, rows in moment.select(pgreads.ALL_PHASES):
+                phases.setdefault(run_id, Counter())[phase_of(phase)] = rows
+            runs = moment.runs(pgreads.RUNS)
+        counted = ((run, phases.get(held(run.id), Counter())) for run in runs)
+        return [(run, outcomes(counts), open_of(counts)) for run, counts in counted]
+
+    def left(self, name: str | None = None) -> list[tuple[Run, bool]]:
+        query, values = (pgreads.LEFT, ()) if name is None else (pgreads.LEFT_NAMED, (held(name),))
+        with self._moment() as moment:
+            left = moment.runs(query, *values)
+            wanted = [held(run.id) for run in left if not run.closed]
+            is_open = {run_id for (run_id,) in moment.select(pgreads.OPEN, wanted)} if wanted else set()
+        return [(run, held(run.id) in is_open) for run in left]
+
+    def unfinished(self, name: str | None = None) -> list[Run]:
+        return [run for run, is_open in self.left(name) if is_open]
+
+    def paced(self, since: float) -> list[Mark]:
+        with self._moment() as moment, closing(moment.select(pgreads.PACED)) as found:
+            return paced_since((mark_of(body) for (body,) in found), since)
 
     def doubtful(self, since: float = inf) -> Found:
         return self._doubtful(since, pgreads.DOUBTFUL_ROWS)

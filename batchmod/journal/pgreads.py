@@ -10,7 +10,8 @@ from typing import Final
 
 from psycopg import Connection
 
-from batchmod.journal.encoding import history_of, mark_of, run_of
+from batchmod.journal.encoding import CLOSED, FINISHED, RESUMED, history_of, mark_of, run_of
+from batchmod.journal.encoding import PACED as OF_PACE
 from batchmod.journal.store import DOUBTFUL
 from batchmod.model.events import TERMINAL, Phase
 from batchmod.model.plan import PlannedRow
@@ -33,8 +34,16 @@ RUNS_NAMED: Final = f"{_RUN} WHERE name = %s ORDER BY n"
 RUN: Final = f"{_RUN} WHERE id = %s"
 LATEST: Final = f"{_RUN} ORDER BY n DESC LIMIT 1"
 LATEST_NAMED: Final = f"{_RUN} WHERE name = %s ORDER BY n DESC LIMIT 1"
+# A run that is closed and finished; a mark is known by its text, which is cheaper than to read it.
+_LEFT: Final = f"""NOT EXISTS (SELECT FROM mark WHERE mark.run = run.id AND strpos(mark.body, '{CLOSED}') > 0)
+ OR coalesce((SELECT strpos(mark.body, '{FINISHED}') = 0 FROM mark WHERE mark.run = run.id
+ AND (strpos(mark.body, '{FINISHED}') > 0 OR strpos(mark.body, '{RESUMED}') > 0) ORDER BY mark.n DESC LIMIT 1), true)"""
+LEFT: Final = f"{_RUN} WHERE {_LEFT} ORDER BY n"
+LEFT_NAMED: Final = f"{_RUN} WHERE name = %s AND ({_LEFT}) ORDER BY n"
 ROWS: Final = "SELECT rows FROM run WHERE id = %s"
 PHASES: Final = "SELECT phase, count(*) FROM last WHERE run = %s GROUP BY phase"
+ALL_PHASES: Final = "SELECT run, phase, count(*) FROM last GROUP BY run, phase"
+PACED: Final = f"SELECT body FROM mark WHERE strpos(body, '{OF_PACE}') > 0 ORDER BY n DESC"
 OPEN: Final = f"""SELECT id FROM unnest(%s::text[]) AS id
  WHERE EXISTS (SELECT FROM last WHERE last.run = id AND phase NOT IN ({_listed(TERMINAL)}))"""
 STEPS: Final = "SELECT body FROM step WHERE run = %s ORDER BY n"

@@ -15,7 +15,7 @@ from typing import Final
 
 from batchmod.errors import JournalError
 from batchmod.journal import schema
-from batchmod.journal.encoding import encode, history_of, mark_of, phase_of, run_of, step_of
+from batchmod.journal.encoding import PACED, encode, history_of, mark_of, phase_of, run_of, step_of
 from batchmod.journal.group import GroupWriter
 from batchmod.journal.store import (
     DOUBTFUL,
@@ -23,6 +23,7 @@ from batchmod.journal.store import (
     may_land,
     open_of,
     outcomes,
+    paced_since,
     refuse_gaps,
     refuse_unknown,
     seconds_of,
@@ -43,6 +44,7 @@ _STEP: Final = "INSERT INTO step (run, seq, phase, body)"
 _MARK: Final = "INSERT INTO mark (run, body)"
 
 _PHASES: Final = "SELECT phase, count(*) FROM last WHERE run = ? GROUP BY phase"
+_ALL_PHASES: Final = "SELECT run, phase, count(*) FROM last GROUP BY run, phase"
 # No step is NULL; a step that has lost its text is empty, and so an error.
 _TEXT: Final = "ifnull(step.body, iif(step.n IS NULL, NULL, ''))"
 _STATES: Final = f"""SELECT row.seq, row.body, {_TEXT} FROM row
@@ -54,6 +56,7 @@ _STATES_IN: Final = f"""SELECT last.seq, last.body, {_TEXT} FROM last
 
 _STEPS: Final = "SELECT body FROM step WHERE run = ? ORDER BY n"
 _MARKS: Final = "SELECT body FROM mark WHERE run = ? ORDER BY n"
+_PACED: Final = f"SELECT body FROM mark WHERE body LIKE '%{PACED}%' ORDER BY n DESC"
 _STATES_OF: Final = f"""SELECT row.seq, row.body, {_TEXT} FROM row
  LEFT JOIN step ON step.run = row.run AND step.seq = row.seq
  WHERE row.run = ? AND row.seq = ? ORDER BY step.n"""
@@ -148,9 +151,26 @@ class SqliteJournal:
     def open_rows(self, run_id: str) -> int:
         return open_of(self._phases(run_id))
 
-    def unfinished(self, name: str | None = None) -> list[Run]:
+    def tallies(self) -> list[tuple[Run, Counter[Outcome], int]]:
+        with schema.reader(self._path) as db:
+            db.execute("BEGIN")  # runs and rows of the same moment
+            phases: dict[str, Counter[Phase]] = {}
+            for run_id, phase, rows in db.execute(_ALL_PHASES):
+                phases.setdefault(run_id, Counter())[phase_of(phase)] = rows
+            runs = [_marked(db, run_of(body)) for (body,) in db.execute("SELECT body FROM run ORDER BY n")]
+        counted = ((run, phases.get(run.id, Counter())) for run in runs)
+        return [(run, outcomes(counts), open_of(counts)) for run, counts in counted]
+
+    def left(self, name: str | None = None) -> list[tuple[Run, bool]]:
         mine = self._runs("SELECT body FROM run WHERE name = coalesce(?, name) ORDER BY n", name)
-        return [run for run in mine if not run.closed and self.open_rows(run.id)]
+        return [(run, not run.closed and self.open_rows(run.id) > 0) for run in mine if run.is_left]
+
+    def unfinished(self, name: str | None = None) -> list[Run]:
+        return [run for run, is_open in self.left(name) if is_open]
+
+    def paced(self, since: float) -> list[Mark]:
+        with schema.reader(self._path) as db, closing(db.execute(_PACED)) as found:
+            return paced_since((mark_of(body) for (body,) in found), since)
 
     def doubtful(self, since: float = inf) -> Iterator[tuple[Run, PlannedRow, RowState]]:
         for run in self.runs():

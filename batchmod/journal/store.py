@@ -1,7 +1,8 @@
 """What a journal promises, whatever it is kept in, and the rules that every kind of it shares. No I/O."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from math import inf
 from typing import Final, Protocol
 
@@ -19,6 +20,7 @@ __all__ = [
     "may_land",
     "open_of",
     "outcomes",
+    "paced_since",
     "refuse_gaps",
     "refuse_unknown",
     "seconds_of",
@@ -95,8 +97,22 @@ class Journal(Protocol):
     def open_rows(self, run_id: str) -> int:
         """How many rows are in no terminal phase."""
 
+    def tallies(self) -> list[tuple[Run, Counter[Outcome], int]]:
+        """What `runs`, `counts` and `open_rows` say, of every run."""
+
+    def left(self, name: str | None = None) -> list[tuple[Run, bool]]:
+        """The runs that are not closed or not finished, oldest first; and whether a row is open of each that is not closed.
+
+        What it costs grows little with the runs that are both.
+        """
+
     def unfinished(self, name: str | None = None) -> list[Run]:
         """The runs that are not closed and have an open row, oldest first."""
+
+    def paced(self, since: float) -> list[Mark]:
+        """What processes of any run made of their quotas, by the order in which they said so; only what was said after
+        `since`, and after the last that was not.
+        """
 
     def doubtful(self, since: float = inf) -> Iterator[tuple[Run, PlannedRow, RowState]]:
         """The rows of all runs of which something `may_land`, by run and `seq`."""
@@ -128,6 +144,11 @@ def outcomes(phases: Mapping[Phase, int]) -> Counter[Outcome]:
 
 def open_of(phases: Mapping[Phase, int]) -> int:
     return sum(rows for phase, rows in phases.items() if phase not in TERMINAL)
+
+
+def paced_since(marks: Iterable[Mark], since: float) -> list[Mark]:
+    """Of marks that come newest first, those until one was said at `since` or before; oldest first."""
+    return list(takewhile(lambda mark: mark.at > since, marks))[::-1]
 
 
 def refuse_gaps(run: Run, rows: Sequence[PlannedRow]) -> None:

@@ -87,6 +87,11 @@ class Run:
         """When the process began that worked on the run at this time."""
         return max((start for start in self.resumed_at if start <= at), default=self.started_at)
 
+    @property
+    def is_left(self) -> bool:
+        """Something may be left to do, by what is known without its rows."""
+        return not self.closed or self.finished_at is None
+
     def is_unfinished(self, open_rows: int) -> bool:
         """Something is left to do, and `resume` would do it; `open_rows` are those of the run.
 

@@ -26,6 +26,7 @@ CREATE INDEX planned_of_instance ON planned (account_id, region, instance_id);
 CREATE INDEX step_of_row ON step (run, seq, n) INCLUDE (phase);
 CREATE INDEX step_of_run ON step (run, n);
 CREATE INDEX mark_of_run ON mark (run, n);
+CREATE INDEX mark_of_pace ON mark (n) WHERE strpos(body, '"type":"paced"') > 0;
 CREATE VIEW last AS SELECT run, seq, account_id, region, instance_id, kind, body, coalesce(
   (SELECT phase FROM step WHERE step.run = planned.run AND step.seq = planned.seq ORDER BY n DESC LIMIT 1), verdict
 ) AS phase FROM planned;

@@ -178,6 +178,42 @@ async def test_unfinished_runs_are_not_closed_and_have_an_open_row(journal: Jour
     assert [run.id for run in journal.unfinished("two")] == ["stopped"]
 
 
+async def test_what_is_left_of_all_runs(journal: Journal) -> None:
+    """Those that are not closed or not finished, also when they were before; and whether a row of them is open."""
+    for run_id in ("open", "settled", "ended", "again"):
+        await journal.open_run(a_run(run_id, name="two" if run_id == "settled" else "one"), rows(1))
+    await walk(journal, "settled", 0, [Phase.ARMED, Phase.UNRESOLVED])
+    await finish(journal, "ended", closed=True)
+    await finish(journal, "again", closed=True)
+    await journal.mark("again", Mark(type=MarkType.RESUMED, at=START, reason='"type":"finished"'))
+    left = [(run.id, is_open) for run, is_open in journal.left()]
+    assert left == [("open", True), ("settled", False), ("again", False)]
+    assert [run.id for run, _ in journal.left("two")] == ["settled"]
+    assert [run for run, _ in journal.left()] == [run for run in journal.runs() if run.id != "ended"]
+
+
+async def test_all_runs_with_their_rows(journal: Journal) -> None:
+    """As each of them says by itself; also one without a row."""
+    for run_id, count in (("first", 3), ("none", 0), ("last", 1)):
+        await journal.open_run(a_run(run_id), rows(count))
+    await walk(journal, "first", 1, [Phase.ARMED, Phase.CHANGED])
+    one_by_one = [(run, journal.counts(run.id), journal.open_rows(run.id)) for run in journal.runs()]
+    assert journal.tallies() == one_by_one
+    assert [open_rows for _, _, open_rows in one_by_one] == [2, 0, 1]
+
+
+async def test_what_was_made_of_quotas_lately(journal: Journal) -> None:
+    """Of every run, in the order in which it was said; nothing from before, and no other mark."""
+    for run_id in ("one", "two"):
+        await journal.open_run(a_run(run_id), rows(1))
+    for at, run_id in enumerate(("one", "two", "one", "two")):
+        pace = Pace(api=f"A{at}", rate="9/1s", calls=5, throttled=1, allowed=4.5)
+        await journal.mark(run_id, Mark(type=MarkType.PACED, at=START + at, paces=(pace,)))
+        await journal.mark(run_id, Mark(type=MarkType.CONTROLLED, at=START + at, reason='"type":"paced"'))
+    assert [mark.paces[0].api for mark in journal.paced(START) if mark.paces] == ["A1", "A2", "A3"]
+    assert len(journal.paced(START - 1)) == 4
+
+
 @pytest.mark.parametrize("phase", Phase)
 async def test_doubtful_rows_are_those_that_may_have_been_changed(journal: Journal, phase: Phase) -> None:
     """The last phase decides, in every run, closed ones too; each comes with its run and its folded state."""
