@@ -2,6 +2,7 @@
 
 * BatchmodError
   - UsageError        refused before anything was sent: exit 2, each problem on a line of its own
+    . PolicyError     what an operator said forbids it: to try it again changes nothing
   - HeldError         another run holds the state directory: exit 75
   - ReportError       a report could not be written: exit 74, the journal is complete
   - JournalError      the journal cannot be read or written: nothing new may be sent
@@ -37,6 +38,10 @@ class UsageError(BatchmodError):
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+class PolicyError(UsageError):
+    """What an operator said, or has still to say, forbids it: to try it again as it is changes nothing."""
 
 
 class HeldError(BatchmodError):

@@ -6,7 +6,7 @@ from batchmod.app.options import Options
 from batchmod.app.planned import instances_to_change
 from batchmod.app.signals import NOTHING_SENT, at_once
 from batchmod.app.speech import insist, interactive
-from batchmod.errors import UsageError
+from batchmod.errors import PolicyError, UsageError
 from batchmod.model.events import Kind
 from batchmod.model.plan import Plan
 
@@ -51,6 +51,6 @@ def _irreversible(count: int, options: Options) -> None:
     if not count or options.accept_irreversible == count:
         return
     said = "" if options.accept_irreversible is None else f", not {options.accept_irreversible}"
-    raise UsageError(
+    raise PolicyError(
         f"the plan would encrypt {count} instances, which cannot be undone: say --accept-irreversible {count}{said}"
     )

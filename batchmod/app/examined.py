@@ -21,7 +21,8 @@ from batchmod.report.stored_view import stored_table
 UNTOLD: Final = (Outcome.UNRESOLVED, Outcome.NOT_STARTED)
 
 _ADVICE: Final = {  # of the codes that only these two commands tell
-    "NotLive": "`detail` names what is live instead, if anything is; `batchmod reconcile` makes it current.",
+    "NotLive": "`detail` names what is live instead, if anything is; "
+    "`batchmod reconcile` makes it current (with --store: rotate it again).",
     "CannotTell": "`detail` says what was in the way; look again when that is gone and the instance is Normal.",
     "MayLand": "Reconcile again after the time that `detail` names: until then an earlier call may still take effect.",
 }

@@ -18,7 +18,7 @@ from batchmod.engine.planner import Planner
 from batchmod.engine.reading import Reader
 from batchmod.engine.rollout import in_waves, wave_count
 from batchmod.engine.works import Wanted
-from batchmod.errors import UsageError
+from batchmod.errors import PolicyError
 from batchmod.model.accounts import RoleAccount
 from batchmod.model.events import BY_LOGIN, Kind, Proof
 from batchmod.model.loading import Loaded
@@ -149,7 +149,7 @@ def instances_to_change(rows: Sequence[PlannedRow], kind: Kind | None = None) ->
 def _check_size(plan: Plan, manifest: Manifest) -> None:
     count, most = instances_to_change(plan.rows), manifest.rollout.max_targets
     if most is not None and count > most:
-        raise UsageError(f"rollout.max_targets: the plan would change {count} instances, {most} are allowed")
+        raise PolicyError(f"rollout.max_targets: the plan would change {count} instances, {most} are allowed")
 
 
 def failure_limit(manifest: Manifest, rows: Iterable[PlannedRow]) -> int | None:

@@ -1,44 +1,42 @@
 """`schedule`: campaigns that begin by the clock, on whatever worker is there; what they need is kept in the database."""
 
-import asyncio
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from os.path import normpath
 from pathlib import Path, PurePath, PurePosixPath
-from typing import Any, Final
+from typing import Final
 
 from batchmod.app.chosen import check_reference
 from batchmod.app.fleet import check_fence, regions_of
-from batchmod.app.holding import new_run_id
-from batchmod.app.jobs import ManifestJob
 from batchmod.app.options import Options
-from batchmod.app.resubmit import resumed
-from batchmod.app.run import WHY
-from batchmod.app.session import again, to_resume, unfinished_runs
 from batchmod.app.speech import emit, insist
-from batchmod.app.storing import reading, seal, shared_place
-from batchmod.app.submit import check_reachable, submitted_of
+from batchmod.app.storing import shared_place
+from batchmod.app.submit import check_reachable
 from batchmod.app.watching import width
-from batchmod.cluster.schedules import Schedule, cron_problem, next_at, note, put, remove, schedules
-from batchmod.errors import BatchmodError, UsageError
+from batchmod.cluster.timetable import (
+    Schedule,
+    cron_problem,
+    next_at,
+    put,
+    remove,
+    schedules,
+)
+from batchmod.errors import UsageError
 from batchmod.model.entries import TARGETS, Entries
-from batchmod.model.events import BY_HAND
 from batchmod.model.exits import DONE
 from batchmod.model.loading import Loaded, load
 from batchmod.model.manifest import FileEntry
 from batchmod.model.planstart import is_plan_file
-from batchmod.model.runs import Run
 from batchmod.model.yamlstream import read_yaml
 from batchmod.pg.link import linked
 from batchmod.pg.migrating import check, prepare
-from batchmod.pg.place import Place
 from batchmod.report.layout import columns, moment, printable
 
 KEPT: Final = ("endpoint", "accept_irreversible", "skip_failed_accounts")  # options that are kept with the manifest
-HEADS: Final = ("name", "cron", "next", "last", "last run", "last error")
+HEADS: Final = ("name", "cron", "next", "last", "last run")
 
 
 async def schedule(path: Path, cron: str, options: Options) -> int:
@@ -62,7 +60,7 @@ async def schedule(path: Path, cron: str, options: Options) -> int:
         files=files,
         options={name: getattr(options, name) for name in KEPT},
     )
-    if _loaded_again(kept).digest != loaded.digest:
+    if loaded_again(kept).digest != loaded.digest:
         raise UsageError(f"{path}: it or a file that it names was changed just now: try again")
     prepare(place)
     await seal(options, loaded.manifest)
@@ -78,8 +76,9 @@ async def listing(options: Options) -> int:
     if check(place):
         async with linked(place) as db:
             kept = await schedules(db)
-    lines = [HEADS, *(_line(one) for one in kept)]
-    emit(["\n".join(columns(lines, width())) if kept else "nothing begins by the clock", "\n"])
+    lines = columns([HEADS, *(_line(one) for one in kept)], width())
+    told = [line for line, one in zip(lines[1:], kept, strict=True) for line in (line, *_why(one))]
+    emit([f"{line}\n" for line in ([lines[0], *told] if kept else ["nothing begins by the clock"])])
     return DONE
 
 
@@ -92,49 +91,6 @@ async def remove_one(name: str, options: Options) -> int:
                 insist(f"{name}: does not begin by the clock any more")
                 return DONE
     raise UsageError(f"nothing of the name {name!r} begins by the clock; `batchmod schedule --list` shows what does")
-
-
-async def begin_scheduled(name: str, place: Place, environ: Mapping[str, str]) -> None:
-    """The time of a manifest has come: a run of it is with the workers, or why there is none is kept with it.
-
-    Raises UsageError when the database is away.
-    """
-    async with linked(place) as db:
-        found = await schedules(db, name)
-    if not found:
-        return  # removed meanwhile
-    run_id, error = None, None
-    try:
-        run_id = await _begun(found[0], place, environ)
-    except BatchmodError as problem:
-        error = str(problem)
-    async with linked(place) as db:
-        await note(db, name, run_id=run_id, error=error)
-
-
-async def _begun(kept: Schedule, place: Place, environ: Mapping[str, str]) -> str | None:
-    """The run that was begun or taken up; None when there was nothing to do. Raises BatchmodError when there is none."""
-    given: Mapping[str, Any] = {name: kept.options.get(name) for name in KEPT}
-    options = Options(environ=environ, store=place.url, yes=True, quiet=True, may_make_key=False, **given)
-    with reading(options) as journal:
-        unfinished = unfinished_runs(journal, kept.name)
-    if unfinished:
-        return await _taken_up(unfinished[-1], options)
-    loaded = await asyncio.to_thread(_loaded_again, kept)  # a large one takes seconds, and a worker has more to do
-    job = ManifestJob(loaded=loaded, options=options)
-    submitted = await submitted_of(job, new_run_id(time.time()), options)
-    return submitted.run.id if submitted.run is not None else None
-
-
-async def _taken_up(run: Run, options: Options) -> str:
-    if run.stopped_by in BY_HAND:
-        assert run.stopped_by is not None
-        command = to_resume(run, Path(), options)
-        raise UsageError(f"run {run.id} {WHY[run.stopped_by]}: only `{command}` continues it")
-    if not await resumed(run, options):
-        command = again(f"resume {run.id} --follow", Path(), options)
-        raise UsageError(f"nothing was begun: workers are still at run {run.id}: `{command}` shows it")
-    return run.id
 
 
 def _kept(path: Path) -> tuple[Loaded, dict[str, bytes]]:
@@ -165,7 +121,7 @@ def _from_files(path: Path) -> Iterator[str]:
     yield from (entry.from_ for entry in entries.unnamed if isinstance(entry, FileEntry))
 
 
-def _loaded_again(kept: Schedule) -> Loaded:
+def loaded_again(kept: Schedule) -> Loaded:
     """What was kept, as if it were read from its own directory. Raises UsageError."""
     with _laid_out(kept) as path:
         try:
@@ -179,6 +135,9 @@ def _loaded_again(kept: Schedule) -> Loaded:
 @contextmanager
 def _laid_out(kept: Schedule) -> Iterator[Path]:
     """The manifest in a directory of nobody else's, and its files around it, for as long as the block."""
+    for name in kept.files:
+        if PurePosixPath(name).is_absolute() or kept.manifest not in kept.files:
+            raise UsageError(f"schedule {kept.name}: {name}: no path from the manifest's directory: schedule it again")
     depth = max(PurePosixPath(name).parts.count("..") for name in kept.files)
     with tempfile.TemporaryDirectory(prefix="batchmod-") as folder:  # made with mode 0700
         root = Path(folder).joinpath(*["below"] * (depth + 1))
@@ -196,5 +155,9 @@ def _next(kept: Schedule) -> str:
 
 def _line(kept: Schedule) -> tuple[str, ...]:
     last = moment(kept.last_at.timestamp(), timespec="seconds") if kept.last_at is not None else "-"
-    told = (kept.last_run or "-", printable(kept.last_error or "-"))
-    return (printable(kept.name), printable(kept.cron), _next(kept), last, *told)
+    return (printable(kept.name), printable(kept.cron), _next(kept), last, kept.last_run or "-")
+
+
+def _why(kept: Schedule) -> list[str]:
+    """What went wrong at its last time, uncut: it is read where nothing else says it."""
+    return [f"  last error: {printable(line)}" for line in (kept.last_error or "").splitlines()]

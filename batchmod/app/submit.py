@@ -3,6 +3,7 @@
 import os
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,11 +23,12 @@ from batchmod.app.session import again, found_quotas
 from batchmod.app.speech import emit, insist, say, speak_of
 from batchmod.app.storing import reading, shared_place, shared_session
 from batchmod.app.watching import Watching, show_plan
-from batchmod.cluster.beginning import Db, alone, give
-from batchmod.cluster.campaigns import chunked
+from batchmod.cluster.beginning import Also, Db, alone, give, nothing
+from batchmod.cluster.campaigns import Chunk, chunked
 from batchmod.engine.clock import Clock
 from batchmod.engine.halt import Halt
 from batchmod.errors import UsageError
+from batchmod.journal.store import Journal
 from batchmod.model.exits import DONE, FAILED
 from batchmod.model.manifest import Manifest
 from batchmod.model.runs import Run
@@ -73,32 +75,39 @@ def _say(submitted: Submitted, options: Options) -> None:
             say(f"  {again(command, place, options)}")
 
 
-async def submitted_of(job: Job, run_id: str, options: Options) -> Submitted:
-    """The run is in the journal with all its rows, and its campaign is open. Raises UsageError when it may not begin."""
+async def submitted_of(job: Job, run_id: str, options: Options, *, also: Also = nothing) -> Submitted:
+    """The run is in the journal with all its rows, its campaign is open, and `also` is done. Raises UsageError when it may
+    not begin.
+    """
     place, clock, manifest = shared_place(options), Clock(), job.manifest
     check_password(job)
     check_fence(manifest, set().union(*job.regions.values()), options.endpoint)
-    async with alone(place, manifest.name) as db:
-        with reading(options) as journal:
-            refuse(journal, job, options)
-            if options.retry_failed and isinstance(job, ManifestJob):
-                narrowed = retrying(journal, job)
-                if narrowed is None:
-                    return Submitted()
-                job = narrowed
-        return await _Submission(job=job, run_id=run_id, options=options, place=place, clock=clock, db=db).submitted()
+    with reading(options) as journal:
+        refuse(journal, job, options)
+        last = journal.latest(manifest.name)
+        if options.retry_failed and isinstance(job, ManifestJob):
+            narrowed = retrying(journal, job)
+            if narrowed is None:
+                return Submitted()
+            job = narrowed
+    last_id = last.id if last is not None else None
+    submission = _Submission(
+        job=job, run_id=run_id, options=options, place=place, clock=clock, last_id=last_id, also=also
+    )
+    return await submission.submitted()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Submission:
-    """One run that may begin; nobody else begins one of its name. `db`: the connection that sees to that."""
+    """One run that may begin, as far as is known. `last_id`: the last run of its name."""
 
     job: Job
     run_id: str
     options: Options
     place: Place
     clock: Clock
-    db: Db
+    last_id: str | None
+    also: Also
 
     async def submitted(self) -> Submitted:
         job, options, manifest, clock = self.job, self.options, self.job.manifest, self.clock
@@ -116,12 +125,26 @@ class _Submission:
                 return Submitted(code=FAILED if plan.accounts_failed else DONE)
             show_plan(plan, options, pace_line(manifest, plan.rows))
             confirm(plan, options)
-            planned = planned_run(job, self.run_id, began=began)
-            run = await opened(planned, job, plan, session, chosen)
-        chunks = chunked(plan.rows, run_id=run.id)
-        given = False
+            async with alone(self.place, manifest.name) as db:  # not before: somebody may think about a plan for hours
+                self._refuse_again(session.journal)
+                run = await opened(planned_run(job, self.run_id, began=began), job, plan, session, chosen)
+                chunks = chunked(plan.rows, run_id=run.id)
+                await self._given(db, run, chunks)
+        return Submitted(run=run, chunks=len(chunks), lanes=len({chunk.lane for chunk in chunks}))
+
+    def _refuse_again(self, journal: Journal) -> None:
+        """Nothing has begun since it was planned. Raises UsageError, else."""
+        refuse(journal, self.job, self.options)
+        latest = journal.latest(self.job.manifest.name)
+        if latest is not None and latest.id != self.last_id:
+            raise UsageError(
+                f"run {latest.id} of {latest.name} began and ended while this one was planned: see what came of it"
+            )
+
+    async def _given(self, db: Db, run: Run, chunks: Sequence[Chunk]) -> None:
+        given, options = False, self.options
         try:
-            await give(self.db, self.place, run.id, chunks, endpoint=options.endpoint, submitted=who())
+            await give(db, self.place, run.id, chunks, endpoint=options.endpoint, submitted=who(), also=self.also)
             given = True
         finally:
             if not given:
@@ -129,7 +152,6 @@ class _Submission:
                     f"run {run.id} is in the journal, and not given to the workers: "
                     f"`{again(f'resume {run.id}', Path(), options)}` does that"
                 )
-        return Submitted(run=run, chunks=len(chunks), lanes=len({chunk.lane for chunk in chunks}))
 
 
 def check_password(job: Job) -> None:

@@ -1,7 +1,8 @@
 """`control` with `--store`: a word to all workers that are at a run, wherever they are."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +19,8 @@ from batchmod.errors import UsageError
 from batchmod.model.events import StoppedBy
 from batchmod.model.exits import DONE
 from batchmod.model.loading import restore
-from batchmod.pg.link import linked
+from batchmod.pg.link import FAILURES, linked, why
+from batchmod.pg.place import Place
 
 PATIENCE: Final = 20.0  # seconds until all of them must go by it
 POLL: Final = 0.1  # seconds between two looks whether they do
@@ -35,11 +37,13 @@ async def tell_all(wanted: str, action: Action, options: Options) -> int:
     async with linked(place) as db:
         campaign = await campaign_of(db, run.id)
         _refuse_stopping(run.id, campaign, action)
-        said = await ask(db, run.id, str(action), _values(action))
+        with _or(f"run {run.id}: it is not known whether {action} was said: say it again", place):
+            said = await ask(db, run.id, str(action), _values(action))
         if said is None:
             raise UsageError(not_running(run, Path(), options, over=over))
-        heard = await _waited(db, run.id, said)
-        campaign = await campaign_of(db, run.id)
+        with _or(f"run {run.id}: {action} was said and holds; it is not known who has heard it", place):
+            heard = await _waited(db, run.id, said)
+            campaign = await campaign_of(db, run.id)
     if action.verb is not Verb.STOP and (campaign is None or not campaign.is_open):
         raise UsageError(f"run {run.id} has ended meanwhile")
     if not heard.by_all:
@@ -50,6 +54,15 @@ async def tell_all(wanted: str, action: Action, options: Options) -> int:
     answer = done(action, restore(run.manifest).limits)
     insist(f"run {run.id}: {answer}" + ("" if heard.there else ": nobody works on it, it holds once a worker does"))
     return DONE
+
+
+@contextmanager
+def _or(what: str, place: Place) -> Iterator[None]:
+    """A database that goes away inside is a UsageError that says what holds all the same."""
+    try:
+        yield
+    except FAILURES as error:
+        raise UsageError(f"{what}: {place}: {why(error)}") from error
 
 
 def _refuse_stopping(run_id: str, campaign: Campaign | None, action: Action) -> None:

@@ -15,13 +15,15 @@ from typing import Any, Final
 from batchmod.app.chunk import rescue, work
 from batchmod.app.conduct import conduct
 from batchmod.app.driving import beside
+from batchmod.app.holding import new_run_id
+from batchmod.app.on_time import begin_scheduled
 from batchmod.app.options import Options
 from batchmod.app.post import HandedOverError, Post
 from batchmod.app.speech import say
 from batchmod.cluster import jobs
 from batchmod.cluster.lease import Leases
-from batchmod.cluster.refusals import worker_key
-from batchmod.cluster.schedules import is_due, keep_time
+from batchmod.cluster.schedules import keep_time
+from batchmod.cluster.timetable import come
 from batchmod.errors import BatchmodError
 from batchmod.journal.postgres import PostgresJournal
 from batchmod.model.exits import BUG, DONE
@@ -131,6 +133,8 @@ class Working:
             jobs.CHUNK: partial(self._guarded, partial(work, post)),
             jobs.RESCUE: partial(self._guarded, partial(rescue, post)),
             jobs.CONDUCT: partial(self._guarded, partial(conduct, post)),
+            jobs.TIME: partial(self._guarded, partial(_come, post)),
+            jobs.BEGIN: partial(self._guarded, partial(_begin, post)),
         }
         app, endpoint = jobs.app_of(post.connections, tasks, post.rest), self.options.endpoint
         at_once = {jobs.LANES: self.lanes, jobs.RESCUES: self.lanes, jobs.RUNS: jobs.RUNS_AT_ONCE}
@@ -141,7 +145,7 @@ class Working:
             each.told = partial(self._stopped, post)
         say(f"works on {self.place}: {self.lanes} lanes at once")
         running = [asyncio.create_task(each.run()) for each in workers]
-        async with beside(keep_time(post.connections, app.tasks[jobs.BEGIN])):
+        async with beside(keep_time(post.connections, app.tasks[jobs.TIME])):
             await _first(running, post.lost, post.leases.lost, self.draining)
         self._stopped(post)
         for each in workers:
@@ -182,11 +186,14 @@ class Working:
         self.on_bug(error)
 
 
-async def _begin(post: Post, name: str, timestamp: int) -> None:
-    """A campaign begins by the clock, if it was to begin at that moment."""
+async def _come(post: Post, name: str, timestamp: int) -> None:
+    """A campaign is to begin by the clock, and has a job that does it, if this was its time."""
     async with post.connection() as db:
-        if not await is_due(db, name, timestamp):
-            return
+        if await come(db, name, timestamp, new_run_id(time.time())):
+            await jobs.enqueue_due(post.connections.manager, db)
+
+
+async def _begin(post: Post, name: str) -> None:
     await begin_scheduled(name, post.place, post.options.environ)
 
 

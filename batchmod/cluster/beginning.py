@@ -1,6 +1,6 @@
 """A run is given to the workers, by one process at a time."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -14,6 +14,7 @@ from batchmod.pg.link import FAILURES, connect_async, usable
 from batchmod.pg.place import Place
 
 Db = AsyncConnection[Any]
+Also = Callable[[Db], Awaitable[None]]
 
 
 @asynccontextmanager
@@ -34,6 +35,10 @@ async def alone(place: Place, name: str) -> AsyncIterator[Db]:
         await db.close()
 
 
+async def nothing(_: Db) -> None:
+    """Nothing else is done with it."""
+
+
 async def give(  # what a campaign is
     db: Db,
     place: Place,
@@ -44,9 +49,10 @@ async def give(  # what a campaign is
     submitted: str,
     closing: bool = False,
     forgiven: bool = False,
+    also: Also = nothing,
 ) -> None:
     """The campaign is open with these chunks, and workers hear of it. `closing`: nothing of it is sent; `forgiven`:
-    failures from before hold no place of its budget any more.
+    failures from before hold no place of its budget any more; `also`: what is done then, or nothing is.
 
     Raises UsageError when that is not so.
     """
@@ -55,6 +61,7 @@ async def give(  # what a campaign is
             if forgiven:
                 await db.execute("DELETE FROM slot WHERE run = %s AND spent", (run_id,))
             await begin(db, run_id, chunks, endpoint=endpoint, submitted=submitted, closing=closing)
+            await also(db)
     with suppress(
         *FAILURES, *OF_JOBS
     ):  # only to be quick: the campaign is there, and workers look for it by themselves

@@ -27,6 +27,7 @@ import procrastinate
 from procrastinate import PsycopgConnector, jobs
 from procrastinate.exceptions import ConnectorException, ProcrastinateException
 from procrastinate.manager import JobManager
+from procrastinate.retry import RetryStrategy
 from procrastinate.types import JSONValue
 from procrastinate.worker import Worker
 from psycopg import AsyncConnection
@@ -47,6 +48,7 @@ SWEEPS: Final = "sweeps"
 CHUNK: Final = "chunk"  # tasks
 RESCUE: Final = "rescue"
 CONDUCT: Final = "conduct"
+TIME: Final = "time"
 BEGIN: Final = "begin"
 SWEEP: Final = "sweep"
 BEAT: Final = 2.0  # seconds between two signs of life of a worker
@@ -56,7 +58,7 @@ RUNS_AT_ONCE: Final = 64  # conductors in one process: they mostly wait
 POLL: Final = 0.5  # seconds until a job is looked for of which no notice came: its lane was busy
 POOL: Final = 8  # connections of a process, beside those of journal, leases and secrets
 PATIENCE: Final = 5.0  # seconds until one must be had
-NEW, BEGUN, HOLDING = 0, 1, 2  # priorities of chunks: whose rows may be in doubt, and whose rows others wait for
+TIMES: Final = RetryStrategy(max_attempts=60, wait=10)  # no table says yet that a time has come, and twice is once
 
 Task = Callable[..., Awaitable[None]]
 Db = AsyncConnection[Any]
@@ -106,7 +108,7 @@ def app_of(connections: Connections, tasks: Mapping[str, Task], rest: Rest) -> p
     app = procrastinate.App(connector=connections.connector)
     app.job_manager = Patient(connections.connector, rest)
     for name, task in tasks.items():
-        app.task(name=name)(_plain(task))
+        app.task(name=name, retry=TIMES if name == TIME else False)(_plain(task))
     return app
 
 
@@ -190,13 +192,13 @@ async def beating(connections: Connections, workers: Sequence[Attentive]) -> Non
 
 
 async def sweep(manager: JobManager, db: Db) -> None:
-    """Jobs of workers that gave no sign of life are gone, and what is to be done has a job; but one that begins a campaign by
-    the clock begins anew.
+    """Jobs of workers that gave no sign of life are gone, and what is to be done has a job; but one that says that a time
+    has come begins anew.
     """
     for job in await manager.get_stalled_jobs(seconds_since_heartbeat=STALLED):
         assert job.id is not None
         try:
-            if job.task_name == BEGIN:  # no table but its own says that it is to be done, and twice is once
+            if job.task_name == TIME:
                 await manager.retry_job(job)
             else:
                 await manager.finish_job_by_id_async(job.id, jobs.Status.FAILED, delete_job=True)
@@ -216,10 +218,14 @@ _DUE_CHUNKS: Final = f"""SELECT due.run, due.n, due.account_id, due.region, camp
  FROM chunk AS due JOIN campaign USING (run)
  WHERE due.state = 'ready' AND campaign.state = 'open' AND due.not_before <= now() AND NOT {_LIVE}
  ORDER BY due.run, due.n FOR UPDATE OF due SKIP LOCKED"""
+_DUE_TIMES: Final = f"""SELECT due.name FROM schedule AS due
+ WHERE due.state = 'due' AND due.not_before <= now() AND NOT {_LIVE} FOR UPDATE OF due SKIP LOCKED"""
 
 
 async def enqueue_due(manager: JobManager, db: Db) -> None:
-    """Every open campaign and every chunk that is ready has a job, however often and by whomever it is asked for."""
+    """Every open campaign, every chunk that is ready and every schedule whose time has come has a job, however often and by
+    whomever it is asked for.
+    """
     async with db.transaction():
         for run_id, endpoint in await (await db.execute(_DUE_RUNS.encode())).fetchall():
             queue = queue_of(RUNS, endpoint)
@@ -232,6 +238,9 @@ async def enqueue_due(manager: JobManager, db: Db) -> None:
             job = _job(task, queue_of(queue, endpoint), lock, priority=rank, run_id=run_id, n=n)
             deferred = await manager.defer_job_async(job, connection=db)
             await db.execute("UPDATE chunk SET job = %s WHERE run = %s AND n = %s", (deferred.id, run_id, n))
+        for (name,) in await (await db.execute(_DUE_TIMES.encode())).fetchall():
+            deferred = await manager.defer_job_async(_job(BEGIN, RUNS, f"{BEGIN}:{name}", name=name), connection=db)
+            await db.execute("UPDATE schedule SET job = %s WHERE name = %s", (deferred.id, name))
 
 
 def manager_without_pool() -> JobManager:

@@ -8,11 +8,11 @@ from procrastinate.periodic import PeriodicDeferrer, PeriodicRegistry
 from procrastinate.tasks import Task
 
 from batchmod.cluster.campaigns import Db
-from batchmod.cluster.jobs import BEGIN, RUNS, Connections
+from batchmod.cluster.jobs import RUNS, TIME, Connections
+from batchmod.cluster.timetable import LATE
 from batchmod.pg.link import FAILURES
 
 LOOK: Final = 10.0  # seconds until a schedule that was added or removed is known to every worker
-LATE: Final = 3600.0  # seconds after its time in which a campaign begins that no worker was there for
 
 Crons = dict[str, str]  # by the name of a schedule
 
@@ -21,13 +21,6 @@ async def crons(db: Db) -> Crons:
     return {
         str(name): str(cron) for name, cron in await (await db.execute("SELECT name, cron FROM schedule")).fetchall()
     }
-
-
-async def is_due(db: Db, name: str, timestamp: int) -> bool:
-    """Whether the schedule is there, and was before this moment: a new one does not begin for the time before it."""
-    query = "SELECT created_at <= to_timestamp(%s) FROM schedule WHERE name = %s"
-    found = await (await db.execute(query, (timestamp, name))).fetchone()
-    return found is not None and bool(found[0])
 
 
 async def keep_time(connections: Connections, task: Task) -> None:  # type: ignore[type-arg]
@@ -59,6 +52,6 @@ async def _defer(there: Crons, task: Task) -> None:  # type: ignore[type-arg]
             task=task,
             cron=cron,
             periodic_id=name,
-            configure_kwargs={"queue": RUNS, "lock": f"{BEGIN}:{name}", "task_kwargs": {"name": name}},
+            configure_kwargs={"queue": RUNS, "lock": f"{TIME}:{name}", "task_kwargs": {"name": name}},
         )
     await PeriodicDeferrer(registry, max_delay=LATE).worker()

@@ -70,7 +70,11 @@ def verified(stages: Stages, tried: Tried, *, status: str | None) -> Conclusion:
         return _none_live(stages, current, status)
     if live is current:
         return _live(Phase.UNCHANGED, live, f"generation {live.generation} is live")
-    todo = f"resume run {live.run_id}, or reconcile" if live.stage is Stage.PENDING else "reconcile makes it current"
+    todo = (
+        f"resume run {live.run_id}, or reconcile"
+        if live.stage is Stage.PENDING
+        else "reconcile makes it current, or rotate again"
+    )
     return Conclusion(phase=Phase.FAILED, code=NOT_LIVE, detail=f"{_named(live)} is live: {todo}", about=live)
 
 

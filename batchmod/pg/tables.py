@@ -127,7 +127,10 @@ CREATE TABLE heard (  -- how much of it each of those who work on the run goes b
 );
 CREATE TABLE schedule (  -- campaigns that begin by the clock
   name text PRIMARY KEY, cron text NOT NULL, directory text NOT NULL, files jsonb NOT NULL, options jsonb NOT NULL,
-  created_at timestamptz NOT NULL DEFAULT now(), last_run text, last_at timestamptz, last_error text
+  created_at timestamptz NOT NULL DEFAULT now(), last_run text, last_at timestamptz, last_error text,
+  state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'due')),
+  due_at timestamptz, due_run text,  -- the time that came last, and the id of the run that is to begin then
+  job bigint, not_before timestamptz NOT NULL DEFAULT now(), troubles integer NOT NULL DEFAULT 0
 );
 """
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from batchmod.model.events import Outcome
-from batchmod.model.exits import DONE, FAILED, MEANINGS, UNRESOLVED
+from batchmod.model.exits import DONE, FAILED, MEANINGS, REFUSED, UNRESOLVED
 from batchmod.model.notify import Event
 from batchmod.model.runs import Run
-from batchmod.report.layout import printable
+from batchmod.report.layout import moment, printable
 from batchmod.report.summary import steps
 
 _WHERE: Final = frozenset({"next", "reports"})  # depends on where the command was given
@@ -40,6 +40,28 @@ class Message:
 def event_of(code: int) -> Event:
     """What an exit code is for those who are told; a report that could not be written is left to be done, too."""
     return _EVENTS.get(code, Event.STOPPED)
+
+
+def not_begun_message(name: str, at: float, shows: str) -> Message:
+    """Of a schedule whose time was `at`, seconds since the epoch, and of which no run came. `shows`: the command
+    that says why.
+    """
+    when = moment(at, timespec="seconds")
+    lines = [f"nothing began at {when}", f"next: {shows} (it says why)"]
+    return Message(
+        event=event_of(REFUSED),
+        title=f"batchmod: {name} did not begin",
+        body="\n".join(map(printable, lines)),
+        fields={
+            "event": event_of(REFUSED),
+            "name": name,
+            "run_id": None,
+            "exit_code": REFUSED,
+            "meaning": MEANINGS[REFUSED],
+            "due_at": when,
+            "next": [shows],
+        },
+    )
 
 
 def message_of(

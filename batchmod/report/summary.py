@@ -99,7 +99,8 @@ def steps(run: Run, counts: Mapping[Outcome, int], open_rows: int, resume: str |
 
 
 _OF_STORED: Final = {  # after `verify` and `reconcile`
-    Outcome.FAILED: "detail of the {} failed rows says what is known there; `batchmod reconcile` makes what is live current",
+    Outcome.FAILED: "detail of the {} failed rows says what is known there; `batchmod reconcile` makes what is live current "
+    "(with --store: rotate those again)",
     Outcome.UNRESOLVED: "detail of the {} unresolved rows says why; nothing that is stored was deleted",
 }
 

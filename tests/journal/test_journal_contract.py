@@ -180,14 +180,15 @@ async def test_unfinished_runs_are_not_closed_and_have_an_open_row(journal: Jour
 
 async def test_what_is_left_of_all_runs(journal: Journal) -> None:
     """Those that are not closed or not finished, also when they were before; and whether a row of them is open."""
-    for run_id in ("open", "settled", "ended", "again"):
+    for run_id in ("open", "settled", "ended", "again", "stopped"):
         await journal.open_run(a_run(run_id, name="two" if run_id == "settled" else "one"), rows(1))
     await walk(journal, "settled", 0, [Phase.ARMED, Phase.UNRESOLVED])
+    await finish(journal, "stopped")
     await finish(journal, "ended", closed=True)
     await finish(journal, "again", closed=True)
     await journal.mark("again", Mark(type=MarkType.RESUMED, at=START, reason='"type":"finished"'))
     left = [(run.id, is_open) for run, is_open in journal.left()]
-    assert left == [("open", True), ("settled", False), ("again", False)]
+    assert left == [("open", True), ("settled", False), ("again", False), ("stopped", True)]
     assert [run.id for run, _ in journal.left("two")] == ["settled"]
     assert [run for run, _ in journal.left()] == [run for run in journal.runs() if run.id != "ended"]
 
