@@ -75,7 +75,8 @@ class _Begin:
     async def begun(self) -> str | None:
         """The run that was begun or taken up; None when there was nothing to do. Raises BatchmodError when there is none."""
         if self.due.late > LATE:
-            raise PolicyError(f"no worker could begin it within {duration(LATE)}")
+            last = f": {self.kept.last_error}" if self.due.troubles else ""
+            raise PolicyError(f"no worker could begin it within {duration(LATE)}{last}")
         kept, options = self.kept, self._options
         with reading(options) as journal:
             unfinished, mine = unfinished_runs(journal, kept.name), journal.run(self.due.run_id)

@@ -144,6 +144,11 @@ async def test_options_of_one_process_are_refused(c: Cluster) -> None:
 async def test_one_run_of_a_name(c: Cluster) -> None:
     """Of many submits at the same moment one comes through; the others say why not, and so does one that comes later."""
     job = c.manifest()
+    async with alone(c.database.place, "job"):
+        assert "just now" in (await c.run("submit", job, "--yes", code=2)).err
+        with pytest.raises(UsageError, match="just now"):
+            async with alone(c.database.place, "job"):
+                pass
     processes = [await c.start("submit", job, "--yes") for _ in range(4)]
     codes = sorted([(await process.wait(), (await process.communicate())[1].decode()) for process in processes])
     assert [code for code, _ in codes] == [0, 2, 2, 2]
@@ -152,11 +157,6 @@ async def test_one_run_of_a_name(c: Cluster) -> None:
     again = await c.run("submit", job, "--yes", code=2)
     assert "is unfinished: `batchmod resume" in again.err
     assert f"--store '{c.database.url}'" in again.err
-    async with alone(c.database.place, "job"):
-        assert "just now" in (await c.run("submit", job, "--yes", code=2)).err
-        with pytest.raises(UsageError, match="just now"):
-            async with alone(c.database.place, "job"):
-                pass
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def environ_of(c: Cluster) -> Mapping[str, str]:
 
 async def comes(c: Cluster, run_id: str | None = None) -> bool:
     """The next time has come."""
-    n = 1 + c.one("SELECT coalesce(extract(epoch FROM max(due_at))::bigint, %s) FROM schedule", int(time.time()))
+    n = 1 + c.one("SELECT greatest(extract(epoch FROM max(due_at))::bigint, %s) FROM schedule", int(time.time()))
     async with linked(c.database.place) as db:
         return await come(db, "job", n, run_id or f"run-{n}")
 
@@ -192,18 +192,24 @@ async def test_what_failed_in_passing_is_tried_again(c: Cluster) -> None:
         assert hook.heard == []
 
 
+@pytest.mark.filterwarnings("ignore:.imghdr.:DeprecationWarning")  # of what apprise imports
 async def test_who_is_named_is_told_that_nothing_began(c: Cluster) -> None:
     """Once it is not tried again: an hour after the time. The message holds the command that says why."""
     await c.run("schedule", c.manifest(notify=[{"env": "HOOK"}, {"env": "OTHER", "on": ["unresolved"]}]), *WEEKLY)
     async with webhook() as hook:
         environ = {"HOOK": hook.url("told"), "OTHER": hook.url("other")}
-        for late, words in ((3590, "just now"), (7200, "no worker could begin it within 1h 00m")):
+        for late, troubles, words in (
+            (3597, 0, "just now"),
+            (7200, 0, "no worker could begin it within 1h 00m"),
+            (7200, 1, "no worker could begin it within 1h 00m: no worker"),
+        ):
             assert await comes(c)
-            c.database.execute("UPDATE schedule SET due_at = now() - make_interval(secs => %s)", late)
+            late_by = "UPDATE schedule SET due_at = now() - make_interval(secs => %s), troubles = %s"
+            c.database.execute(late_by, late, troubles)
             async with alone(c.database.place, "job"):
                 assert words in str((await tried(c, **environ))[1])
             assert c.one("SELECT state FROM schedule") == "waiting"
-        assert len(hook.of("told")) == len(hook.heard) == 2
+        assert len(hook.of("told")) == len(hook.heard) == 3
         told = hook.of("told")[0]
         assert (told["event"], told["name"], told["exit_code"]) == ("stopped", "job", 2)
         assert told["next"] == [f"batchmod schedule --list --store '{c.database.url}'"]
