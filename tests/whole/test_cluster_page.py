@@ -173,7 +173,7 @@ def test_the_command_line_takes_the_commands_of_the_files() -> None:
     """None of them, nor any other line of the files, has a password in it."""
     found = list(commands())
     assert len(found) == 4
-    assert {words[1] for words in found} == {"worker", "runs"}
+    assert {words[1] for words in found} == {"worker", "schedule"}
     for words in found:
         assert wrong(words) is None, shlex.join(words)
         assert not SECRET.search(shlex.join(words))
