@@ -275,12 +275,20 @@ async def test_a_worker_tries_until_it_begins(c: Cluster) -> None:
     async with alone(c.database.place, "job"):
         assert await comes(c, "kept-at-it")
         process = await c.start("worker")
-        await says(process, "schedule job: another process submits or takes up a run of job just now")
-        await says(process, "schedule job: tried again in 5 s")
+        try:
+            await says(process, "schedule job: another process submits or takes up a run of job just now")
+            await says(process, "schedule job: tried again in 5 s")
+        except BaseException:
+            process.kill()
+            raise
     ending = asyncio.create_task(process.communicate())
-    await until(lambda: c.one("SELECT count(*) FROM campaign WHERE state = 'ended'") == 1)
-    process.send_signal(signal.SIGTERM)
-    await ending
+    try:
+        await until(lambda: c.one("SELECT count(*) FROM campaign WHERE state = 'ended'") == 1)
+        process.send_signal(signal.SIGTERM)
+        await ending
+    finally:
+        if process.returncode is None:
+            process.kill()
     assert process.returncode == 0
     assert c.one("SELECT last_run FROM schedule") == "kept-at-it"
     assert c.b.outcomes() == {"changed": 4}
