@@ -111,8 +111,8 @@ async def _driving(
     manifest, watching = restore(run.manifest), Watching(replace(post.options, quiet=True))
     failed = chunk.account in stopped_accounts(journal.marks(chunk.run))  # its rows have to end, too
     options = replace(post.options, skip_failed_accounts=failed)
-    rows = [row for row, _ in journal.states_of(chunk.run, chunk.rows)]
-    found = await asyncio.to_thread(found_quotas, journal, clock)
+    known = journal.states_of(chunk.run, chunk.rows)
+    rows = [row for row, _ in known]
     async with (
         needed_store(manifest, state=Path(), directory=Path(run.directory), options=options) as store,
         open_fleet(
@@ -145,5 +145,5 @@ async def _driving(
             clock=clock,
             observed_at=run.observed_at or run.started_at,
         )
-        driving.chosen = await chosen_again(driving, options)
+        driving.chosen = await chosen_again(driving, options, known)
         yield driving

@@ -1,11 +1,11 @@
 """A campaign conducted by this process: from wave to wave as on one machine, but others work on the chunks."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from batchmod.app.driving import DriveWave, Known, beside
 from batchmod.app.execute import Execution
@@ -14,7 +14,7 @@ from batchmod.app.hearing import Hearing
 from batchmod.app.listening import Controls
 from batchmod.app.notifying import notifying
 from batchmod.app.planned import failure_limit
-from batchmod.app.post import HandedOverError, Post, bug_of, unless_over
+from batchmod.app.post import AWAY, HandedOverError, Post, apart, bug_of, unless_over
 from batchmod.app.session import Session, check_report_dir, needed_store, report_dir
 from batchmod.app.signals import Signals
 from batchmod.app.speech import say
@@ -37,6 +37,7 @@ from batchmod.model.notices import Controlled
 from batchmod.model.runs import Mark, MarkType
 from batchmod.pg.link import FAILURES
 
+T = TypeVar("T")
 LOOK: Final = 0.5  # seconds between two looks whether a wave has ended
 
 
@@ -111,9 +112,7 @@ class Conducting(Execution):
         stopped = self.run.stopped_by if self.run.finished_at is None else None
         if campaign.attempts > 1:  # somebody has worked on it before
             await self.take_up()
-        if stopped in BY_HAND:
-            self.halt.stop(stopped)
-        self.announce(resumed=campaign.attempts > 1)
+        self.announce(resumed=campaign.attempts > 1, known=await self._states())
         if campaign.closing:
             await self.close()
         else:
@@ -124,6 +123,9 @@ class Conducting(Execution):
         await self.post.draining.wait()
         if self.signals.finishing:
             await asyncio.Event().wait()  # for ever: the work itself ends soon
+
+    async def _apart(self, work: Callable[[], T]) -> T:
+        return await apart(work)
 
     async def _finish(self) -> int:
         if self.post.lost.is_set() or not self.lease.is_valid():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from batchmod.app.consumers import Consumers
 from batchmod.app.context import Shares, budget_of_wave, is_spent_before, make_context, own_shares
@@ -38,6 +38,7 @@ from batchmod.model.record import RowState
 from batchmod.model.runs import Mark, MarkType, Run
 from batchmod.model.secret import Secret
 
+T = TypeVar("T")
 Known = list[tuple[PlannedRow, RowState]]
 DriveWave = Callable[[Known, int], Awaitable[None]]  # all rows as they stand, and the wave whose rows are driven
 
@@ -66,7 +67,7 @@ class Driving:
 
     async def drive(self) -> None:
         """Wave after wave, until all rows have ended or something stops the run."""
-        known = list(self.session.journal.states(self.run.id)) if self.known is None else self.known
+        known = await self._states() if self.known is None else self.known
         self.known = None
         waves = sorted({row.wave or 1 for row, state in known if state.is_open})
         if not waves:
@@ -100,7 +101,7 @@ class Driving:
                     self.halt.stop(StoppedBy.WINDOW)
                 return
             if to_come:
-                known = list(self.session.journal.states(self.run.id))
+                known = await self._states()
         await self._tell(inf)
 
     async def _tell(self, before: float) -> bool:
@@ -155,7 +156,7 @@ class Driving:
     async def drive_doubtful(self) -> None:
         """What is in doubt is settled as far as looking can, the rest has its last word, and the run is closed."""
         journal = self.session.journal
-        known = [(row, state) for row, state in journal.states(self.run.id) if state.is_open]
+        known = await self._apart(lambda: [one for one in journal.states(self.run.id) if one[1].is_open])
         context = self._context(known, Opening(), own_shares(self.manifest, known))
         await self._settle_doubtful(context, known)
         if not self.run.closed:
@@ -169,6 +170,14 @@ class Driving:
         self.run = self.run.after(closed)
         for row, state in journal.states(self.run.id):
             await set_free(context, row, state)
+
+    async def _apart(self, work: Callable[[], T]) -> T:
+        """What it comes to; where others are worked for in this process, they do not wait for it."""
+        return work()
+
+    async def _states(self) -> Known:
+        """All rows as the journal has them."""
+        return await self._apart(lambda: list(self.session.journal.states(self.run.id)))
 
     async def _settle_doubtful(self, context: Context, known: Known) -> None:
         """What is in doubt of these rows has been looked at for as long as that may help."""

@@ -1,8 +1,9 @@
 """A run from its first send to its report: the engine is driven, and what came of it is written down."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from batchmod.app.driving import Driving, Known
@@ -119,7 +120,7 @@ class Execution(Driving):
         self.measured.end(open_rows=open_rows, stopped_by=known.stopped_by)
         rebuild = None
         try:
-            paths = write_report_files(journal, known.after(finished), self.manifest, self.reports, to_come=[finished])
+            paths = await self._write_report(known.after(finished), to_come=[finished])
         except ReportError as error:
             rebuild = again(f"report {known.id}", self.session.state, self.options)
             insist(
@@ -147,9 +148,15 @@ class Execution(Driving):
         if self.run.notifiers_failed == said or message.fields["exit_code"] == REPORT:
             return
         try:
-            write_report_files(self.session.journal, self._known_run(), self.manifest, self.reports)
+            await self._write_report(self._known_run())
         except (JournalError, ReportError) as error:
             insist(f"batchmod: {error}\nthe report does not say who could not be notified", level=Level.ERROR)
+
+    async def _write_report(self, run: Run, *, to_come: Sequence[Mark] = ()) -> list[Path]:
+        """The files of it. Raises JournalError, and ReportError when they cannot be written."""
+        return await self._apart(
+            partial(write_report_files, self.session.journal, run, self.manifest, self.reports, to_come=to_come)
+        )
 
     @property
     def _is_left(self) -> bool:

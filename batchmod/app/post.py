@@ -1,10 +1,10 @@
 """One registration of a worker process with the database: what its jobs share, and when all of it is over."""
 
 import asyncio
-from collections.abc import Collection, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from batchmod.app.options import Options
 from batchmod.cluster.campaigns import Campaign, Db, campaign_of, stop
@@ -16,12 +16,13 @@ from batchmod.errors import JournalError
 from batchmod.journal.postgres import Fence, PostgresJournal
 from batchmod.model.events import StoppedBy
 from batchmod.pg.link import Error, why
+from batchmod.pg.links import ALL
 from batchmod.pg.place import Place
 
+T = TypeVar("T")
 EVERY = 1.0  # seconds between two looks at what was said to a run
-
-
-AWAY = (JournalError, Error, *FAILURES)
+GRACE = 1.0  # seconds until what still waits for the database once all is over is cut off
+AWAY = (JournalError, Error)
 """What says that the database is away, or that it is not known what it was told last."""
 
 
@@ -53,14 +54,19 @@ class Post:
         self.troubles.append(why(error))
         self.lost.set()
 
-    def leave_if_away(self, error: Exception) -> None:
-        """Returns when nothing of it says that the database is away. Else the post is lost, and raised is what it says
-        beside that; HandedOverError, when that is nothing.
-        """
-        away, rest = parted(error)
-        if away is not None:
-            self.lose(away)
-            raise rest or HandedOverError from None
+    @property
+    def trouble(self) -> str:
+        """What it was lost for."""
+        return self.leases.trouble or next(iter(self.troubles), "") or "the registration was lost"
+
+    async def cut_off(self) -> None:
+        """Once it is lost, nothing waits for the database for long, and it is asked nothing any more. Returns then."""
+        await first(self.lost, self.leases.lost)
+        cut = self.leases.lost.is_set()  # else others take over sooner what is given back in good order
+        self.lost.set()
+        await asyncio.sleep(0.0 if cut else GRACE)
+        ALL.cut()
+        await self.connections.connector.pool.close(timeout=GRACE)
 
     def connection(self) -> AbstractAsyncContextManager[Db]:
         """One of the shared connections; what is done with it is committed at the end of the block."""
@@ -82,12 +88,7 @@ class Post:
 
     async def over(self, lease: Lease) -> None:
         """Returns once this process may not go on with what it holds the lease for."""
-        waits = [asyncio.ensure_future(event.wait()) for event in (self.lost, lease.gone, self.leases.lost)]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in waits:
-                each.cancel()
+        await first(self.lost, lease.gone, self.leases.lost)
 
     def may_take(self, campaign: Campaign) -> bool:
         """Whether it is open, and this worker speaks to the same service as who submitted it: others have other queues."""
@@ -121,6 +122,34 @@ def _alone(error: Exception | None) -> Exception | None:
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
+
+
+async def first(*events: asyncio.Event) -> None:
+    """Returns once one of them is set."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waits:
+            each.cancel()
+
+
+async def apart(work: Callable[[], T], *, patience: float | None = None) -> T:
+    """What it comes to in a thread. It has ended in any case: who is cancelled waits for it, too.
+
+    `patience`: seconds after which whatever waits for the database in this process is cut off.
+    """
+    task = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        await asyncio.wait({task}, timeout=patience)
+        if not task.done():
+            ALL.cut()
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()  # nobody is there to hear of it
+        raise
 
 
 async def unless_over(work: Coroutine[Any, Any, None], *ends: Coroutine[Any, Any, None]) -> bool:

@@ -1,6 +1,6 @@
 """`resume` and `abandon`: an unfinished run is taken up again, or given up."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -33,6 +33,8 @@ from batchmod.errors import UsageError
 from batchmod.journal.store import Journal
 from batchmod.model.events import Kind, Phase, StoppedBy
 from batchmod.model.loading import restore
+from batchmod.model.plan import PlannedRow
+from batchmod.model.record import RowState
 from batchmod.model.runs import Mark, MarkType, Run
 from batchmod.model.secret import Secret
 from batchmod.secrets.agekey import COPY
@@ -51,7 +53,8 @@ async def resume(wanted: str | None, options: Options, *, held: bool) -> int:
         if execution is None:
             insist(f"nothing to resume: run {run.id} was closed meanwhile")
             return 0
-        execution.chosen = await chosen_again(execution, options)
+        known = execution.session.journal.states(execution.run.id)
+        execution.chosen = await chosen_again(execution, options, known)
         await _mark_failed(execution)
         if options.reset_budget:
             await reset_budget(execution.session.journal, run.id, clock)
@@ -178,10 +181,14 @@ def _open_regions(session: Session, run: Run) -> Regions:
     return regions
 
 
-async def chosen_again(execution: Driving, options: Options) -> Secret | None:
-    """The chosen password for rows that were not escrowed yet; the same as when the run began, or nothing is sent."""
-    store, rows = execution.session.store, execution.session.journal.states(execution.run.id)
-    if store is None or not any(row.kind is Kind.PASSWORD and state.phase is Phase.PLANNED for row, state in rows):
+async def chosen_again(
+    execution: Driving, options: Options, known: Iterable[tuple[PlannedRow, RowState]]
+) -> Secret | None:
+    """The chosen password for those of the rows that were not escrowed yet; the same as when the run began, or nothing is
+    sent.
+    """
+    store = execution.session.store
+    if store is None or not any(row.kind is Kind.PASSWORD and state.phase is Phase.PLANNED for row, state in known):
         return None
     change = password_change(execution.manifest)
     chosen = chosen_password(change, options.environ, Path(execution.run.directory), place=None)

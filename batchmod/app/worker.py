@@ -3,22 +3,21 @@
 import asyncio
 import os
 import secrets
-import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 from batchmod.app.chunk import rescue, work
 from batchmod.app.conduct import conduct
 from batchmod.app.driving import beside
-from batchmod.app.holding import new_run_id
-from batchmod.app.on_time import begin_scheduled
+from batchmod.app.ending import Ending
 from batchmod.app.options import Options
-from batchmod.app.post import HandedOverError, Post
+from batchmod.app.post import GRACE, HandedOverError, Post, apart
+from batchmod.app.schedule import begin_scheduled
 from batchmod.app.speech import say
 from batchmod.cluster import jobs
 from batchmod.cluster.lease import Leases
@@ -28,10 +27,10 @@ from batchmod.errors import BatchmodError
 from batchmod.journal.postgres import PostgresJournal
 from batchmod.model.exits import BUG, DONE
 from batchmod.pg.link import FAILURES, why
+from batchmod.pg.links import ALL
 from batchmod.pg.migrating import prepare
 from batchmod.pg.place import Place, check_environ, place_of
 
-CAUGHT: Final = (signal.SIGINT, signal.SIGTERM)
 AGAIN: Final = (1.0, 10.0)  # seconds until a database that is away is looked for again, doubled up to the second
 AWAY: Final = (*FAILURES, *jobs.FAILURES, BatchmodError)
 """What a session ends with when the database is away: the next one says whether it is back."""
@@ -47,8 +46,9 @@ async def worker(options: Options, *, lanes: int, on_bug: Callable[[BaseExceptio
     place = place_of(options.store)
     prepare(place)
     jobs.quiet()
-    working = Working(options=replace(options, may_make_key=False), place=place, lanes=lanes, on_bug=on_bug)
-    with working.on_signals():
+    ending = Ending(drain=options.drain)
+    working = Working(options=options, place=place, lanes=lanes, on_bug=on_bug, ending=ending)
+    with ending.on_signals():
         await working.until_told()
     return BUG if working.bugs else DONE
 
@@ -61,33 +61,14 @@ class Working:
     place: Place
     lanes: int
     on_bug: Callable[[BaseException], None]
-    draining: asyncio.Event = field(default_factory=asyncio.Event)
-    leaving: asyncio.Event = field(default_factory=asyncio.Event)  # not even for what is open is waited any more
+    ending: Ending
     bugs: int = 0
+    is_away: bool = False  # the database, and that was said
+    is_unswept: bool = False  # the same of what is due
 
-    @contextmanager
-    def on_signals(self) -> Iterator[None]:
-        """The first signal lets it end in good order, the second ends it at once."""
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-
-        def receive() -> None:
-            if self.draining.is_set() and task is not None:
-                self.leaving.set()
-                task.cancel()
-                return
-            say(
-                f"ending: nothing new is begun; what is open settles for at most {self.options.drain:.0f} s, "
-                "the rest is left to other workers (again to leave at once)"
-            )
-            self.draining.set()
-
-        for number in CAUGHT:
-            loop.add_signal_handler(number, receive)
-        try:
-            yield
-        finally:
-            for number in CAUGHT:
-                loop.remove_signal_handler(number)
+    @property
+    def draining(self) -> asyncio.Event:
+        return self.ending.draining
 
     async def until_told(self) -> None:
         pause = AGAIN[0]
@@ -96,13 +77,9 @@ class Working:
                 async with self._post() as post:
                     began = time.monotonic()
                     await self._serve(post)
-                    trouble = next(iter((*post.troubles, post.leases.trouble)), "") or "the registration was lost"
                     pause = pause if time.monotonic() - began < AGAIN[1] else AGAIN[0]
             except AWAY as error:
-                trouble = why(error)
-            if self.draining.is_set():
-                return
-            say(f"{self.place}: {trouble}; looked for again in {pause:.0f} s")
+                self._tell_away(why(error))
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self.draining.wait()
@@ -112,9 +89,12 @@ class Working:
     async def _post(self) -> AsyncIterator[Post]:
         """A new registration: whoever took us for dead was right, until now."""
         holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        journal = PostgresJournal.open(self.place)
+        journal = await apart(partial(PostgresJournal.open, self.place))
         try:
-            async with jobs.connected(self.place) as connections, Leases(self.place, holder=holder) as leases:
+            async with (
+                jobs.connected(self.place) as connections,
+                Leases(self.place, holder=holder, cut=ALL.cut) as leases,
+            ):
                 yield Post(
                     options=self.options,
                     place=self.place,
@@ -125,7 +105,7 @@ class Working:
                     draining=self.draining,
                 )
         finally:
-            await asyncio.to_thread(journal.close)
+            await apart(journal.close, patience=GRACE)
 
     async def _serve(self, post: Post) -> None:
         """Returns when the worker was told to end and is done, or the registration is lost."""
@@ -143,25 +123,32 @@ class Working:
         workers.append(jobs.worker_of(jobs.sweeping(post.connections, tell=self._unswept), jobs.SWEEPS, 1))
         for each in workers:
             each.told = partial(self._stopped, post)
+        post.leases.workers = lambda: [each.worker_id for each in workers if each.worker_id is not None]
+        self.is_away = self.is_unswept = False
         say(f"works on {self.place}: {self.lanes} lanes at once")
-        running = [asyncio.create_task(each.run()) for each in workers]
-        async with beside(keep_time(post.connections, app.tasks[jobs.TIME])):
-            await _first(running, post.lost, post.leases.lost, self.draining)
-        self._stopped(post)
-        for each in workers:
-            each.stop()
-        if there is not None:  # nothing new is taken up
-            await there.release()
-        async with beside(jobs.beating(post.connections, workers)), beside(self._leave(post)):
+        async with beside(post.cut_off()), beside(self._leave(post)), beside(self._hear(post)):
+            running = [asyncio.create_task(each.run()) for each in workers]
+            async with beside(keep_time(post.connections, app.tasks[jobs.BEGIN])):
+                await _first(running, post.lost, post.leases.lost, self.draining)
+            self._stopped(post)
+            for each in workers:
+                each.stop()
             ended = await asyncio.gather(*running, return_exceptions=True)
+            if post.lost.is_set():
+                self._tell_away(post.trouble)
         for error in ended:
             if isinstance(error, Exception) and not isinstance(error, AWAY):
                 self._bug(error)
 
     async def _leave(self, post: Post) -> None:
         """Jobs end at once when the worker has to: procrastinate would wait for them, whoever cancels it."""
-        await self.leaving.wait()
+        await self.ending.leaving.wait()
         post.lost.set()
+
+    async def _hear(self, post: Post) -> None:
+        """That it is lost is said at once, also when the worker was to end anyway."""
+        await post.lost.wait()
+        self._tell_away(post.trouble)
 
     def _stopped(self, post: Post) -> None:
         """Whatever ends a registration before its time ends all that goes by it."""
@@ -178,8 +165,22 @@ class Working:
             self._bug(error)
             raise
 
+    def _tell_away(self, trouble: str) -> None:
+        """Once, until it is back."""
+        if not self.is_away and not self.ending.leaving.is_set():
+            others = (
+                "what is open is left to other workers"
+                if self.draining.is_set()
+                else "looked for again until it is back"
+            )
+            say(f"{self.place}: {trouble}; {others}")
+        self.is_away = True
+
     def _unswept(self, error: BaseException) -> None:
-        say(f"{self.place}: what is due was not looked for: {why(error)}")
+        """Once, until it is back."""
+        if not self.is_unswept and not self.is_away:
+            say(f"{self.place}: what is due was not looked for: {why(error)}")
+        self.is_unswept = True
 
     def _bug(self, error: BaseException) -> None:
         self.bugs += 1

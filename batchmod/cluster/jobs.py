@@ -16,11 +16,9 @@ wait fill all workers:
 
 # ruff: noqa: S608  SQL is put together of this module's constants only
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from hashlib import sha256
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
 import procrastinate
@@ -65,12 +63,12 @@ Db = AsyncConnection[Any]
 
 
 def quiet() -> None:
-    """The log of procrastinate holds tracebacks, which may hold anything: what went wrong is told by us."""
-    logger = logging.getLogger("procrastinate")
-    logger.addHandler(logging.NullHandler())
-    logger.propagate = False
-    logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
-    logging.getLogger("psycopg.pool").propagate = False
+    """The logs of procrastinate and of psycopg with its pool hold tracebacks, which may hold anything, and complain all the
+    time while the database is away: what went wrong is told by us.
+    """
+    for name in ("procrastinate", "psycopg"):
+        logging.getLogger(name).addHandler(logging.NullHandler())
+        logging.getLogger(name).propagate = False
 
 
 class Connections:
@@ -179,16 +177,6 @@ def worker_of(app: procrastinate.App, queue: str, concurrency: int, *, endpoint:
         update_heartbeat_interval=BEAT,
         stalled_worker_timeout=STALLED,
     )
-
-
-async def beating(connections: Connections, workers: Sequence[Attentive]) -> None:
-    """Workers that wait for their last jobs go on giving signs of life, which procrastinate's do not."""
-    while True:
-        for each in workers:
-            if each.worker_id is not None:
-                with suppress(ProcrastinateException):  # the database is away: others notice, too
-                    await connections.manager.update_heartbeat(each.worker_id)
-        await asyncio.sleep(BEAT)
 
 
 async def sweep(manager: JobManager, db: Db) -> None:

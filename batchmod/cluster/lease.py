@@ -1,25 +1,26 @@
 """Who may write of a lane or a run: leases that are renewed every second, and how long their holder may trust in them."""
 
 import asyncio
-import os
-import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Final, Self
 
 from psycopg import AsyncConnection
 from psycopg.errors import LockNotAvailable
 
+from batchmod.cluster.heart import Heart
 from batchmod.engine.clock import since_boot
 from batchmod.errors import JournalError
 from batchmod.journal.postgres import Fence
-from batchmod.pg.link import FAILURES, connect_async, usable, why
+from batchmod.pg.link import FAILURES, connect_async, why
+from batchmod.pg.links import Links
 from batchmod.pg.place import Place
 
 VALID: Final = 4.0  # seconds from the moment before a renewal was sent: so long its holder is sure to be the only one
 FREE: Final = 5.0  # seconds after the last renewal, by the database's clock, from which on somebody else may take it
-EVERY: Final = 1.0  # seconds between two renewals
+HUNG: Final = 60.0  # seconds without a sign of life of the event loop, after which nothing is renewed any more
 LOOK: Final = 0.2  # seconds between two looks at a lease that somebody else holds
 BOOT: Final = since_boot()
 
@@ -40,11 +41,17 @@ _RENEWED: Final = """WITH held AS (
   ORDER BY lease.key FOR NO KEY UPDATE OF lease
 )
 UPDATE lease SET renewed_at = clock_timestamp() FROM held WHERE lease.key = held.key RETURNING lease.key"""
+# What procrastinate's workers do by themselves, but not while the event loop is busy. Who else holds a row writes it, too.
+_ALIVE: Final = """UPDATE procrastinate_workers SET last_heartbeat = now() WHERE id IN (
+  SELECT id FROM procrastinate_workers WHERE id = ANY(%s) FOR NO KEY UPDATE SKIP LOCKED
+)"""
 _RELEASED: Final = "UPDATE lease SET holder = NULL WHERE key = %s AND epoch = %s"
 
 
 class Lease:
-    """The right to write of what `key` names, under this epoch. `gone` is set once it is known to be over."""
+    """The right to write of what `key` names, under this epoch. `gone` is set, in the event loop, once it is known to be
+    over.
+    """
 
     def __init__(self, leases: "Leases", fence: Fence, *, until: float) -> None:
         """`until`: on the clock of `leases`, when nobody is sure of it any more."""
@@ -52,6 +59,7 @@ class Lease:
         self.fence = fence
         self.gone = asyncio.Event()
         self._until = until
+        self._is_over = False
 
     @property
     def key(self) -> str:
@@ -62,15 +70,20 @@ class Lease:
         return self.fence.epoch
 
     def is_valid(self) -> bool:
-        """Whether nobody else can have it yet. Once it is False, it stays so."""
+        """Whether nobody else can have it yet, in any thread. Once it is False, it stays so."""
         if self._leases.now() >= self._until:
-            self.gone.set()
-        return not self.gone.is_set()
+            self.end()
+        return not self._is_over
 
     def extend(self, until: float) -> None:
         """It was renewed; what was over before that stays so."""
         if self.is_valid():
             self._until = until
+
+    def end(self) -> None:
+        """It is over."""
+        self._is_over = True
+        self._leases.set_in_loop(self.gone)
 
     async def release(self) -> None:
         """It is over, and somebody else can take it: at once, or after FREE seconds when the database could not be told."""
@@ -78,39 +91,48 @@ class Lease:
 
 
 class Leases:
-    """What this process holds, by one connection that renews it all; to be entered once.
+    """What this process holds, by one connection that renews it all, however busy the event loop is; to be entered once.
 
     `lost` is set once no renewal was answered for VALID seconds, the connection broke, or this process stood still for as
-    long: everything that it held is over, `trouble` says why, and nothing can be taken any more. So after the block.
+    long, or its event loop for `hung` seconds: everything that it held is over, `trouble` says why, and nothing can be taken
+    any more. So after the block.
     """
 
-    def __init__(self, place: Place, *, holder: str, now: Callable[[], float] = BOOT) -> None:
-        """`holder` is what others are told of this process; `now`: seconds that go on while it is frozen."""
+    def __init__(
+        self,
+        place: Place,
+        *,
+        holder: str,
+        now: Callable[[], float] = BOOT,
+        hung: float = HUNG,
+        cut: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`holder` is what others are told of this process; `now`: seconds that go on while it is frozen; `cut` is called
+        when all is lost before the end of the block, in a thread of its own: the event loop may wait for the database itself.
+        """
         self._place = place
         self._holder = holder
         self.now = now
+        self._cut = cut
         self.lost = asyncio.Event()
         self.trouble = ""
+        self.workers: Callable[[], Iterable[int]] = tuple
+        """Procrastinate's, by id, that are alive as long as the leases are renewed; asked in another thread."""
+        self._is_lost = False
+        self._lock = threading.Lock()  # of what is held
         self._held: dict[str, Lease] = {}
-        self._links: set[AsyncConnection[Any]] = set()
-        self._renewed = 0.0  # when the last renewal that was answered had been sent
+        self._links = Links()
+        self._heart = Heart(place, self._renew, ended=self._let_go, now=now, patience=VALID, hung=hung)
 
     async def __aenter__(self) -> Self:
         """Raises UsageError when the database cannot be reached."""
-        with usable(self._place):
-            self._link = await connect_async(self._place)
-        self._links.add(self._link)
-        self._renewed = self.now()
-        self._keeping = asyncio.create_task(self._keep())
+        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
+        await self._heart.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """What was not released is over, too, and free after FREE seconds."""
-        self._keeping.cancel()
-        await asyncio.wait({self._keeping})
-        await self._link.close()
-        if not self._keeping.cancelled():
-            self._keeping.result()  # a bug is loud
+        await self._heart.stop()  # a bug is loud
 
     async def take(self, key: str, *, patience: float = 20.0) -> Lease | None:
         """The lease, once it is free; None when somebody else still held it after `patience` seconds, or wrote under it.
@@ -121,16 +143,14 @@ class Leases:
         try:
             async with await connect_async(self._place) as link:
                 self._links.add(link)
-                try:
-                    return await self._take(link, key, time.monotonic() + patience)
-                finally:
-                    self._links.discard(link)
+                return await self._take(link, key, time.monotonic() + patience)
         except (*FAILURES, TimeoutError) as error:
             raise JournalError(f"{self._place}: {key} cannot be taken: {why(error)}") from error
 
     async def _take(self, link: AsyncConnection[Any], key: str, deadline: float) -> Lease | None:
-        await link.execute(_MADE, (key,))
-        while not self.lost.is_set():
+        if not self._is_lost:  # what is asked after it was cut is never answered, perhaps
+            await link.execute(_MADE, (key,))
+        while not self._is_lost:
             left = deadline - time.monotonic()
             await link.execute("SELECT set_config('lock_timeout', %s, false)", (f"{max(1, round(left * 1000))}ms",))
             with suppress(LockNotAvailable):
@@ -150,68 +170,54 @@ class Leases:
         if await cursor.fetchone() is None:
             return None
         lease = Lease(self, fence, until=sent + VALID)
-        self._held[fence.key] = lease
+        with self._lock:
+            if self._is_lost:
+                return None
+            self._held[fence.key] = lease
         return lease
 
     async def release(self, lease: Lease) -> None:
         """See `Lease.release`."""
-        lease.gone.set()
-        if self._held.get(lease.key) is lease:
-            del self._held[lease.key]
-        with suppress(*FAILURES):  # nobody needs it: it is free after FREE seconds
-            await self._link.execute(_RELEASED, (lease.key, lease.epoch))
+        lease.end()
+        with self._lock:
+            if self._held.get(lease.key) is lease:
+                del self._held[lease.key]
+        await self._heart.tell(_RELEASED, (lease.key, lease.epoch))
 
-    async def _keep(self) -> None:
-        """Renews until nobody can be sure of anything any more."""
-        try:
-            await self._renew_always()
-            self.trouble = f"no renewal of the leases was answered for {VALID:g} s"
-        except FAILURES as error:
-            self.trouble = f"the connection that renews the leases broke: {why(error)}"
-        finally:
-            self.lost.set()
-            self._let_go()
-
-    async def _renew_always(self) -> None:
-        """Returns once no renewal was answered for VALID seconds. Raises one of FAILURES."""
-        while (left := self._renewed + VALID - self.now()) > 0:
-            beat = asyncio.create_task(self._renew())
-            try:
-                answered, _ = await asyncio.wait({beat}, timeout=left)
-            finally:
-                if not beat.done():  # a server that answers nothing answers no request to cancel either
-                    self._cut()
-                    await asyncio.wait({beat})
-                    beat.exception()  # that it was cut off
-            if not answered:
-                return
-            beat.result()
-            await asyncio.sleep(EVERY)
-
-    async def _renew(self) -> None:
+    async def _renew(self, link: AsyncConnection[Any]) -> None:
         """What is held is so for longer; what was taken over is gone. What is over is not kept from others."""
-        self._held = {key: lease for key, lease in self._held.items() if lease.is_valid()}
-        asked, sent = dict(self._held), self.now()
-        epochs = [lease.epoch for lease in asked.values()]
-        cursor = await self._link.execute(_RENEWED, (list(asked), epochs))
+        with self._lock:
+            self._held = {key: lease for key, lease in self._held.items() if lease.is_valid()}
+            asked = dict(self._held)
+        sent, epochs = self.now(), [lease.epoch for lease in asked.values()]
+        cursor = await link.execute(_RENEWED, (list(asked), epochs))
         kept = {key for (key,) in await cursor.fetchall()}
-        self._renewed = sent
         for key, lease in asked.items():
             if key in kept:
                 lease.extend(sent + VALID)
             else:
-                lease.gone.set()
+                lease.end()
+        if workers := list(self.workers()):
+            await link.execute(_ALIVE, (workers,))
 
-    def _let_go(self) -> None:
+    def _let_go(self, trouble: str) -> None:
         """Everything is over, also what waits for an answer."""
-        for lease in self._held.values():
-            lease.gone.set()
-        self._held.clear()
-        self._cut()
+        with self._lock:
+            self.trouble, self._is_lost = trouble, True
+            held, self._held = self._held, {}
+        self._links.cut()
+        if trouble:  # it was not just stopped
+            self._cut()
+        for (
+            lease
+        ) in held.values():  # only now: what waits for the database is not to be cancelled, which takes its time
+            lease.end()
+        self.set_in_loop(self.lost)
 
-    def _cut(self) -> None:
-        """Who waits for the database hears that the connection is broken, even where the server stands still."""
-        for link in self._links:
-            if not link.closed:
-                with socket.socket(fileno=os.dup(link.fileno())) as line, suppress(OSError):
-                    line.shutdown(socket.SHUT_RDWR)
+    def set_in_loop(self, event: asyncio.Event) -> None:
+        """From any thread."""
+        if threading.get_ident() == self._thread:
+            event.set()
+            return
+        with suppress(RuntimeError):  # that loop has ended: nobody is left to be told
+            self._loop.call_soon_threadsafe(event.set)

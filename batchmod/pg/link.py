@@ -9,8 +9,8 @@ import psycopg
 from psycopg import AsyncConnection, Connection
 
 from batchmod.errors import UsageError
-from batchmod.pg.conninfo import IDLE, VERIFIED, is_here, terms
-from batchmod.pg.place import Place
+from batchmod.pg.links import ALL
+from batchmod.pg.place import SCHEMA, Place
 
 Error: Final = psycopg.Error
 FAILURES: Final = (Error, OSError)
@@ -50,7 +50,8 @@ async def connect_async(place: Place) -> AsyncConnection[Row]:
 
 
 def _require_private(connection: Connection[Any] | AsyncConnection[Any]) -> None:
-    """Encrypted, or not on any network. Raises UsageError, else."""
+    """Encrypted, or not on any network. Raises UsageError, else. From here on it can be cut off."""
+    ALL.add(connection)
     raw = connection.pgconn
     if raw.ssl_in_use or is_here(raw.hostaddr.decode() if raw.hostaddr else "", raw.host.decode() if raw.host else ""):
         return
