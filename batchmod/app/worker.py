@@ -126,13 +126,15 @@ class Working:
         post.leases.workers = lambda: [each.worker_id for each in workers if each.worker_id is not None]
         self.is_away = self.is_unswept = False
         say(f"works on {self.place}: {self.lanes} lanes at once")
-        async with beside(post.cut_off()), beside(self._leave(post)), beside(self._hear(post)):
-            running = [asyncio.create_task(each.run()) for each in workers]
-            async with beside(keep_time(post.connections, app.tasks[jobs.BEGIN])):
-                await _first(running, post.lost, post.leases.lost, self.draining)
-            self._stopped(post)
-            for each in workers:
-                each.stop()
+        running = [asyncio.create_task(each.run()) for each in workers]
+        async with beside(keep_time(post.connections, app.tasks[jobs.BEGIN])):
+            await _first(running, post.lost, post.leases.lost, self.draining)
+        self._stopped(post)
+        for each in workers:
+            each.stop()
+        if there is not None and not post.lost.is_set():  # nothing new is taken up
+            await there.release()
+        async with beside(jobs.beating(post.connections, workers)), beside(self._leave(post)):
             ended = await asyncio.gather(*running, return_exceptions=True)
             if post.lost.is_set():
                 self._tell_away(post.trouble)
