@@ -8,6 +8,7 @@ from batchmod.app.actions import parse_action
 from batchmod.app.listening import Controls
 from batchmod.app.post import EVERY, Post
 from batchmod.cluster.campaigns import Campaign
+from batchmod.cluster.lasting import goes_on
 from batchmod.journal.postgres import Fence
 from batchmod.model.events import StoppedBy
 from batchmod.pg.link import FAILURES
@@ -39,7 +40,7 @@ class Hearing:
 
     async def listen(self) -> None:
         """The same again and again. A database that is away says nothing: that all is over then, the lease knows."""
-        while True:
+        while goes_on():
             await asyncio.sleep(EVERY)
             try:
                 await self.catch_up()

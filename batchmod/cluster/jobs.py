@@ -31,6 +31,7 @@ from procrastinate.worker import Worker
 from psycopg import AsyncConnection
 
 from batchmod.cluster.campaigns import lane_key, run_key
+from batchmod.cluster.lasting import goes_on
 from batchmod.cluster.progress import HOLDS
 from batchmod.cluster.refusals import Patient, Rest, tell_unserved
 from batchmod.model.plan import Lane
@@ -177,6 +178,16 @@ def worker_of(app: procrastinate.App, queue: str, concurrency: int, *, endpoint:
         update_heartbeat_interval=BEAT,
         stalled_worker_timeout=STALLED,
     )
+
+
+async def beating(connections: Connections, workers: Sequence[Attentive]) -> None:
+    """Workers that wait for their last jobs go on giving signs of life, which procrastinate's do not."""
+    while goes_on():
+        for each in workers:
+            if each.worker_id is not None:
+                with suppress(ProcrastinateException):  # the database is away: others notice, too
+                    await connections.manager.update_heartbeat(each.worker_id)
+        await asyncio.sleep(BEAT)
 
 
 async def sweep(manager: JobManager, db: Db) -> None:

@@ -1,7 +1,8 @@
 """Who takes up what: nobody waits for the places of who died, and a worker that cannot do it leaves it to others."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from journal_records import rows
@@ -10,6 +11,7 @@ from postgres import Database
 
 from batchmod.cluster.campaigns import Chunk, Db, State, begin, campaign_of, chunks_of, lane_key
 from batchmod.cluster.jobs import enqueue_due, manager_without_pool, queue_of
+from batchmod.cluster.lasting import goes_on
 from batchmod.cluster.lease import Leases
 from batchmod.cluster.progress import conclude, take_up
 from batchmod.cluster.refusals import (
@@ -144,10 +146,10 @@ def test_a_worker_rests_longer_each_time() -> None:
     for n in range(8):
         if n == 7:
             rest.forget()
-        rest.begin()
+        for _ in range(2):
+            rest.begin()
         began = now
         while rest.is_on:
-            rest.begin()
             now += 1.0
         lasted.append(now - began)
     assert lasted == [2.0, 4.0, 8.0, 16.0, 32.0, MOST, MOST, 2.0]
@@ -262,6 +264,22 @@ async def test_a_campaign_for_which_no_worker_is_there_says_so(database: Databas
         database.execute("UPDATE campaign SET trouble = 'another'")
         await tell_unserved(db)
         assert database.execute("SELECT trouble FROM campaign") == [("another",)]
+
+
+async def test_a_loop_ends_though_its_cancellation_was_swallowed() -> None:
+    """As psycopg does it, when the connection breaks at that moment."""
+    begun = asyncio.Event()
+
+    async def loop() -> None:
+        while goes_on():
+            with suppress(asyncio.CancelledError):
+                begun.set()
+                await asyncio.Event().wait()
+
+    task = asyncio.create_task(loop())
+    await begun.wait()
+    task.cancel()
+    await asyncio.wait_for(task, 10)
 
 
 async def test_a_worker_is_there_for_as_long_as_it_renews_its_leases(database: Database) -> None:
