@@ -55,7 +55,7 @@ STALLED: Final = 8.0  # seconds without one, after which its jobs are somebody e
 SWEEP_CRON: Final = "* * * * * */2"  # every other second: croniter has seconds last
 RUNS_AT_ONCE: Final = 64  # conductors in one process: they mostly wait
 POLL: Final = 0.5  # seconds until a job is looked for of which no notice came: its lane was busy
-POOL: Final = 8  # connections of a process, beside those of journal, leases and secrets
+POOL: Final = 9  # connections of a process, beside those of journal, leases and secrets
 PATIENCE: Final = 5.0  # seconds until one must be had
 TIMES: Final = RetryStrategy(max_attempts=60, wait=10)  # no table says yet that a time has come, and twice is once
 
