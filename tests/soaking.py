@@ -3,9 +3,11 @@
 import os
 from typing import Any
 
+import pytest
 from hypothesis import settings
 
 FACTOR = int(os.environ.get("SOAK", "1"))
+SOAKS = pytest.mark.skipif(FACTOR == 1, reason="in `make soak`: it takes long, and what it has of its own is a detail")
 
 
 def examples(count: int, **more: Any) -> settings:

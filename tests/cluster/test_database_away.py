@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from cluster_support import RETRY, Cluster, accounts, cluster, everywhere, profiles
 from postgres import Database
+from soaking import SOAKS
 
 from batchmod.app.post import parted
 from batchmod.cluster.jobs import FAILURES, connected
@@ -58,6 +59,7 @@ async def test_while_a_wave_is_opened(tmp_path: Path, database: Database) -> Non
         assert c.asked("SELECT troubles, trouble FROM campaign") == [(0, None)]
 
 
+@SOAKS
 async def test_while_an_account_is_told_to_have_failed(tmp_path: Path, database: Database) -> None:
     """Its rows end as they had, and the others go on."""
     scenario = accounts(2)

@@ -15,13 +15,12 @@ from cluster_proxy import proxied
 from cluster_rules import Ended, broken
 from cluster_support import RETRY, Cluster, Worker, cluster, quotas
 from postgres import Database
-from soaking import FACTOR
+from soaking import SOAKS
 
 BOTH: list[dict[str, Any]] = [
     {"attributes": {"name": "new-{id}"}},
     {"password": {"generate": {"length": 24}}},
 ]
-SOAKS = pytest.mark.skipif(FACTOR == 1, reason="in `make soak`: as the other one, but for a detail")
 HAND_OVER = 12.0  # seconds at most
 SLOW = "6/1s"  # in each of two lanes: there is time to break something
 REPORTED = 0x7E57  # held by a test: whoever writes that a run is finished waits for it
@@ -184,6 +183,7 @@ def lines_of(path: Path) -> int:
     return len(path.read_text(encoding="utf-8").split()) if path.exists() else 0
 
 
+@SOAKS
 async def test_a_conductor_dies_while_it_writes_the_report(tmp_path: Path, database: Database) -> None:
     """The next one writes it, and the run is finished once."""
     database.execute(HOLD_FINISHED)
@@ -199,6 +199,7 @@ async def test_a_conductor_dies_while_it_writes_the_report(tmp_path: Path, datab
         assert ended.report["run"]["counts"]["changed"] == 16
 
 
+@SOAKS
 @pytest.mark.parametrize("how", ["silent", pytest.param("cut", marks=SOAKS)])
 async def test_a_worker_that_alone_does_not_reach_the_database(tmp_path: Path, database: Database, how: str) -> None:
     """It stops by itself before another one goes on, and works again when it can."""
@@ -216,6 +217,7 @@ async def test_a_worker_that_alone_does_not_reach_the_database(tmp_path: Path, d
         await well(c, run_id)
 
 
+@SOAKS
 async def test_a_database_that_cannot_write_is_waited_for(tmp_path: Path, database: Database) -> None:
     """Workers say what is wrong, send nothing, and go on when it is well."""
     async with at_work(tmp_path, database) as c:

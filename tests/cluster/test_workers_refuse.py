@@ -7,6 +7,7 @@ from typing import Any
 from cluster_rules import Ended, broken
 from cluster_support import RETRY, Cluster, accounts, cluster, everywhere, profiles, quotas
 from postgres import Database
+from soaking import SOAKS
 
 NAMES: list[dict[str, Any]] = [{"attributes": {"name": "new-{id}"}}]
 NONE_LEFT = """
@@ -56,6 +57,7 @@ async def test_what_a_killed_worker_held_is_rescued(tmp_path: Path, database: Da
         assert "what is in change of chunk" in second.said
 
 
+@SOAKS
 async def test_what_a_drained_worker_held_is_rescued(tmp_path: Path, database: Database) -> None:
     """It ended before the row had settled."""
     async with cluster(tmp_path, database, instances=8, faults=scenario(2, 3.0)) as c:
@@ -68,6 +70,7 @@ async def test_what_a_drained_worker_held_is_rescued(tmp_path: Path, database: D
         assert "what is in change of chunk" in second.said
 
 
+@SOAKS
 async def test_a_worker_without_credentials_leaves_all_to_another(tmp_path: Path, database: Database) -> None:
     """Though the other one is at work on another chunk all the time, and it is free for everything."""
     async with cluster(tmp_path, database, instances=16, faults=scenario(2, 5.0)) as c:
@@ -93,6 +96,7 @@ async def test_a_worker_for_another_endpoint_takes_nothing(tmp_path: Path, datab
         assert run_id not in other.said
 
 
+@SOAKS
 async def test_a_chunk_that_is_left_in_change_stops_its_run(tmp_path: Path, database: Database) -> None:
     """Nobody gives back the place for which the others wait; the run can be resumed."""
     async with cluster(tmp_path, database, instances=8, faults=scenario(2, 2.0)) as c:
