@@ -1,9 +1,11 @@
 """A real PostgreSQL of the tests' own: one server a test process, one database a test, reached by a socket alone."""
 
+import os
+import signal
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -55,11 +57,39 @@ class Database:
         """The server is there again."""
         self.server.ensure_postgres_running()
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """For the block the server stands still with all of its processes: nobody is told, and nothing is answered."""
+        postmaster = int((self.server.pgdata / "postmaster.pid").read_text(encoding="utf-8").splitlines()[0])
+        os.kill(postmaster, signal.SIGSTOP)  # first: it makes no more of them
+        stopped = [*_children(postmaster), postmaster]
+        try:
+            _signal(stopped, signal.SIGSTOP)
+            yield
+        finally:
+            _signal(stopped, signal.SIGCONT)
+
     def execute(self, statement: str, *values: object) -> list[tuple[object, ...]]:
         """The rows of any statement."""
         with psycopg.connect(self.url, autocommit=True, options="-c search_path=batchmod") as connection:
             found = connection.execute(statement.encode(), values)
             return found.fetchall() if found.description else []
+
+
+def _signal(pids: list[int], number: int) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):  # it was just ending
+            os.kill(pid, number)
+
+
+def _children(of: int) -> list[int]:
+    """By the kernel's book, where a name may hold anything but a newline."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1]) == of:
+                found.append(int(path.parent.name))
+    return found
 
 
 def _url(server: "PostgresServer", name: str) -> str:

@@ -16,7 +16,7 @@ from journal_records import a_run, a_step, rows
 from lease_support import DEADLOCKS, until
 from postgres import Database
 
-from batchmod.cluster.lease import VALID, Leases
+from batchmod.cluster.lease import FREE, VALID, Leases
 from batchmod.errors import JournalError, UsageError
 from batchmod.journal.postgres import Fence, PostgresJournal, StaleError
 from batchmod.model.events import Phase
@@ -148,6 +148,46 @@ async def test_who_stood_still_and_did_not_look_has_lost_it_all_the_same(databas
         assert not lease.is_valid()
         with pytest.raises(JournalError, match="no renewal of the leases was answered for 4 s"):
             await a.take("run:1")
+
+
+async def test_an_event_loop_that_is_busy_loses_nothing(database: Database) -> None:
+    """Nor are the jobs of this process taken for stalled."""
+    statement = "INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now() - interval '1 hour') RETURNING id"
+    ((worker,),) = database.execute(statement)
+    async with Leases(database.place, holder="a") as a:
+        lease = await a.take(KEY)
+        assert lease is not None
+        a.workers = lambda: [int(str(worker))]
+        time.sleep(FREE + 1)  # noqa: ASYNC251  the loop is busy
+        assert lease.is_valid()
+        seconds = "SELECT extract(epoch FROM clock_timestamp() - {})::float8 FROM {}"
+        for field, table in (("renewed_at", "lease"), ("last_heartbeat", "procrastinate_workers")):
+            ((since,),) = database.execute(seconds.format(field, table))
+            assert float(str(since)) < VALID, table
+        assert not a.lost.is_set()
+
+
+async def test_an_event_loop_that_hangs_keeps_nothing_for_ever(database: Database) -> None:
+    async with Leases(database.place, holder="a", hung=2.5) as a:
+        lease = await a.take(KEY)
+        assert lease is not None
+        time.sleep(VALID)  # noqa: ASYNC251  the loop hangs
+        assert not lease.is_valid()
+        await within(VALID, a.lost.wait())
+        assert lease.gone.is_set()
+        assert a.trouble == "this process stood still for 2.5 s"
+
+
+async def test_who_is_cancelled_while_it_begins_leaves_nothing_behind(database: Database) -> None:
+    """The thread ends, and its connection with it."""
+    leases = Leases(database.place, holder="a")
+    entering = asyncio.ensure_future(leases.__aenter__())
+    await asyncio.sleep(0)
+    entering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await entering
+    await within(VALID, leases.lost.wait())
+    await until(lambda: backends(database) == [])
 
 
 def waits_for_a_lock(database: Database) -> bool:
