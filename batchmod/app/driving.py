@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
 
+from batchmod.app.cancelling import end
 from batchmod.app.consumers import Consumers
 from batchmod.app.context import Shares, budget_of_wave, is_spent_before, make_context, own_shares
 from batchmod.app.fleet import Fleet
@@ -267,6 +268,6 @@ async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await end(task)
+        if not task.cancelled():
+            task.result()

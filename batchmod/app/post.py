@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from batchmod.app.cancelling import end
 from batchmod.app.options import Options
 from batchmod.cluster.campaigns import Campaign, Db, campaign_of, stop
 from batchmod.cluster.jobs import FAILURES, Connections
@@ -146,9 +147,10 @@ async def apart(work: Callable[[], T], *, patience: float | None = None) -> T:
             ALL.cut()
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait({task})
-        if not task.cancelled():
-            task.exception()  # nobody is there to hear of it
+        while not task.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({task})
+        task.exception()  # nobody is there to hear of it
         raise
 
 
@@ -162,9 +164,9 @@ async def unless_over(work: Coroutine[Any, Any, None], *ends: Coroutine[Any, Any
             return True
         return False
     finally:
+        await end(task, *others)  # nothing of it goes on after this
         for each in (task, *others):
-            each.cancel()
-        await asyncio.gather(task, *others, return_exceptions=True)  # nothing of it goes on after this
+            each.cancelled() or each.exception()  # nobody else may hear of it
 
 
 def bug_of(error: BaseException) -> str:

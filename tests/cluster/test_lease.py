@@ -20,6 +20,8 @@ from batchmod.cluster.lease import FREE, VALID, Leases
 from batchmod.errors import JournalError, UsageError
 from batchmod.journal.postgres import Fence, PostgresJournal, StaleError
 from batchmod.model.events import Phase
+from batchmod.pg.link import Error, connect
+from batchmod.pg.links import ALL
 from batchmod.pg.place import Place
 
 TESTS = Path(__file__).parents[1]
@@ -176,6 +178,18 @@ async def test_an_event_loop_that_hangs_keeps_nothing_for_ever(database: Databas
         await within(VALID, a.lost.wait())
         assert lease.gone.is_set()
         assert a.trouble == "this process stood still for 2.5 s"
+
+
+async def test_an_event_loop_that_waits_for_the_database_itself_is_freed(database: Database) -> None:
+    """What stands still is cut off from another thread."""
+    with connect(database.place) as reading:
+        async with Leases(database.place, holder="a", cut=ALL.cut) as a:
+            lease = await a.take(KEY)
+            assert lease is not None
+            with database.frozen(), pytest.raises(Error):
+                reading.execute("SELECT 1")
+            assert not lease.is_valid()
+            assert "no renewal" in a.trouble
 
 
 async def test_who_is_cancelled_while_it_begins_leaves_nothing_behind(database: Database) -> None:
