@@ -31,7 +31,8 @@ test: $(VENV)/.installed
 SOAKING := tests/breaking tests/whole/test_killed.py tests/whole/test_files_fuzz.py tests/cloud/test_cloud_fuzz.py \
   tests/model/test_manifest_fuzz.py tests/sim/test_sim_fuzz.py tests/secrets/test_store_walk.py \
   tests/engine/test_machine_walk.py tests/engine/test_budget_walk.py tests/whole/test_budget_resumes.py \
-  tests/model/test_window.py tests/cluster/test_workers_break.py tests/journal/test_journal_postgres.py
+  tests/model/test_window.py tests/cluster tests/journal/test_journal_postgres.py \
+  tests/whole/test_cluster_together.py tests/whole/test_cluster_mended.py
 
 soak: $(VENV)/.installed
 	SOAK=$(SOAK) $(BIN)/python -m pytest $(SOAKING) --timeout=3600 $(PYTEST_ARGS)

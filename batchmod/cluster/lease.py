@@ -80,8 +80,12 @@ class Lease:
         if self.is_valid():
             self._until = until
 
+    def void(self) -> None:
+        """It is over, for who asks."""
+        self._is_over = True
+
     def end(self) -> None:
-        """It is over."""
+        """It is over, also for who waits for that."""
         self._is_over = True
         self._leases.set_in_loop(self.gone)
 
@@ -205,12 +209,12 @@ class Leases:
         with self._lock:
             self.trouble, self._is_lost = trouble, True
             held, self._held = self._held, {}
+        for lease in held.values():
+            lease.void()
         self._links.cut()
         if trouble:  # it was not just stopped
             self._cut()
-        for (
-            lease
-        ) in held.values():  # only now: what waits for the database is not to be cancelled, which takes its time
+        for lease in held.values():  # only now: to cancel what waits for the database takes its time
             lease.end()
         self.set_in_loop(self.lost)
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from cluster_support import RETRY, Cluster, accounts, cluster, everywhere, profiles, quotas
 from postgres import Database
+from soaking import SOAKS
 
 ROTATE: dict[str, Any] = {"password": {"generate": {"length": 24}}}
 RENAME: dict[str, Any] = {"attributes": {"name": "new-{id}"}}
@@ -97,6 +98,7 @@ async def test_an_abandoned_run_is_settled_by_the_next_worker(tmp_path: Path, da
         assert (phases(c)["changed"], phases(c)["unresolved"]) == (settling, 0)
 
 
+@SOAKS
 async def test_a_word_to_stop_leaves_an_abandoned_run_open(tmp_path: Path, database: Database) -> None:
     """What nobody has looked at is not given up; who works on it leaves after its drain."""
     async with cluster(tmp_path, database, instances=16, faults=cloud(20.0)) as c:

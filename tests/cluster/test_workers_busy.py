@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 from cluster_support import Cluster, Worker
 from postgres import Database
+from soaking import SOAKS
 from test_workers_hand_over import at_work, manifest, says, well
 
 from batchmod.cluster.lease import FREE
@@ -52,6 +53,7 @@ def half(c: Cluster, n: int, **sections: Any) -> Path:
     return manifest(c, targets=c.bench.targets(8)[4 * n :][:4], **sections)
 
 
+@SOAKS
 async def test_a_report_that_takes_long_keeps_nothing_up(tmp_path: Path, database: Database) -> None:
     """Another campaign begins and ends meanwhile in the same worker, which stays the conductor of the first."""
     async with at_work(tmp_path, database, count=8) as c:
@@ -114,6 +116,7 @@ async def test_a_database_that_stands_still(tmp_path: Path, database: Database) 
             assert "warning of" not in worker.said
 
 
+@SOAKS
 async def test_a_worker_that_is_ending_while_the_database_stands_still(tmp_path: Path, database: Database) -> None:
     """It ends by itself."""
     async with at_work(tmp_path, database, seconds=3.0) as c:

@@ -20,7 +20,7 @@ import pytest
 from journal_records import START, a_row, a_run, a_step, rows, walk
 from postgres import Database
 from psycopg import Cursor
-from soaking import FACTOR
+from soaking import FACTOR, SOAKS
 
 from batchmod.errors import JournalError, StoreConflict, UsageError
 from batchmod.journal.memory import MemoryJournal
@@ -373,6 +373,7 @@ async def test_a_writer_that_is_not_heard_to_the_end_holds_nobody_up(database: D
     assert database.execute("SELECT DISTINCT run FROM step") == [("first",)]
 
 
+@SOAKS
 async def test_a_writer_that_is_frozen_in_the_middle_of_a_flood_holds_nobody_up(
     database: Database, journal: PostgresJournal
 ) -> None:

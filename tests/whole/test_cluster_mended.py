@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from postgres import Database
+from soaking import SOAKS
 from submit_support import Cluster, cluster, ends, until, worker
 from whole_support import reaches
 
@@ -111,8 +112,9 @@ async def test_a_run_that_ended_is_followed_to_its_exit_code(c: Cluster) -> None
     await c.run("resume", run_id)
 
 
-async def test_a_stop_keeps_no_run_from_being_given_up(c: Cluster) -> None:
-    """Said before a worker has taken it up: its end from before is not the one that is meant."""
+@SOAKS
+async def test_a_stop_before_a_run_is_given_up_is_not_its_end(c: Cluster) -> None:
+    """Said before a worker has taken it up: the end from before is not the one that is meant, and a later `abandon` closes it."""
     run_id = await c.submitted(count=40, limits={"rate": "1/1s"})
     async with worker(c):
         await reaches(c.b, "ModifyInstanceAttribute", 1)
