@@ -20,8 +20,8 @@ from soaking import FACTOR
 
 BATCHES = 12
 LONGEST = 60  # boundaries of one process: what comes after them looks at the instance again and again
-DRAWN = 72 * FACTOR
-FAILING = 24 * FACTOR
+DRAWN = 48 * FACTOR
+FAILING = 18 * FACTOR
 WINDOWED = 16 * FACTOR
 STRIDE = max(1, 151 // FACTOR)  # of the schedules that kill one instance's process at each boundary, one in so many
 

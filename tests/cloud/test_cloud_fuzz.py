@@ -116,7 +116,7 @@ HEADERS = st.dictionaries(
 )
 
 
-@examples(400)
+@examples(200)
 @given(
     status=STATUS,
     headers=HEADERS,
@@ -138,7 +138,7 @@ def test_any_answer_is_a_reply_with_an_id_or_an_error(
         assert answer.retry_after is None or answer.retry_after > 0
 
 
-@examples(150)
+@examples(80)
 @given(
     before=st.text(max_size=5),
     after=st.text(max_size=5),

@@ -51,6 +51,7 @@ async def went_away(c: Cluster, when: str) -> str:
     return run_id
 
 
+@SOAKS
 async def test_while_a_wave_is_opened(tmp_path: Path, database: Database) -> None:
     """The campaign goes on, and is not put off."""
     async with cluster(tmp_path, database, instances=8, faults=accounts(2)) as c:

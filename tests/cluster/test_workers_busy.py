@@ -90,6 +90,7 @@ async def test_a_worker_that_hangs_is_ended_by_the_second_signal(tmp_path: Path,
         assert worker.said.endswith("left at once: what was open is settled by other workers\n")
 
 
+@SOAKS
 async def test_a_database_that_stands_still(tmp_path: Path, database: Database) -> None:
     """A worker says so once, ends when it is told to, and at once when it is told twice; another one goes on afterwards."""
     async with at_work(tmp_path, database) as c:

@@ -234,6 +234,7 @@ async def test_a_database_that_cannot_write_is_waited_for(tmp_path: Path, databa
         assert ended.report["run"]["counts"]["changed"] == 80
 
 
+@SOAKS
 @pytest.mark.parametrize("how", ["immediate", pytest.param("fast", marks=SOAKS)])
 async def test_the_database_restarts(tmp_path: Path, database: Database, how: str) -> None:
     """Nothing is sent meanwhile; the campaign goes on by itself."""
@@ -248,6 +249,7 @@ async def test_the_database_restarts(tmp_path: Path, database: Database, how: st
         assert ended.report["run"]["counts"]["changed"] == 80
 
 
+@SOAKS
 async def test_the_budget_is_kept_though_workers_die(tmp_path: Path, database: Database) -> None:
     """No more rows end badly than were allowed, and the campaign stops for it."""
     refused = {"fraction": 0.5, "api": "ModifyInstanceAttribute", "code": "InvalidParameter"}

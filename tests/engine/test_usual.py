@@ -5,6 +5,7 @@ from math import ceil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from soaking import examples
 
 from batchmod.engine.usual import CAP, SOON, Usual, next_glance
 from batchmod.model.events import Kind
@@ -29,6 +30,7 @@ def test_a_change_that_takes_as_long_as_the_others_needs_less_than_two_looks(tak
     assert all(row[-1] <= max(takes * 1.35, takes + SOON) + SOON for row in later)
 
 
+@examples(20)
 @given(st.floats(1.0, 600.0), st.floats(1.0, 600.0))
 def test_what_has_become_quicker_or_slower_is_learnt(before: float, now: float) -> None:
     """The cloud may have a bad day."""

@@ -25,7 +25,7 @@ FENCE = Fence(key="lane:1234567890123456/cn-hangzhou", epoch=3)
 FILES: dict[str, Callable[[Path], Journal]] = {"memory": lambda _: MemoryJournal(), "sqlite": SqliteJournal.open}
 
 
-@pytest.fixture(params=[*FILES, "postgres", "postgres under a fence"])
+@pytest.fixture(params=[*FILES, "postgres under a fence"])
 def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Journal]:
     if (make := FILES.get(request.param)) is not None:
         journal = make(tmp_path)
@@ -34,13 +34,10 @@ def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Journal]
         return
     database: Database = request.getfixturevalue("database")
     whole = PostgresJournal.open(database.place)
-    if request.param == "postgres":
-        yield whole
-    else:
-        database.execute("INSERT INTO lease (key, epoch) VALUES (%s, %s)", FENCE.key, FENCE.epoch)
-        view = whole.under(FENCE)
-        yield view
-        view.close()
+    database.execute("INSERT INTO lease (key, epoch) VALUES (%s, %s)", FENCE.key, FENCE.epoch)
+    view = whole.under(FENCE)
+    yield view
+    view.close()
     whole.close()
 
 

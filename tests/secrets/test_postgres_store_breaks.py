@@ -7,7 +7,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from pg_support import CANARY, KEY, Machine, escrow, waiting
+from pg_support import CANARY, KEY, Machine, escrow
 from postgres import Database
 
 from batchmod.errors import StoreConflict, StoreError
@@ -222,10 +222,8 @@ async def test_a_process_that_stands_still_in_a_transaction_lets_go(here: Machin
         assert process.stdout
         try:
             assert await asyncio.to_thread(process.stdout.readline) == "frozen\n"
-            rival = asyncio.create_task(escrow(store))
-            await waiting(here.database, 1)
             async with asyncio.timeout(20):
-                await rival
+                await escrow(store)
         finally:
             process.send_signal(signal.SIGCONT)
         assert await asyncio.to_thread(process.stdout.readline) == "StoreError StoreError\n"
