@@ -19,7 +19,7 @@ LAYER = {
     "model": 2,
     "errors": 1,
     "pg": 2,  # a database that journal, store and cluster share
-    "cluster": 4,  # it tells journal and engine who may write
+    "cluster": 3.5,  # keeps what the engine asks for in what the journal is kept in
     "dbfile": 1,  # what lies where a database should be: journal and store both need to know
 }
 HOMES = {

@@ -74,14 +74,12 @@ async def _held(post: Post, chunk: Chunk, lease: Lease, *, rescue: bool) -> None
         async with _driving(post, chunk, lease, campaign, rescue=rescue) as driving:
             await driving.work()
             concluded = driving.concluded()
-    except AWAY as error:
-        post.lose(error)
-        raise HandedOverError from None
-    except BatchmodError as error:
-        concluded = refusal(str(error))
     except Exception as error:
-        await _conclude(post, chunk, lease, refusal(bug_of(error)))
-        raise
+        post.leave_if_away(error)
+        if not isinstance(error, BatchmodError):
+            await _conclude(post, chunk, lease, refusal(bug_of(error)))
+            raise
+        concluded = refusal(str(error))
     await _conclude(post, chunk, lease, concluded)
 
 
@@ -113,6 +111,7 @@ async def _driving(
     options = replace(post.options, skip_failed_accounts=failed)
     known = journal.states_of(chunk.run, chunk.rows)
     rows = [row for row, _ in known]
+    found = await asyncio.to_thread(found_quotas, journal, clock)
     async with (
         needed_store(manifest, state=Path(), directory=Path(run.directory), options=options) as store,
         open_fleet(

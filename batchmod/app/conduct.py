@@ -14,7 +14,7 @@ from batchmod.app.hearing import Hearing
 from batchmod.app.listening import Controls
 from batchmod.app.notifying import notifying
 from batchmod.app.planned import failure_limit
-from batchmod.app.post import AWAY, HandedOverError, Post, apart, bug_of, unless_over
+from batchmod.app.post import HandedOverError, Post, apart, bug_of, unless_over
 from batchmod.app.session import Session, check_report_dir, needed_store, report_dir
 from batchmod.app.signals import Signals
 from batchmod.app.speech import say
@@ -98,11 +98,9 @@ class Conducting(Execution):
     left: bool = field(default=False, init=False)  # rows of the wave are open, and nothing stood in their way
 
     def has_ended(self, campaign: Campaign) -> bool:
-        """A conductor that died right after it had written the report has left nothing to do. A run that is given up has an
-        end from before, which is not meant.
-        """
-        stopped = campaign.stopping is not None and not campaign.closing
-        return self.run.finished_at is not None and (self.run.closed or stopped)
+        """A conductor that died right after it had written the report has left nothing to do."""
+        ends = sum(mark.type is MarkType.FINISHED for mark in self.journal.marks(self.run.id))
+        return ends > campaign.ends and self.run.finished_at is not None
 
     async def conduct(self, campaign: Campaign) -> None:
         """The run has ended, its report is written and the journal knows it. Raises JournalError when that cannot be told,
@@ -112,6 +110,8 @@ class Conducting(Execution):
         stopped = self.run.stopped_by if self.run.finished_at is None else None
         if campaign.attempts > 1:  # somebody has worked on it before
             await self.take_up()
+        if stopped in BY_HAND:
+            self.halt.stop(stopped)
         self.announce(resumed=campaign.attempts > 1, known=await self._states())
         if campaign.closing:
             await self.close()

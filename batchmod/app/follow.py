@@ -51,7 +51,9 @@ async def follow(run: Run, options: Options, reports: Path, *, resumed: bool) ->
     with _leaving() as left:
         try:
             if await following.until_ended(left, resumed=resumed):
-                return following.finish()
+                code = await following.until_finished(left)
+                if code is not None:
+                    return code
         finally:
             await following.close()
     command = again(f"resume {run.id} --follow", Path(), options)
@@ -143,8 +145,17 @@ class Following:
             self._said.add(text)
             insist(text, level=Level.WARNING)
 
-    def finish(self) -> int:
-        """The exit code; the report is written, and the last words are said. Raises JournalError."""
+    async def until_finished(self, left: asyncio.Event) -> int | None:
+        """The exit code; the report is written, and the last words are said. None when `left` came first."""
+        while not left.is_set():
+            try:
+                return self._finished()
+            except JournalError as error:
+                await self._away(error)
+                await _passed(left)
+        return None
+
+    def _finished(self) -> int:
         self.shown.tell_end()
         run, journal = self.shown.run, self.shown.journal
         open_rows = 0 if run.closed else journal.open_rows(run.id)

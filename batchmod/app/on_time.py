@@ -104,7 +104,7 @@ class _Begin:
     @property
     def _options(self) -> Options:
         given: Mapping[str, Any] = {name: self.kept.options.get(name) for name in KEPT}
-        return Options(environ=self.environ, store=self.place.url, yes=True, quiet=True, **given)
+        return Options(environ=self.environ, store=self.place.url, yes=True, quiet=True, may_make_key=False, **given)
 
     async def _taken_up(self, run: Run) -> str:
         options, is_mine = self._options, run.id == self.due.run_id

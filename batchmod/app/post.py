@@ -1,7 +1,7 @@
 """One registration of a worker process with the database: what its jobs share, and when all of it is over."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -23,7 +23,7 @@ from batchmod.pg.place import Place
 T = TypeVar("T")
 EVERY = 1.0  # seconds between two looks at what was said to a run
 GRACE = 1.0  # seconds until what still waits for the database once all is over is cut off
-AWAY = (JournalError, Error)
+AWAY = (JournalError, Error, *FAILURES)
 """What says that the database is away, or that it is not known what it was told last."""
 
 
@@ -54,6 +54,15 @@ class Post:
             error = error.exceptions[0]  # any says it
         self.troubles.append(why(error))
         self.lost.set()
+
+    def leave_if_away(self, error: Exception) -> None:
+        """Returns when nothing of it says that the database is away. Else the post is lost, and raised is what it says
+        beside that; HandedOverError, when that is nothing.
+        """
+        away, rest = parted(error)
+        if away is not None:
+            self.lose(away)
+            raise rest or HandedOverError from None
 
     @property
     def trouble(self) -> str:

@@ -13,7 +13,7 @@ from batchmod.app.chosen import check_reference
 from batchmod.app.fleet import check_fence, regions_of
 from batchmod.app.options import Options
 from batchmod.app.speech import emit, insist
-from batchmod.app.storing import shared_place
+from batchmod.app.storing import seal, shared_place
 from batchmod.app.submit import check_reachable
 from batchmod.app.watching import width
 from batchmod.cluster.timetable import (

@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -15,12 +15,15 @@ from batchmod.app.chunk import rescue, work
 from batchmod.app.conduct import conduct
 from batchmod.app.driving import beside
 from batchmod.app.ending import Ending
+from batchmod.app.holding import new_run_id
+from batchmod.app.on_time import begin_scheduled
 from batchmod.app.options import Options
 from batchmod.app.post import GRACE, HandedOverError, Post, apart
-from batchmod.app.schedule import begin_scheduled
 from batchmod.app.speech import say
+from batchmod.app.storing import shared_place
 from batchmod.cluster import jobs
 from batchmod.cluster.lease import Leases
+from batchmod.cluster.refusals import worker_key
 from batchmod.cluster.schedules import keep_time
 from batchmod.cluster.timetable import come
 from batchmod.errors import BatchmodError
@@ -29,7 +32,7 @@ from batchmod.model.exits import BUG, DONE
 from batchmod.pg.link import FAILURES, why
 from batchmod.pg.links import ALL
 from batchmod.pg.migrating import prepare
-from batchmod.pg.place import Place, check_environ, place_of
+from batchmod.pg.place import Place
 
 AGAIN: Final = (1.0, 10.0)  # seconds until a database that is away is looked for again, doubled up to the second
 AWAY: Final = (*FAILURES, *jobs.FAILURES, BatchmodError)
@@ -41,13 +44,14 @@ async def worker(options: Options, *, lanes: int, on_bug: Callable[[BaseExceptio
 
     `on_bug` is told of an exception that nobody foresaw. Raises UsageError when the database cannot be used at all.
     """
-    assert options.store is not None
-    check_environ(options.environ)
-    place = place_of(options.store)
+    place = shared_place(options)
     prepare(place)
     jobs.quiet()
+    asyncio.get_running_loop().set_exception_handler(_unheard)
     ending = Ending(drain=options.drain)
-    working = Working(options=options, place=place, lanes=lanes, on_bug=on_bug, ending=ending)
+    working = Working(
+        options=replace(options, may_make_key=False), place=place, lanes=lanes, on_bug=on_bug, ending=ending
+    )
     with ending.on_signals():
         await working.until_told()
     return BUG if working.bugs else DONE
@@ -126,15 +130,15 @@ class Working:
         post.leases.workers = lambda: [each.worker_id for each in workers if each.worker_id is not None]
         self.is_away = self.is_unswept = False
         say(f"works on {self.place}: {self.lanes} lanes at once")
-        running = [asyncio.create_task(each.run()) for each in workers]
-        async with beside(keep_time(post.connections, app.tasks[jobs.BEGIN])):
-            await _first(running, post.lost, post.leases.lost, self.draining)
-        self._stopped(post)
-        for each in workers:
-            each.stop()
-        if there is not None and not post.lost.is_set():  # nothing new is taken up
-            await there.release()
-        async with beside(jobs.beating(post.connections, workers)), beside(self._leave(post)):
+        async with beside(post.cut_off()), beside(self._leave(post)), beside(self._hear(post)):
+            running = [asyncio.create_task(each.run()) for each in workers]
+            async with beside(keep_time(post.connections, app.tasks[jobs.TIME])):
+                await _first(running, post.lost, post.leases.lost, self.draining)
+            self._stopped(post)
+            for each in workers:
+                each.stop()
+            if there is not None and not post.lost.is_set():  # nothing new is taken up
+                await there.release()
             ended = await asyncio.gather(*running, return_exceptions=True)
             if post.lost.is_set():
                 self._tell_away(post.trouble)
@@ -187,6 +191,12 @@ class Working:
     def _bug(self, error: BaseException) -> None:
         self.bugs += 1
         self.on_bug(error)
+
+
+def _unheard(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What a task raised that nobody waited for any more: procrastinate shields its own, which a lost registration cuts off."""
+    if not isinstance(context.get("exception"), AWAY):
+        loop.default_exception_handler(context)
 
 
 async def _come(post: Post, name: str, timestamp: int) -> None:

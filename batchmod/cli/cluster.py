@@ -6,6 +6,7 @@ from typing import Final
 import click
 
 from batchmod.app.options import Options
+from batchmod.cli.bugs import report
 from batchmod.cli.options import SUBMITTING, TO_RUN, refuse_given, run_to_end, shared
 from batchmod.errors import UsageError
 
@@ -52,3 +53,14 @@ def schedule(manifest: Path | None, cron: str | None, listed: bool, removed: str
     if manifest is not None and cron is not None:
         run_to_end(scheduling.schedule(manifest, cron, options))
     run_to_end(scheduling.listing(options) if removed is None else scheduling.remove_one(removed, options))
+
+
+@click.command()
+@click.option("--lanes", type=click.IntRange(1, 256), default=8, show_default=True, help="Worked on at once.")
+@shared("store", "endpoint", "report_dir", "drain", "quiet", "log_format")
+def worker(lanes: int, options: Options) -> None:
+    """Work on campaigns until told to end; any number of workers, on any machines."""
+    check_store(options)
+    from batchmod.app.worker import worker  # noqa: PLC0415
+
+    run_to_end(worker(options, lanes=lanes, on_bug=report))

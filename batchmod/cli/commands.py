@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from batchmod.app.options import Options
-from batchmod.cli.bugs import report as report_bug
+from batchmod.cli.cluster import FOLLOWING, OF_WORKERS, ONE_PROCESS, check_store, schedule, submit, worker
 from batchmod.cli.completion import completion, some_action, some_run
 from batchmod.cli.options import MANIFEST, PLANNING, RUNNING, TAKING_UP, TO_RUN, refuse_given, run_to_end, shared
 from batchmod.cli.secrets import secrets
@@ -226,15 +226,8 @@ def sim(**values: Any) -> None:
         raise UsageError(str(error)) from error
 
 
-@cli.command()
-@click.option("--lanes", type=click.IntRange(1, 256), default=8, show_default=True, help="Worked on at once.")
-@shared("store", "endpoint", "report_dir", "drain", "log_format", "quiet")
-def worker(lanes: int, options: Options) -> None:
-    """Work on campaigns of a PostgreSQL until told to end; any number, on any machine."""
-    from batchmod.app.worker import worker  # noqa: PLC0415
-
-    run_to_end(worker(options, lanes=lanes, on_bug=report_bug))
-
-
+cli.add_command(submit)
+cli.add_command(worker)
+cli.add_command(schedule)
 cli.add_command(secrets)
 cli.add_command(completion)

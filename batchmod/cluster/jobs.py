@@ -19,6 +19,7 @@ wait fill all workers:
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from hashlib import sha256
 from typing import Any, Final
 
 import procrastinate
@@ -31,7 +32,6 @@ from procrastinate.worker import Worker
 from psycopg import AsyncConnection
 
 from batchmod.cluster.campaigns import lane_key, run_key
-from batchmod.cluster.lasting import goes_on
 from batchmod.cluster.progress import HOLDS
 from batchmod.cluster.refusals import Patient, Rest, tell_unserved
 from batchmod.model.plan import Lane
@@ -52,11 +52,12 @@ BEGIN: Final = "begin"
 SWEEP: Final = "sweep"
 BEAT: Final = 2.0  # seconds between two signs of life of a worker
 STALLED: Final = 8.0  # seconds without one, after which its jobs are somebody else's
-SWEEP_CRON: Final = "* * * * * */2"  # every other second: croniter has seconds last
+SWEEP_CRON: Final = "* * * * * *"  # every second: croniter has seconds last
 RUNS_AT_ONCE: Final = 64  # conductors in one process: they mostly wait
 POLL: Final = 0.5  # seconds until a job is looked for of which no notice came: its lane was busy
 POOL: Final = 9  # connections of a process, beside those of journal, leases and secrets
 PATIENCE: Final = 5.0  # seconds until one must be had
+NEW, BEGUN, HOLDING = 0, 1, 2  # priorities of chunks: whose rows may be in doubt, and whose rows others wait for
 TIMES: Final = RetryStrategy(max_attempts=60, wait=10)  # no table says yet that a time has come, and twice is once
 
 Task = Callable[..., Awaitable[None]]
@@ -121,7 +122,7 @@ def _plain(task: Task) -> Task:
 
 
 def sweeping(connections: Connections, *, tell: Callable[[BaseException], None]) -> procrastinate.App:
-    """The stalled-job task, every other second, on a queue of its own; however many workers, each moment once.
+    """The stalled-job task, every second, on a queue of its own; however many workers, each moment once.
 
     `tell` is told when it failed; the next one is not far.
     """
@@ -180,16 +181,6 @@ def worker_of(app: procrastinate.App, queue: str, concurrency: int, *, endpoint:
     )
 
 
-async def beating(connections: Connections, workers: Sequence[Attentive]) -> None:
-    """Workers that wait for their last jobs go on giving signs of life, which procrastinate's do not."""
-    while goes_on():
-        for each in workers:
-            if each.worker_id is not None:
-                with suppress(ProcrastinateException):  # the database is away: others notice, too
-                    await connections.manager.update_heartbeat(each.worker_id)
-        await asyncio.sleep(BEAT)
-
-
 async def sweep(manager: JobManager, db: Db) -> None:
     """Jobs of workers that gave no sign of life are gone, and what is to be done has a job; but one that says that a time
     has come begins anew.
@@ -217,7 +208,7 @@ _DUE_CHUNKS: Final = f"""SELECT due.run, due.n, due.account_id, due.region, camp
  FROM chunk AS due JOIN campaign USING (run)
  WHERE due.state = 'ready' AND campaign.state = 'open' AND due.not_before <= now() AND NOT {_LIVE}
  ORDER BY due.run, due.n FOR UPDATE OF due SKIP LOCKED"""
-_DUE_TIMES: Final = f"""SELECT due.name FROM schedule AS due
+_DUE_TIMES: Final = f"""SELECT due.name, due.options ->> 'endpoint' FROM schedule AS due
  WHERE due.state = 'due' AND due.not_before <= now() AND NOT {_LIVE} FOR UPDATE OF due SKIP LOCKED"""
 
 
@@ -237,8 +228,9 @@ async def enqueue_due(manager: JobManager, db: Db) -> None:
             job = _job(task, queue_of(queue, endpoint), lock, priority=rank, run_id=run_id, n=n)
             deferred = await manager.defer_job_async(job, connection=db)
             await db.execute("UPDATE chunk SET job = %s WHERE run = %s AND n = %s", (deferred.id, run_id, n))
-        for (name,) in await (await db.execute(_DUE_TIMES.encode())).fetchall():
-            deferred = await manager.defer_job_async(_job(BEGIN, RUNS, f"{BEGIN}:{name}", name=name), connection=db)
+        for name, endpoint in await (await db.execute(_DUE_TIMES.encode())).fetchall():
+            job = _job(BEGIN, queue_of(RUNS, endpoint), f"{BEGIN}:{name}", name=name)
+            deferred = await manager.defer_job_async(job, connection=db)
             await db.execute("UPDATE schedule SET job = %s WHERE name = %s", (deferred.id, name))
 
 

@@ -8,8 +8,9 @@ from procrastinate.periodic import PeriodicDeferrer, PeriodicRegistry
 from procrastinate.tasks import Task
 
 from batchmod.cluster.campaigns import Db
-from batchmod.cluster.jobs import BEGIN, RUNS, Connections
+from batchmod.cluster.jobs import RUNS, TIME, Connections
 from batchmod.cluster.lasting import goes_on
+from batchmod.cluster.timetable import LATE
 from batchmod.pg.link import FAILURES
 
 LOOK: Final = 10.0  # seconds until a schedule that was added or removed is known to every worker

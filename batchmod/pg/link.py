@@ -9,8 +9,9 @@ import psycopg
 from psycopg import AsyncConnection, Connection
 
 from batchmod.errors import UsageError
+from batchmod.pg.conninfo import IDLE, VERIFIED, is_here, terms
 from batchmod.pg.links import ALL
-from batchmod.pg.place import SCHEMA, Place
+from batchmod.pg.place import Place
 
 Error: Final = psycopg.Error
 FAILURES: Final = (Error, OSError)

@@ -15,7 +15,8 @@ from batchmod.app.post import parted
 from batchmod.cluster.jobs import FAILURES, connected
 from batchmod.errors import JournalError, UsageError
 from batchmod.journal.postgres import PostgresJournal
-from batchmod.pg.link import IDLE, Error, connect_async
+from batchmod.pg.conninfo import IDLE
+from batchmod.pg.link import Error, connect_async
 from batchmod.secrets.pglink import Link
 
 HELD = 0x7E58  # by a test: whoever comes to the statement in question waits for it

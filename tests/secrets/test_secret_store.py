@@ -230,7 +230,10 @@ async def test_a_store_that_works_has_no_complaint(store: SecretStore) -> None:
     """It is looked at without a change, whether something is stored or not."""
     before: tuple[Generation, ...] = ()
     for _ in range(2):
-        found = [finding for finding in await store.diagnose() if finding.what != "clock"]  # this test's is none
+        found = await store.diagnose()
+        found = tuple(
+            each for each in found if each.what != "clock" and "fsync is off" not in each.text
+        )  # the tests' own
         assert found
         assert all(finding.ok and finding.text for finding in found)
         assert await store.stages(KEY) == before

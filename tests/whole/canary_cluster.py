@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from canary_support import Canary
-from cluster_support import until
 from postgres import Database, database_of, serving
+from submit_support import until
 
 ROTATE: dict[str, Any] = {"password": {"generate": {"length": 24}}}
 CHOSEN: dict[str, Any] = {"password": {"env": "CHOSEN"}}

@@ -286,6 +286,11 @@ SCENARIOS: Mapping[str, Mapping[tuple[str, ...], Scenario]] = {  # those that ca
     "control": {("control",): control},
     "demo": {("demo",): demo},
     "sim": {("sim",): sim},
+    "many machines": {
+        ("submit",): canary_cluster.submit,
+        ("worker",): canary_cluster.worker,
+        ("schedule",): canary_cluster.schedule,
+    },
 }
 
 

@@ -122,7 +122,12 @@ async def test_a_stop_before_a_run_is_given_up_is_not_its_end(c: Cluster) -> Non
         await until(lambda: c.one("SELECT state FROM campaign") == "ended")
     await c.run("abandon", run_id)
     await c.run("control", run_id, "stop")
+    ends_of = 'SELECT count(*) FROM mark WHERE strpos(body, \'"type":"finished"\') > 0'
+    assert c.one(ends_of) == 1
     async with worker(c):
+        await until(lambda: c.one("SELECT state FROM campaign") == "ended")
+        assert c.one(ends_of) == 2
+        await c.run("abandon", run_id)
         await until(lambda: c.one("SELECT state FROM campaign") == "ended")
     assert "abandoned" in (await c.run("runs")).out
 
@@ -154,7 +159,7 @@ async def test_a_word_that_was_said_holds(c: Cluster) -> None:
         err = (await c.run("control", run_id, "pause", code=2)).err
         assert f"run {run_id}: it is not known whether pause was said: say it again: " in err
     c.database.execute("INSERT INTO lease VALUES (%s, 1, 'test', now() + interval '1 hour')", run_key(run_id))
-    c.database.execute("INSERT INTO heard VALUES (%s, %s, 0)", run_id, run_key(run_id))
+    c.database.execute("INSERT INTO heard VALUES (%s, %s, 1, 0)", run_id, run_key(run_id))
     process = await c.start("control", run_id, "pause")
     await until(lambda: c.one("SELECT said FROM campaign") == 1)
     c.database.stop()

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from forks import forks
+
 from batchmod.sim.book import REMEMBERED_CALLS
 from batchmod.sim.server import Running, SimOptions, running
 
