@@ -39,7 +39,7 @@ HAND_OVER = 12.0  # seconds at most
 HERE = Path(__file__).parents[1]  # where the child processes find this folder's records
 
 FROZEN_WRITER = """
-import asyncio, os, signal, sys
+import asyncio, os, signal, sys, threading
 from journal_records import a_run, a_step
 from batchmod.errors import JournalError
 from batchmod.journal.postgres import Fence, PostgresJournal
@@ -47,7 +47,7 @@ from batchmod.model.events import Phase
 from batchmod.pg.place import Place
 
 def freeze(cursor=None):
-    os.kill(os.getpid(), signal.SIGSTOP)
+    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)  # at once: another thread might be the one to take it
 
 async def main():
     view = PostgresJournal.open(Place(url=sys.argv[1])).under(Fence(key=sys.argv[2], epoch=1))
