@@ -557,7 +557,9 @@ async def test_while_the_endpoint_cannot_be_reached_no_more_instances_start(desk
     world, begun = World(replies=[NOT_SENT] * 6 + [OK]), list[int]()
     world.before_send = lambda: begun.append(sum(phase is not Phase.PLANNED for phase in phases(desk)))
     context = desk.context(world, "a")
-    patient = replace(context, limits=replace(context.limits, attempts=7))  # which row gets those replies is left to chance
+    patient = replace(
+        context, limits=replace(context.limits, attempts=7)
+    )  # which row gets those replies is left to chance
     await run_all(patient, list(desk.journal.states("a")), ahead=3, watchers=[])
     assert max(begun[:6]) <= 3
     assert phases(desk) == [Phase.CHANGED] * 20
