@@ -8,12 +8,13 @@ from pathlib import Path
 
 from batchmod.app.chunking import Chunking, Concluded, refusal, stopped_accounts
 from batchmod.app.fleet import open_fleet
-from batchmod.app.post import Post, bug_of, unless_over
+from batchmod.app.post import Post, bug_of
 from batchmod.app.resume import chosen_again
 from batchmod.app.session import Session, found_quotas, needed_store
 from batchmod.app.signals import Signals
 from batchmod.app.speech import say
 from batchmod.app.taking_up import same_accounts, with_stopped
+from batchmod.app.tasks import unless_over
 from batchmod.app.watching import Watching
 from batchmod.cluster.campaigns import Campaign, Chunk, State, chunks_of, lane_key
 from batchmod.cluster.lease import Lease
@@ -133,6 +134,7 @@ async def _driving(
             campaign=campaign,
             journal=journal,
             rescue=rescue,
+            known=known,
             session=Session(state=Path(), journal=journal, store=store),
             fleet=with_stopped(fleet, rows),
             run=run,

@@ -7,10 +7,11 @@ from typing import Final
 
 from batchmod.app.chunk_places import places_of
 from batchmod.app.context import is_held
-from batchmod.app.driving import Driving, Known, beside
+from batchmod.app.driving import Driving, Known
 from batchmod.app.hearing import Hearing
 from batchmod.app.memory import kept
 from batchmod.app.post import Post
+from batchmod.app.tasks import beside
 from batchmod.app.windows import opening_of
 from batchmod.cluster.campaigns import Campaign, Chunk, State
 from batchmod.cluster.lease import Lease
@@ -126,7 +127,7 @@ class Chunking(Driving):
 
         Of a `rescue` only what held places was worked on, and nobody has waited for one.
         """
-        known = list(self.journal.states_of(self.run.id, self.chunk.rows))
+        known, self.known = self.known or [], None
         places = await places_of(
             self.journal, self.run, self.manifest, known, chunk=self.chunk, campaign=self.campaign, halt=self.halt
         )
@@ -197,7 +198,7 @@ class Chunking(Driving):
             post=self.post,
             run_id=self.run.id,
             fence=self.lease.fence,
-            controls=self._controls(context),
+            controls=self._controls(context.changing),
             news=news,
         )
 

@@ -7,20 +7,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
-from batchmod.app.driving import DriveWave, Known, beside
+from batchmod.app.driving import DriveWave, Known
 from batchmod.app.execute import Execution
 from batchmod.app.fleet import Fleet
 from batchmod.app.hearing import Hearing
-from batchmod.app.listening import Controls
 from batchmod.app.notifying import notifying
 from batchmod.app.planned import failure_limit
-from batchmod.app.post import HandedOverError, Post, apart, bug_of, unless_over
+from batchmod.app.post import HandedOverError, Post, apart, bug_of
 from batchmod.app.session import Session, check_report_dir, needed_store, report_dir
 from batchmod.app.signals import Signals
 from batchmod.app.speech import say
+from batchmod.app.tasks import beside, unless_over
 from batchmod.app.watching import Watching
 from batchmod.cluster.campaigns import Campaign, State, chunks_of, run_key
-from batchmod.cluster.jobs import enqueue_due
+from batchmod.cluster.due import enqueue_due
 from batchmod.cluster.lease import Lease
 from batchmod.cluster.progress import busy, conducted, end, gone, leave_idle, note, open_wave, unnoted
 from batchmod.cluster.refusals import put_off
@@ -198,16 +198,7 @@ class Conducting(Execution):
                     self.watching.notify(Controlled(text=action))
             self.run = self.journal.run(self.run.id) or self.run
 
-        controls = Controls(
-            limits=self.manifest.limits,
-            paces=(),
-            changing=Budget(None),
-            halt=self.halt,
-            signals=self.signals,
-            clock=self.clock,
-            mark=self._mark,
-            notify=self.watching.notify,
-        )
+        controls = self._controls(Budget(None))  # that of the rows is their chunks'
         return Hearing(post=self.post, run_id=self.run.id, fence=self.lease.fence, controls=controls, news=news)
 
 

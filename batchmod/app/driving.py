@@ -1,15 +1,14 @@
 """A run's rows driven to their ends, wave after wave. What became of it is written down elsewhere."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from math import inf
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from batchmod.app.cancelling import end
+from batchmod.app.announcing import wave_opened
 from batchmod.app.consumers import Consumers
 from batchmod.app.context import Shares, budget_of_wave, is_spent_before, make_context, own_shares
 from batchmod.app.fleet import Fleet
@@ -18,6 +17,7 @@ from batchmod.app.memory import kept
 from batchmod.app.options import Options
 from batchmod.app.session import Session
 from batchmod.app.signals import Signals
+from batchmod.app.tasks import beside
 from batchmod.app.telling import Telling
 from batchmod.app.watching import Watching
 from batchmod.app.waves import Gate
@@ -27,13 +27,12 @@ from batchmod.engine.context import Context
 from batchmod.engine.driver import give_up, set_free
 from batchmod.engine.halt import Halt
 from batchmod.engine.opening import Opening, until_closed
-from batchmod.engine.ports import nobody
+from batchmod.engine.ports import Slots, nobody
 from batchmod.engine.rollout import wave_count
 from batchmod.engine.runner import run_all
 from batchmod.errors import JournalError
 from batchmod.model.events import NO_DOUBT, StoppedBy
 from batchmod.model.manifest import Manifest
-from batchmod.model.notices import WaveOpened
 from batchmod.model.plan import PlannedRow
 from batchmod.model.record import RowState
 from batchmod.model.runs import Mark, MarkType, Run
@@ -86,7 +85,7 @@ class Driving:
     async def _wave_driver(self, known: Known, opening: Opening) -> AsyncIterator[DriveWave]:
         """What drives one wave, for as long as the block; `control` is listened to meanwhile."""
         context = self._context(known, opening, own_shares(self.manifest, known))
-        async with listening(self.session.state, self._controls(context)):
+        async with listening(self.session.state, self._controls(context.changing)):
             yield partial(self._drive_wave, context)
 
     async def _drive_waves(self, drive_wave: DriveWave, opening: Opening, known: Known, waves: Sequence[int]) -> None:
@@ -140,17 +139,8 @@ class Driving:
         """The rows of the wave have ended, or were left open by a stop. `known`: all rows, as they stand before it."""
         budget = budget_of_wave(self.manifest, self.run, known, self.halt, wave)
         mine = {row.key for row, state in known if state.is_open and (row.wave or 1) == wave}
-        waves = wave_count(row for row, _ in known)
-        if waves > 1:
-            pause = self.manifest.rollout.pause
-            opened = WaveOpened(
-                wave=wave,
-                waves=waves,
-                instances=len(mine),
-                max_failures=budget.limit,
-                spent=budget.spent,
-                pause=None if isinstance(pause, str) else pause,
-            )
+        opened = wave_opened(self.run, self.manifest, known, wave)
+        if opened is not None:
             self.watching.notify(opened)
         await self._run_all(replace(context, budget=budget), [one for one in known if one[0].key in mine])
 
@@ -182,7 +172,7 @@ class Driving:
 
     async def _settle_doubtful(self, context: Context, known: Known) -> None:
         """What is in doubt of these rows has been looked at for as long as that may help."""
-        async with listening(self.session.state, self._controls(context)):
+        async with listening(self.session.state, self._controls(context.changing)):
             await self._run_all(context, [(row, state) for row, state in known if state.phase not in NO_DOUBT])
 
     def _gate(self, known: Known, opening: Opening) -> Gate:
@@ -244,11 +234,11 @@ class Driving:
         watchers = [hands.watcher.run for hands in self.fleet.hands.values()]
         await run_all(context, known, ahead=self.manifest.limits.connections, watchers=watchers)
 
-    def _controls(self, context: Context) -> Controls:
+    def _controls(self, changing: Slots) -> Controls:
         return Controls(
             limits=self.manifest.limits,
             paces=self.fleet.paces,
-            changing=context.changing,
+            changing=changing,
             halt=self.halt,
             signals=self.signals,
             clock=self.clock,
@@ -259,15 +249,3 @@ class Driving:
     def trouble(self, error: Exception) -> None:
         """Said at the end, once each."""
         self.troubles.append(str(error))
-
-
-@asynccontextmanager
-async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """`work` goes on for as long as the block."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        await end(task)
-        if not task.cancelled():
-            task.result()

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from batchmod.app.announcing import run_opened
 from batchmod.app.driving import Driving, Known
 from batchmod.app.measuring import Measured
 from batchmod.app.notifying import NOBODY, Notifying
-from batchmod.app.planned import failure_limit
 from batchmod.app.reporting import write_report_files
 from batchmod.app.serving import Serving
 from batchmod.app.session import again
@@ -17,7 +17,6 @@ from batchmod.app.speech import insist
 from batchmod.errors import JournalError, ReportError, StoreError
 from batchmod.model.events import StoppedBy
 from batchmod.model.exits import REPORT, RESUMABLE, exit_code
-from batchmod.model.notices import RunOpened
 from batchmod.model.runs import Mark, MarkType, Run
 from batchmod.model.stores import EmbeddedSettings
 from batchmod.report.jsonlog import Level
@@ -36,18 +35,10 @@ class Execution(Driving):
     def announce(self, *, resumed: bool, known: Known | None = None) -> None:
         """From here on the run is shown. `known`: its rows as they stand, when they need not be read."""
         self.known = known = list(self.session.journal.states(self.run.id)) if known is None else known
-        opened = RunOpened(
-            run_id=self.run.id,
-            name=self.run.name,
-            resumed=resumed,
-            rows=len(known),
-            to_send=sum(state.is_open for _, state in known),
-            max_failures=failure_limit(self.manifest, [row for row, _ in known]),
-        )
         self.measured.begin(known)
         if self.serving is not None:
             self.serving.expect(self, known)
-        self.watching.open(opened, known)
+        self.watching.open(run_opened(self.run, self.manifest, known, resumed=resumed), known)
 
     async def take_up(self, *, began: float | None = None) -> None:
         """The journal knows that a process has begun with the run again: until that one ends, it is unfinished.

@@ -1,15 +1,16 @@
 """One registration of a worker process with the database: what its jobs share, and when all of it is over."""
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from batchmod.app.cancelling import end
 from batchmod.app.options import Options
+from batchmod.app.tasks import first
 from batchmod.cluster.campaigns import Campaign, Db, campaign_of, stop
-from batchmod.cluster.jobs import FAILURES, Connections
+from batchmod.cluster.due import FAILURES
+from batchmod.cluster.jobs import Connections
 from batchmod.cluster.lease import Lease, Leases
 from batchmod.cluster.progress import heard
 from batchmod.cluster.refusals import Rest, others_than
@@ -134,16 +135,6 @@ def _alone(error: Exception | None) -> Exception | None:
     return error
 
 
-async def first(*events: asyncio.Event) -> None:
-    """Returns once one of them is set."""
-    waits = [asyncio.ensure_future(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for each in waits:
-            each.cancel()
-
-
 async def apart(work: Callable[[], T], *, patience: float | None = None) -> T:
     """What it comes to in a thread. It has ended in any case: who is cancelled waits for it, too.
 
@@ -161,21 +152,6 @@ async def apart(work: Callable[[], T], *, patience: float | None = None) -> T:
                 await asyncio.wait({task})
         task.exception()  # nobody is there to hear of it
         raise
-
-
-async def unless_over(work: Coroutine[Any, Any, None], *ends: Coroutine[Any, Any, None]) -> bool:
-    """Whether the work came to its end; else, when one of `ends` came first, it was cancelled."""
-    task, others = asyncio.ensure_future(work), [asyncio.ensure_future(end) for end in ends]
-    try:
-        await asyncio.wait({task, *others}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            await task
-            return True
-        return False
-    finally:
-        await end(task, *others)  # nothing of it goes on after this
-        for each in (task, *others):
-            each.cancelled() or each.exception()  # nobody else may hear of it
 
 
 def bug_of(error: BaseException) -> str:

@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from batchmod.app.context import share_of_wave
-from batchmod.app.planned import failure_limit
+from batchmod.app.announcing import run_opened, wave_opened
 from batchmod.app.watching import Watching
 from batchmod.cluster.news import News
-from batchmod.engine.rollout import wave_count
 from batchmod.journal.postgres import PostgresJournal
 from batchmod.model.events import StoppedBy
 from batchmod.model.manifest import Manifest
@@ -19,10 +17,8 @@ from batchmod.model.notices import (
     Controlled,
     Notice,
     RowMoved,
-    RunOpened,
     RunStopping,
     WaveEnded,
-    WaveOpened,
 )
 from batchmod.model.plan import PlannedRow
 from batchmod.model.record import RowState
@@ -52,15 +48,7 @@ class Shown:
         self.known = {row.seq: (row, state) for row, state in states}
         for mark in marks:
             self.run = self.run.after(mark)
-        opened = RunOpened(
-            run_id=self.run.id,
-            name=self.run.name,
-            resumed=resumed,
-            rows=len(states),
-            to_send=sum(state.is_open for _, state in states),
-            max_failures=failure_limit(self.manifest, [row for row, _ in states]),
-        )
-        self.watching.open(opened, states)
+        self.watching.open(run_opened(self.run, self.manifest, states, resumed=resumed), states)
         self._open_wave(self.run.opened)
 
     @property
@@ -110,21 +98,9 @@ class Shown:
             self.watching.notify(RunStopping(stopped_by=reason))
 
     def _open_wave(self, wave: int) -> None:
-        known = list(self.known.values())
-        waves = wave_count(row for row, _ in known)
-        if waves < 2:  # noqa: PLR2004  one is no wave
-            return
-        limit, spent = share_of_wave(self.manifest, self.run, known, wave)
-        pause = self.manifest.rollout.pause
-        opened = WaveOpened(
-            wave=wave,
-            waves=waves,
-            instances=len({row.key for row, state in known if state.is_open and (row.wave or 1) == wave}),
-            max_failures=limit,
-            spent=spent,
-            pause=None if isinstance(pause, str) else pause,
-        )
-        self.watching.notify(opened)
+        opened = wave_opened(self.run, self.manifest, self.known.values(), wave)
+        if opened is not None:
+            self.watching.notify(opened)
 
 
 def notice_of(mark: Mark, manifest: Manifest) -> Notice | None:

@@ -5,7 +5,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from batchmod.app.chunk import rescue, work
 from batchmod.app.conduct import conduct
-from batchmod.app.driving import beside
 from batchmod.app.ending import Ending
 from batchmod.app.holding import new_run_id
 from batchmod.app.on_time import begin_scheduled
@@ -21,7 +20,8 @@ from batchmod.app.options import Options
 from batchmod.app.post import GRACE, HandedOverError, Post, apart
 from batchmod.app.speech import say
 from batchmod.app.storing import shared_place
-from batchmod.cluster import jobs
+from batchmod.app.tasks import beside, first
+from batchmod.cluster import due, jobs
 from batchmod.cluster.lease import Leases
 from batchmod.cluster.refusals import worker_key
 from batchmod.cluster.schedules import keep_time
@@ -35,7 +35,7 @@ from batchmod.pg.migrating import prepare
 from batchmod.pg.place import Place
 
 AGAIN: Final = (1.0, 10.0)  # seconds until a database that is away is looked for again, doubled up to the second
-AWAY: Final = (*FAILURES, *jobs.FAILURES, BatchmodError)
+AWAY: Final = (*FAILURES, *due.FAILURES, BatchmodError)
 """What a session ends with when the database is away: the next one says whether it is back."""
 
 
@@ -114,17 +114,17 @@ class Working:
     async def _serve(self, post: Post) -> None:
         """Returns when the worker was told to end and is done, or the registration is lost."""
         tasks = {
-            jobs.CHUNK: partial(self._guarded, partial(work, post)),
-            jobs.RESCUE: partial(self._guarded, partial(rescue, post)),
-            jobs.CONDUCT: partial(self._guarded, partial(conduct, post)),
-            jobs.TIME: partial(self._guarded, partial(_come, post)),
-            jobs.BEGIN: partial(self._guarded, partial(_begin, post)),
+            due.CHUNK: partial(self._guarded, partial(work, post)),
+            due.RESCUE: partial(self._guarded, partial(rescue, post)),
+            due.CONDUCT: partial(self._guarded, partial(conduct, post)),
+            due.TIME: partial(self._guarded, partial(_come, post)),
+            due.BEGIN: partial(self._guarded, partial(_begin, post)),
         }
         app, endpoint = jobs.app_of(post.connections, tasks, post.rest), self.options.endpoint
-        at_once = {jobs.LANES: self.lanes, jobs.RESCUES: self.lanes, jobs.RUNS: jobs.RUNS_AT_ONCE}
+        at_once = {due.LANES: self.lanes, due.RESCUES: self.lanes, due.RUNS: jobs.RUNS_AT_ONCE}
         workers = [jobs.worker_of(app, queue, count, endpoint=endpoint) for queue, count in at_once.items()]
         there = await post.leases.take(worker_key(endpoint, post.holder))
-        workers.append(jobs.worker_of(jobs.sweeping(post.connections, tell=self._unswept), jobs.SWEEPS, 1))
+        workers.append(jobs.worker_of(jobs.sweeping(post.connections, tell=self._unswept), due.SWEEPS, 1))
         for each in workers:
             each.told = partial(self._stopped, post)
         post.leases.workers = lambda: [each.worker_id for each in workers if each.worker_id is not None]
@@ -132,8 +132,8 @@ class Working:
         say(f"works on {self.place}: {self.lanes} lanes at once")
         async with beside(post.cut_off()), beside(self._leave(post)), beside(self._hear(post)):
             running = [asyncio.create_task(each.run()) for each in workers]
-            async with beside(keep_time(post.connections, app.tasks[jobs.TIME])):
-                await _first(running, post.lost, post.leases.lost, self.draining)
+            async with beside(keep_time(post.connections, app.tasks[due.TIME])):
+                await first(*running, post.lost, post.leases.lost, self.draining)
             self._stopped(post)
             for each in workers:
                 each.stop()
@@ -203,18 +203,8 @@ async def _come(post: Post, name: str, timestamp: int) -> None:
     """A campaign is to begin by the clock, and has a job that does it, if this was its time."""
     async with post.connection() as db:
         if await come(db, name, timestamp, new_run_id(time.time())):
-            await jobs.enqueue_due(post.connections.manager, db)
+            await due.enqueue_due(post.connections.manager, db)
 
 
 async def _begin(post: Post, name: str) -> None:
     await begin_scheduled(name, post.place, post.options.environ)
-
-
-async def _first(tasks: Iterable[asyncio.Task[None]], *events: asyncio.Event) -> None:
-    """Returns once one of the tasks has ended, or one of the events is set."""
-    waits = [asyncio.ensure_future(event.wait()) for event in events]
-    try:
-        await asyncio.wait([*tasks, *waits], return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for each in waits:
-            each.cancel()

@@ -7,8 +7,8 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from batchmod.cluster.campaigns import Chunk, begin
-from batchmod.cluster.jobs import FAILURES as OF_JOBS
-from batchmod.cluster.jobs import enqueue_due, manager_without_pool
+from batchmod.cluster.due import FAILURES as OF_JOBS
+from batchmod.cluster.due import enqueue_due, manager_without_pool
 from batchmod.errors import UsageError
 from batchmod.pg.link import FAILURES, connect_async, usable
 from batchmod.pg.place import Place

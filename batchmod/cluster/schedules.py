@@ -8,7 +8,8 @@ from procrastinate.periodic import PeriodicDeferrer, PeriodicRegistry
 from procrastinate.tasks import Task
 
 from batchmod.cluster.campaigns import Db
-from batchmod.cluster.jobs import RUNS, TIME, Connections
+from batchmod.cluster.due import RUNS, TIME
+from batchmod.cluster.jobs import Connections
 from batchmod.cluster.lasting import goes_on
 from batchmod.cluster.timetable import LATE
 from batchmod.pg.link import FAILURES

@@ -29,6 +29,7 @@ from batchmod.secrets.store import refuse_second_pending
 _KEY: Final = "account_id = ? AND region = ? AND instance_id = ?"
 _ONE: Final = f"{_KEY} AND generation = ?"
 _FIELDS: Final = "generation, stage, login, run_id, created_at, updated_at"
+_ALL: Final = f"SELECT account_id, region, instance_id, {_FIELDS} FROM secret ORDER BY 1, 2, 3, 4"
 _STAGES: Final = f"SELECT {_FIELDS} FROM secret WHERE {_KEY} ORDER BY generation"
 _AT: Final = f"SELECT {_FIELDS} FROM secret WHERE {_KEY} AND stage = ?"
 _MOVABLE: Final = (
@@ -129,7 +130,7 @@ class Table:
 
     def all(self) -> tuple[Generation, ...]:
         with self._reading:
-            return records_of_all(self._read.execute("SELECT * FROM record ORDER BY 1, 2, 3, 4"))
+            return records_of_all(self._read.execute(_ALL))
 
     def stages(self, key: InstanceKey) -> tuple[Generation, ...]:
         with self._reading:

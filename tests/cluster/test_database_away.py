@@ -12,7 +12,8 @@ from postgres import Database
 from soaking import SOAKS
 
 from batchmod.app.post import parted
-from batchmod.cluster.jobs import FAILURES, connected
+from batchmod.cluster.due import FAILURES
+from batchmod.cluster.jobs import connected
 from batchmod.errors import JournalError, UsageError
 from batchmod.journal.postgres import PostgresJournal
 from batchmod.pg.conninfo import IDLE

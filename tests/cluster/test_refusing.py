@@ -10,7 +10,7 @@ from lease_support import RUN, a_campaign
 from postgres import Database
 
 from batchmod.cluster.campaigns import Chunk, Db, State, begin, campaign_of, chunks_of, lane_key
-from batchmod.cluster.jobs import enqueue_due, manager_without_pool, queue_of
+from batchmod.cluster.due import enqueue_due, manager_without_pool, queue_of
 from batchmod.cluster.lasting import goes_on
 from batchmod.cluster.lease import Leases
 from batchmod.cluster.progress import conclude, take_up

@@ -257,3 +257,13 @@ async def test_what_damage_made_of_a_value_is_refused_with_its_place(tmp_path: P
         db.execute(f"UPDATE {what}")
     with pytest.raises((StoreError, UsageError), match="damaged"):
         await passwords(place)
+
+
+async def test_a_view_that_damage_made_another_one_hides_nothing(tmp_path: Path) -> None:
+    """What is stored is read from the table itself; the view is for who looks into the file."""
+    place = tmp_path / "state"
+    await fill(place)
+    with closing(sqlite3.connect(place / "secrets.db")) as db, db:
+        db.execute("DROP VIEW record")
+        db.execute("CREATE VIEW record AS SELECT account_id, region, instance_id FROM secret")
+    assert await passwords(place) == [CANARY]

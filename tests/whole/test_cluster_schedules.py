@@ -16,7 +16,7 @@ from webhook import webhook
 from batchmod.app.on_time import begin_scheduled
 from batchmod.app.schedule import loaded_again
 from batchmod.cluster.beginning import alone
-from batchmod.cluster.jobs import enqueue_due, manager_without_pool
+from batchmod.cluster.due import enqueue_due, manager_without_pool
 from batchmod.cluster.timetable import come, cron_problem, next_at, schedules
 from batchmod.errors import UsageError
 from batchmod.journal.postgres import PostgresJournal

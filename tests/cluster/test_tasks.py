@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
-from batchmod.app import cancelling
-from batchmod.app.driving import beside
+from batchmod.app import tasks
+from batchmod.app.tasks import beside
 
 
 async def test_a_task_that_loses_a_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cancelling, "AGAIN", 0.01)
+    monkeypatch.setattr(tasks, "AGAIN", 0.01)
     lost: list[str] = []
 
     async def deaf() -> None:
