@@ -113,6 +113,7 @@ async def _driving(
     known = journal.states_of(chunk.run, chunk.rows)
     rows = [row for row, _ in known]
     found = await asyncio.to_thread(found_quotas, journal, clock)
+    since = clock.now()
     async with (
         needed_store(manifest, state=Path(), directory=Path(run.directory), options=options) as store,
         open_fleet(
@@ -123,7 +124,8 @@ async def _driving(
             notify=watching.notify,
             clock=clock,
             found=found,
-            since=clock.now(),
+            since=since,
+            written=since - lease.idle,
         ) as fleet,
     ):
         same_accounts(f"run {run.id}", rows, fleet.account_ids)
@@ -148,3 +150,4 @@ async def _driving(
         )
         driving.chosen = await chosen_again(driving, options, known)
         yield driving
+        lease.still = clock.now() - fleet.last_write()

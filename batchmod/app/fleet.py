@@ -95,6 +95,10 @@ class Fleet:
     paces: Collection[Pacing] = ()
     stopped: Mapping[Lane, StoppedHands] = field(default_factory=dict)
 
+    def last_write(self) -> float:
+        """When a call that writes can have arrived last in any lane, on the clock's `now`."""
+        return max((each.last_write() for each in self.paces if each.lane), default=-inf)
+
     def paced(self) -> list[Pace]:
         """What was made of the quotas of all lanes."""
         return [pace for each in self.paces if each.lane for pace in each.paces()]
@@ -137,6 +141,7 @@ class ClientMaker:
         clock: Clock,
         found: Found,
         since: float = -inf,
+        written: float = -inf,
     ) -> None:
         self._manifest = manifest
         self._options = options
@@ -147,6 +152,7 @@ class ClientMaker:
         self._clock = clock
         self._found = found
         self._since = since
+        self._written = written
         self.paces: list[Pacing] = []
 
     def sts(self, account: str, keys: Keys) -> Client:
@@ -205,6 +211,7 @@ class ClientMaker:
             found={api: rate for (*where, api), rate in self._found.items() if lane and tuple(where) == lane},
             tell=(lambda pace: self._notify(Paced(pace=pace))) if lane else None,
             since=self._since,
+            written=self._written,
         )
 
 
@@ -219,15 +226,18 @@ async def open_fleet(
     clock: Clock,
     found: Found,
     since: float = -inf,
+    written: float = -inf,
 ) -> AsyncIterator[Fleet]:
     """Every region of every account, ready to be called. `found` are quotas that earlier runs found; `since`: until then
-    another process may have called, and no pace begins anew.
+    another process may have called, and until `written` it may have changed something: no pace begins anew.
 
     Raises UsageError when an account has no usable credentials and may not be skipped, for an endpoint that cannot be
     reached, and for a clock that is wrong.
     """
     async with AsyncExitStack() as stack:
-        maker = ClientMaker(manifest, options, stack, halt=halt, notify=notify, clock=clock, found=found, since=since)
+        maker = ClientMaker(
+            manifest, options, stack, halt=halt, notify=notify, clock=clock, found=found, since=since, written=written
+        )
         ring = KeyRing(manifest, options.environ, maker.sts)
         accounts = await identify(regions, ring, skip_failed=options.skip_failed_accounts, clock=clock)
         hands: dict[Lane, LaneHands] = {}

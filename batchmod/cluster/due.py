@@ -25,6 +25,7 @@ from procrastinate.manager import JobManager
 from procrastinate.types import JSONValue
 
 from batchmod.cluster.campaigns import Db, lane_key, run_key
+from batchmod.cluster.lease import FREE
 from batchmod.cluster.progress import HOLDS
 from batchmod.cluster.refusals import tell_unserved
 from batchmod.model.plan import Lane
@@ -39,7 +40,10 @@ CONDUCT: Final = "conduct"
 TIME: Final = "time"
 BEGIN: Final = "begin"
 SWEEP: Final = "sweep"
-STALLED: Final = 8.0  # seconds without a sign of life of a worker, after which its jobs are somebody else's
+STALLED: Final = FREE
+"""Seconds without a sign of life of a worker, after which its jobs are somebody else's: one that cannot renew its leases,
+which is done once a second together with that sign, has lost them by then.
+"""
 NEW, BEGUN, HOLDING = 0, 1, 2  # priorities of chunks: whose rows may be in doubt, and whose rows others wait for
 
 FAILURES: Final = (ProcrastinateException,)

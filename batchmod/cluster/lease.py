@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from math import inf
 from typing import Any, Final, Self
 
 from psycopg import AsyncConnection
@@ -22,18 +23,22 @@ VALID: Final = 4.0  # seconds from the moment before a renewal was sent: so long
 FREE: Final = 5.0  # seconds after the last renewal, by the database's clock, from which on somebody else may take it
 HUNG: Final = 60.0  # seconds without a sign of life of the event loop, after which nothing is renewed any more
 LOOK: Final = 0.2  # seconds between two looks at a lease that somebody else holds
+LONG: Final = 3600.0  # seconds that are as good as any more
 BOOT: Final = since_boot()
 
 _MADE: Final = "INSERT INTO lease (key) VALUES (%s) ON CONFLICT DO NOTHING"
 # Locked FOR UPDATE first: a journal that writes under the old epoch holds it FOR KEY SHARE, so it is waited for, and one
 # that looks from now on sees the new epoch. In one statement: a process that is frozen here leaves no lock.
+# What a holder that died wrote last, it wrote while it could trust in its lease.
 _TAKEN: Final = """WITH free AS (
-  SELECT key FROM lease WHERE key = %(key)s
+  SELECT key, coalesce(written_at, renewed_at + make_interval(secs => %(valid)s)) AS written_at
+  FROM lease WHERE key = %(key)s
     AND (holder IS NULL OR renewed_at IS NULL OR renewed_at <= clock_timestamp() - make_interval(secs => %(free)s))
   FOR UPDATE
 )
-UPDATE lease SET epoch = lease.epoch + 1, holder = %(holder)s, renewed_at = clock_timestamp()
-FROM free WHERE lease.key = free.key RETURNING lease.epoch"""
+UPDATE lease SET epoch = lease.epoch + 1, holder = %(holder)s, renewed_at = clock_timestamp(), written_at = NULL
+FROM free WHERE lease.key = free.key
+RETURNING lease.epoch, extract(epoch FROM clock_timestamp() - free.written_at)::float8"""
 # Locked by key: two that renew what was taken over meanwhile do not wait for each other. FOR KEY SHARE does not hinder it.
 _RENEWED: Final = """WITH held AS (
   SELECT lease.key FROM lease JOIN unnest(%s::text[], %s::bigint[]) AS mine (key, epoch)
@@ -45,7 +50,8 @@ UPDATE lease SET renewed_at = clock_timestamp() FROM held WHERE lease.key = held
 _ALIVE: Final = """UPDATE procrastinate_workers SET last_heartbeat = now() WHERE id IN (
   SELECT id FROM procrastinate_workers WHERE id = ANY(%s) FOR NO KEY UPDATE SKIP LOCKED
 )"""
-_RELEASED: Final = "UPDATE lease SET holder = NULL WHERE key = %s AND epoch = %s"
+_RELEASED: Final = """UPDATE lease SET holder = NULL, written_at = clock_timestamp() - make_interval(secs => %s)
+WHERE key = %s AND epoch = %s"""
 
 
 class Lease:
@@ -53,10 +59,12 @@ class Lease:
     over.
     """
 
-    def __init__(self, leases: "Leases", fence: Fence, *, until: float) -> None:
+    def __init__(self, leases: "Leases", fence: Fence, *, until: float, idle: float) -> None:
         """`until`: on the clock of `leases`, when nobody is sure of it any more."""
         self._leases = leases
         self.fence = fence
+        self.idle = idle  # seconds in which nobody had written to the cloud under it when it was taken
+        self.still = 0.0  # the same, when it is released
         self.gone = asyncio.Event()
         self._until = until
         self._is_over = False
@@ -158,22 +166,25 @@ class Leases:
             left = deadline - time.monotonic()
             await link.execute("SELECT set_config('lock_timeout', %s, false)", (f"{max(1, round(left * 1000))}ms",))
             with suppress(LockNotAvailable):
-                cursor = await link.execute(_TAKEN, {"key": key, "free": FREE, "holder": self._holder})
+                cursor = await link.execute(_TAKEN, {"key": key, "free": FREE, "valid": VALID, "holder": self._holder})
                 found = await cursor.fetchone()
-                if found is not None and (lease := await self._hold(link, Fence(key=key, epoch=found[0]))) is not None:
-                    return lease
+                if found is not None:
+                    epoch, idle = found
+                    lease = await self._hold(link, Fence(key=key, epoch=epoch), inf if idle is None else max(0.0, idle))
+                    if lease is not None:
+                        return lease
             if left <= 0:
                 return None
             await asyncio.sleep(min(LOOK, left))
         raise JournalError(f"{self._place}: {key} cannot be taken: {self.trouble}")
 
-    async def _hold(self, link: AsyncConnection[Any], fence: Fence) -> Lease | None:
+    async def _hold(self, link: AsyncConnection[Any], fence: Fence, idle: float) -> Lease | None:
         """It counts from here: what was taken may have been waited for longer than it is valid. None when it is gone."""
         sent = self.now()
         cursor = await link.execute(_RENEWED, ([fence.key], [fence.epoch]))
         if await cursor.fetchone() is None:
             return None
-        lease = Lease(self, fence, until=sent + VALID)
+        lease = Lease(self, fence, until=sent + VALID, idle=idle)
         with self._lock:
             if self._is_lost:
                 return None
@@ -186,7 +197,7 @@ class Leases:
         with self._lock:
             if self._held.get(lease.key) is lease:
                 del self._held[lease.key]
-        await self._heart.tell(_RELEASED, (lease.key, lease.epoch))
+        await self._heart.tell(_RELEASED, (min(lease.still, LONG), lease.key, lease.epoch))
 
     async def _renew(self, link: AsyncConnection[Any]) -> None:
         """What is held is so for longer; what was taken over is gone. What is over is not kept from others."""

@@ -6,11 +6,10 @@ answer, less the fastest round trip: so no two of them can come closer together 
 
 from bisect import bisect_right
 from collections import deque
+from math import inf
 from typing import Final
 
 KEPT: Final = 100_000  # answered calls at most: larger quotas are kept by the pace alone
-SLACK: Final = 0.02  # of the period: where round trips vary by more, the usual one is taken, not the fastest
-USUAL: Final = 1 / 512  # weight of one more round trip in the usual one
 
 
 class Arrivals:
@@ -20,7 +19,8 @@ class Arrivals:
         self._flying: dict[float, int] = {}  # how many were granted at each moment
         self.in_flight = 0
         self._answered: deque[float] = deque(maxlen=KEPT)
-        self._fastest = self._usual = 0.0
+        self._fastest = inf
+        self.last = -inf  # when a call was answered last, or given up
 
     def granted(self, at: float) -> None:
         self._flying[at] = self._flying.get(at, 0) + 1
@@ -36,12 +36,8 @@ class Arrivals:
         self.in_flight -= 1
         if counts:
             self._answered.append(at)
-        took = at - granted
-        if self._fastest:
-            self._usual += (took - self._usual) * USUAL
-            self._fastest = min(self._fastest, took)
-        else:
-            self._fastest = self._usual = took
+        self.last = at
+        self._fastest = min(self._fastest, at - granted)
 
     def within(self, period: float, now: float) -> int:
         """How many were answered in the last `period` seconds, and had not been refused."""
@@ -51,9 +47,7 @@ class Arrivals:
         """When one more call keeps a window of `period` to so many calls; not later than `now` if it does so now."""
         if len(self._answered) + self.in_flight < calls:
             return now
-        gained = max(self._fastest, self._usual - SLACK * period)
-        if gained >= period:
-            gained = 0.0
+        gained = self._fastest if self._fastest < period else 0.0
         last = calls - self.in_flight
         if last <= 0:  # if one were answered now, or the oldest never
             self.give_up(now - period - gained)

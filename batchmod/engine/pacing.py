@@ -35,9 +35,11 @@ class Pacing:
         found: Mapping[str, Remembered] = MappingProxyType({}),
         tell: Callable[[Pace], None] | None = None,
         since: float = -inf,
+        written: float = -inf,
     ) -> None:
         """`rate_for` an API is None when nobody knows its quota; `found` is what was found the last time. `since`: until
-        then, on the clock's `now`, another process had the lane: the pace goes on where that one left it.
+        then, on the clock's `now`, another process had the lane, which wrote at `written` for the last time: the pace goes
+        on where that one left it.
 
         `tell` is called at most once a second and API, when something was answered.
         """
@@ -50,14 +52,20 @@ class Pacing:
         self._start = found
         self._tell = tell
         self._since = since
+        self._written = written
         self._pacers: dict[str, Pacer] = {}
 
     def pacer(self, api: str) -> Pacer:
         pacer = self._pacers.get(api)
         if pacer is None:
-            wait = self._to_send if api in self._writes else self._to_read
+            writes = api in self._writes
             pacer = Pacer(
-                self._rate_for(api), clock=self._clock, wait=wait, start=self._start.get(api), since=self._since
+                self._rate_for(api),
+                clock=self._clock,
+                wait=self._to_send if writes else self._to_read,
+                start=self._start.get(api),
+                since=self._since,
+                written=self._written if writes else -inf,
             )
             self._pacers[api] = pacer
         return pacer
@@ -106,6 +114,10 @@ class Pacing:
             pacer.answered(granted, throttled=throttled, sent=sent, retry_after=error.retry_after)
         if self._tell is not None and pacer.is_news():
             self._tell(pacer.pace(api, self.lane))
+
+    def last_write(self) -> float:
+        """When a call that writes can have arrived last, by this process or the one before it, on the clock's `now`."""
+        return max([self._written, *(pacer.last for api, pacer in self._pacers.items() if api in self._writes)])
 
     def paces(self) -> list[Pace]:
         """How every API that was called is paced, and how much of its quota was used."""

@@ -20,6 +20,7 @@ POLL = 0.002  # seconds between two looks of the one waiter that polls
 ASK = 0.02  # seconds between two looks whether the one call that asks for room was answered
 NAP = 1.0  # seconds at most until a waiter notices that its rate was changed, or that nothing may be sent
 LATE = 0.25  # of a batch's time is made up for when the machine woke us late
+AFTER = 1.0  # seconds after somebody else's last call, or a period that is shorter: it may have arrived late
 MEMORY = 1.2  # periods for which answers are remembered
 
 
@@ -60,7 +61,8 @@ class Pacer:
     """Grants calls of one API in one lane, first come, first served, never faster than its quota lets it.
 
     Slower for a while when the service throttles; `wait` sleeps and may raise to end the wait. Without a rate the quota
-    is found; `start` is what was found the last time. `since`: until then, on the clock's `now`, somebody else called.
+    is found; `start` is what was found the last time. `since`: until then, on the clock's `now`, the turn was somebody
+    else's, whose last call arrived at `written` at the latest.
     """
 
     def __init__(
@@ -71,9 +73,11 @@ class Pacer:
         wait: Callable[[float], Awaitable[None]],
         start: Remembered | None = None,
         since: float = -inf,
+        written: float = -inf,
     ) -> None:
         now = clock.now()
         self._since = since
+        self._written = written
         self._clock = clock
         self._wait = wait
         self._turn = asyncio.Lock()
@@ -107,6 +111,11 @@ class Pacer:
             throttled=tally.throttled,
             allowed=round(tally.allowed, 3),
         )
+
+    @property
+    def last(self) -> float:
+        """When a call of it can have arrived last, on the clock's `now`."""
+        return self._clock.now() if self._arrivals.in_flight else self._arrivals.last
 
     def is_news(self) -> bool:
         """At most once a second."""
@@ -190,7 +199,11 @@ class Pacer:
     def _due(self, now: float) -> float:
         found, arrivals = self._found, self._arrivals
         due = max(
-            self._since + self._step, found.not_before, self._gate.due, arrivals.room_at(found.most, found.period, now)
+            self._since + self._step,
+            self._written + min(found.period, AFTER),
+            found.not_before,
+            self._gate.due,
+            arrivals.room_at(found.most, found.period, now),
         )
         if found.asking and arrivals.in_flight:
             due = max(due, now + ASK)

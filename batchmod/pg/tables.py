@@ -134,5 +134,9 @@ CREATE TABLE schedule (  -- campaigns that begin by the clock
 );
 """
 
-VERSIONS: Final = (JOURNAL + ONLY_ADDED_TO + SECRETS + CLUSTER,)
+QUIET: Final = """
+ALTER TABLE lease ADD COLUMN written_at timestamptz;  -- when who released it had last written to the cloud, at the latest
+"""
+
+VERSIONS: Final = (JOURNAL + ONLY_ADDED_TO + SECRETS + CLUSTER, QUIET)
 """The first statement list makes version 1 of an empty schema, the next one would make version 2 of that."""

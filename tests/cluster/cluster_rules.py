@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -200,15 +200,17 @@ def _not_sent_blindly(ended: Ended) -> Iterator[str]:
 
 
 def _over_the_quota(ended: Ended, rate: int) -> Iterator[str]:
-    """In no second more calls of a lane arrive than its quota, but for one batch that was late: here they share two cores."""
+    """In no second more calls of a lane arrive than its quota, and none is refused by it."""
     lanes = {row.instance: row.lane for row in ended.rows.values()}
     arrived: dict[str, list[float]] = defaultdict(list)
     for call in ended.writes:
         assert call.instance is not None
         arrived[lanes[call.instance]].append(call.at)
+        if call.code is not None and "hrottl" in call.code:
+            yield f"{call.instance}: {call.code} at {call.at:.3f}"
     for lane, times in arrived.items():
-        worst = max((bisect_right(times, at + 1.0) - n, at) for n, at in enumerate(times))
-        if worst[0] > rate + max(1, rate // 10):
+        worst = max((bisect_left(times, at + 1.0) - n, at) for n, at in enumerate(times))
+        if worst[0] > rate:
             near = [f"{at - worst[1]:.3f}" for at in times if worst[1] - 1 <= at < worst[1] + 1]
             holders = [f"{epoch} at {at - worst[1]:.3f}" for epoch, at, _ in ended.taken[lane]]
             yield f"{lane}: {worst[0]} calls in a second: {' '.join(near)}; held as {', '.join(holders)}"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable
+from math import inf
 from pathlib import Path
 from typing import TypeVar
 
@@ -65,6 +66,33 @@ async def test_one_holds_it_until_it_is_released(database: Database) -> None:
         assert second.is_valid()
         await first.release()
         assert database.execute("SELECT epoch, holder FROM lease") == [(2, "b")], "a released one took another's away"
+
+
+async def test_who_takes_it_over_knows_how_long_nothing_was_written(database: Database) -> None:
+    """What the last holder said of itself, no more; one that died wrote as long as it could trust in its lease."""
+    async with Leases(database.place, holder="a") as a:
+        first = await a.take(KEY)
+        assert first is not None
+        assert first.idle == inf
+        first.still = inf
+        await first.release()
+        second = await a.take(KEY)
+        assert second is not None
+        assert second.idle > 3000
+        second.still = 0.5
+        await second.release()
+        third = await a.take(KEY)
+        assert third is not None
+        assert 0.5 <= third.idle < 0.5 + VALID
+        await third.release()
+        fourth = await a.take(KEY)
+        assert fourth is not None
+        assert fourth.idle < VALID
+    age(database, FREE + 2)
+    async with Leases(database.place, holder="b") as b:
+        fifth = await b.take(KEY)
+        assert fifth is not None
+        assert FREE + 2 - VALID <= fifth.idle < FREE + 2
 
 
 async def test_it_is_kept_as_long_as_it_is_renewed(database: Database) -> None:

@@ -27,5 +27,15 @@ async def test_the_pace_goes_on_where_the_last_holder_left_it() -> None:
     pace = Pacing(lambda _: rate, slots=slots, halt=Halt(), writes=frozenset(), clock=clock, since=clock.now())
     began = clock.now()
     assert await pace.enter("Modify") - began >= 0.2
+    pace = Pacing(
+        lambda _: rate,
+        slots=slots,
+        halt=Halt(),
+        writes=frozenset({"Modify"}),
+        clock=clock,
+        written=clock.now() - 0.6,
+    )
+    began = clock.now()
+    assert await pace.enter("Describe") - began < 0.3 < await pace.enter("Modify") - began <= 0.7
     alone = Pacing(lambda _: rate, slots=slots, halt=Halt(), writes=frozenset(), clock=clock)
     assert await alone.enter("Modify") - clock.now() <= 0.0

@@ -91,9 +91,7 @@ async def test_workers_die_and_freeze_and_the_database_restarts(tmp_path: Path, 
         await c.ended(run_id)
         ended = Ended(c, run_id, await c.stored())
         assert broken(ended, rate=8, changing=24, max_failures=120) == []
-        assert hand_overs(
-            ended, killed
-        )  # somebody else went on with what the first one had; how soon, the soak measures
+        assert hand_overs(ended, killed), "nobody went on with what the first one had"  # how soon, the soak measures
         c.no_bug()
 
 
@@ -121,7 +119,5 @@ async def test_the_soak(tmp_path: Path, database: Database, record_property: Cal
         )
         record_property("took", f"{time.time() - began:.0f} s")
         assert broken(ended, rate=40, changing=200, max_failures=400) == []
-        assert statistics.median(times) <= HAND_OVER
-        assert max(times) <= 2 * HAND_OVER  # who was to take a lane over may be the next one that is killed
-
+        assert max(times) <= HAND_OVER
         c.no_bug()

@@ -118,43 +118,61 @@ def play(
     latency: float = 0.06,
     spread: float = 0.3,
     stalls: Sequence[float] = (),
+    holders: int = 1,
 ) -> Pacing:
     """Clients that always have something to send do so for a while; `cut`: when the quota becomes another one.
 
-    Round trips are log-normal. In a stall of the machine nothing is sent for 60 ms and everything then.
+    Round trips are log-normal, each way by itself. In a stall of the machine nothing is sent for 60 ms and everything
+    then. So many `holders` share the time, one after the other: each begins once the one before has had all its answers.
     """
 
     async def work() -> Pacing:
         loop, dice = asyncio.get_running_loop(), random.Random(1)
         began = loop.time()
-        pace = Pacing(
-            lambda _: told,
-            slots=asyncio.Semaphore(WORKERS),
-            halt=Halt(),
-            writes=frozenset(),
-            clock=Clock(now=loop.time, wall=loop.time, dice=dice.random),
-        )
 
-        async def client() -> None:
+        async def call(pace: Pacing, granted: float) -> None:
+            out, back = (latency / 2 * math.exp(dice.gauss(0, spread)) for _ in range(2))
+            now = loop.time() - began
+            held = next((at + 0.06 - now for at in stalls if at <= now < at + 0.06), 0.0)
+            await asyncio.sleep(held + out)
+            error = replica.call(loop.time() - began)
+            await asyncio.sleep(back)
+            pace.answered(API, granted, error)
+            pace.leave(API)
+
+        async def client(pace: Pacing, flying: set[asyncio.Future[None]]) -> None:
             while True:
-                granted = await pace.enter(API)
-                trip = latency * math.exp(dice.gauss(0, spread))
-                now = loop.time() - began
-                held = next((at + 0.06 - now for at in stalls if at <= now < at + 0.06), 0.0)
-                await asyncio.sleep(held + trip / 2)
-                error = replica.call(loop.time() - began)
-                await asyncio.sleep(trip / 2)
-                pace.answered(API, granted, error)
-                pace.leave(API)
+                flying.add(flight := asyncio.ensure_future(call(pace, await pace.enter(API))))
+                await asyncio.shield(flight)
+                flying.remove(flight)
+
+        async def hold(seconds: float, written: float) -> Pacing:
+            pace = _pacing(told, Clock(now=loop.time, wall=loop.time, dice=dice.random), written)
+            flying: set[asyncio.Future[None]] = set()
+            clients = [asyncio.ensure_future(client(pace, flying)) for _ in range(WORKERS)]
+            await asyncio.wait(clients, timeout=seconds)
+            for each in clients:
+                each.cancel()
+            await asyncio.wait([*clients, *flying])
+            return pace
 
         if cut is not None:
             loop.call_later(cut[0], setattr, replica, "quota", cut[1])
-        clients = [asyncio.ensure_future(client()) for _ in range(WORKERS)]
-        await asyncio.wait(clients, timeout=seconds)
-        for each in clients:
-            each.cancel()
-        await asyncio.wait(clients)
+        pace = await hold(seconds / holders, -math.inf)
+        for _ in range(holders - 1):
+            pace = await hold(seconds / holders, pace.last_write())
         return pace
 
     with asyncio.Runner(loop_factory=SkippingLoop) as runner:
         return runner.run(work())
+
+
+def _pacing(told: Rate | None, clock: Clock, written: float) -> Pacing:
+    return Pacing(
+        lambda _: told,
+        slots=asyncio.Semaphore(WORKERS),
+        halt=Halt(),
+        writes=frozenset({API}),
+        clock=clock,
+        written=written,
+    )

@@ -26,6 +26,18 @@ def test_a_known_quota_is_used_and_never_exceeded_on_arrival(quota: str, stalls:
     assert (pace.rate, pace.found) == (str(rate), False)
 
 
+@pytest.mark.parametrize(("latency", "spread"), [(0.06, 0.3), (0.06, 0.8), (0.2, 0.8)])
+@pytest.mark.parametrize("quota", ["40/1s", "300/1s", "200/60s"])
+def test_it_is_never_exceeded_however_much_round_trips_vary(quota: str, latency: float, spread: float) -> None:
+    """Nor where lanes go from one process to another, each as soon as the one before has had its answers."""
+    rate = parse_rate(quota)
+    replica = Replica("sliding", rate)
+    play(replica, rate, 20 * rate.period, latency=latency, spread=spread, holders=4)
+    assert replica.most() <= rate.calls
+    assert replica.throttled == 0
+    assert replica.used(replica.accepted[0], replica.accepted[-1]) >= 0.5
+
+
 @pytest.mark.parametrize("quota", QUOTAS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_unknown_quota_is_found(quota: str, kind: str) -> None:

@@ -28,13 +28,28 @@ def test_it_is_made_once_however_many_begin(database: Database) -> None:
     for each in begun:
         each.join()
     assert check(place) is True
-    assert database.execute("SELECT n FROM version") == [(1,)]
+    assert database.execute("SELECT n FROM version") == [(len(VERSIONS),)]
+
+
+def test_an_older_one_is_changed(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what is in it, and once."""
+    place = bare(database)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(migrating, "VERSIONS", VERSIONS[:1])
+        prepare(place)
+    database.execute("INSERT INTO lease (key, epoch) VALUES ('lane:1/a', 7)")
+    with pytest.raises(UsageError, match="schema version 1, this one knows"):
+        check(place)
+    for _ in range(2):
+        prepare(place)
+    assert check(place) is True
+    assert database.execute("SELECT epoch, written_at FROM lease") == [(7, None)]
 
 
 def test_another_version_is_refused(database: Database) -> None:
     database.execute("UPDATE version SET n = 99")
     for look in (check, prepare):
-        with pytest.raises(UsageError, match="schema version 99, this one knows 1"):
+        with pytest.raises(UsageError, match=f"schema version 99, this one knows {len(VERSIONS)}"):
             look(database.place)
 
 
