@@ -2,7 +2,7 @@
 journal's, for what must stand or fall with a fence.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +14,7 @@ from batchmod.pg.link import Row
 
 FAILURES: Final = "failures"  # rows that may end badly
 CHANGING: Final = "changing"  # instances in change
+STALE: Final = 2.0  # seconds without asking, after which who waited does not wait any more
 TURN: Final = 0x736C6F74  # "slot": who counts places is alone with it
 
 
@@ -61,9 +62,22 @@ _USED: Final = """SELECT count(*), count(*) FILTER (WHERE wave = %(wave)s),
   count(*) FILTER (WHERE spent), count(*) FILTER (WHERE spent AND wave = %(wave)s),
   coalesce(array_agg(seq) FILTER (WHERE seq = ANY(%(seqs)s::integer[])), '{}')
   FROM slot WHERE run = %(run)s AND pool = %(pool)s"""
+# Whether somebody else has waited for longer, and whether `who` waits at all.
+_QUEUE: Final = """SELECT
+  coalesce(bool_or(who <> %(who)s AND asked_at > clock_timestamp() - make_interval(secs => %(stale)s)
+    AND since < coalesce(mine, 'infinity')), false), coalesce(bool_or(who = %(who)s), false)
+  FROM (SELECT *, max(since) FILTER (WHERE who = %(who)s) OVER () AS mine FROM waiter
+    WHERE run = %(run)s AND pool = %(pool)s AND wave = %(wave)s) AS queue"""
 _PUT: Final = """INSERT INTO slot (run, pool, seq, wave, spent)
   SELECT %s, %s, seq, %s, %s FROM unnest(%s::integer[]) AS seq
   ON CONFLICT (run, pool, seq) DO UPDATE SET spent = slot.spent OR excluded.spent"""
+# Who gets some of what it asked for begins to wait anew: so places go round, though some are given back all the time by
+# those who would have them again at once.
+_WAITS: Final = """INSERT INTO waiter VALUES (%(run)s, %(pool)s, %(wave)s, %(who)s, clock_timestamp(), clock_timestamp())
+  ON CONFLICT (run, pool, wave, who) DO UPDATE SET asked_at = excluded.asked_at,
+  since = CASE WHEN %(anew)s THEN excluded.since ELSE waiter.since END"""
+_SERVED: Final = """DELETE FROM waiter WHERE run = %(run)s AND pool = %(pool)s AND wave = %(wave)s
+  AND (who = %(who)s OR asked_at <= clock_timestamp() - make_interval(secs => %(stale)s))"""
 _STOPPED: Final = """UPDATE campaign SET stopping = %s, said = said + 1
   WHERE run = %s AND state = 'open' AND stopping IS NULL"""
 
@@ -76,19 +90,35 @@ def take_turn(cursor: Cursor[Row]) -> None:
     cursor.execute("SELECT pg_advisory_xact_lock(%s)", (TURN,))
 
 
-def reserve(cursor: Cursor[Row], pool: Pool, seqs: Sequence[int]) -> Reserved:
-    """As many of these rows as there are places have one, first come first served; who had one already keeps it."""
+def reserve(cursor: Cursor[Row], pool: Pool, seqs: Sequence[int], *, who: str | None = None) -> Reserved:
+    """As many of these rows as there are places have one, first come first served; who had one already keeps it.
+
+    None gets a new one before another one than `who` that asked in vain earlier, and still does; without a `who` it does.
+    """
     take_turn(cursor)
     run, wave, spent, spent_in_wave, there = _used(cursor, pool, seqs)
-    left, holding = pool.caps.left(run, wave), set(there)
+    queue = {"run": pool.run, "pool": pool.name, "wave": pool.wave, "who": who, "stale": STALE}
+    is_behind, waited = (False, False) if who is None else _place_in(cursor, queue)
+    left, holding = 0.0 if is_behind else pool.caps.left(run, wave), set(there)
     new: list[int] = []
     for seq in seqs:
         if seq not in holding and len(new) < left:
             new.append(seq)
     put(cursor, pool, new)
     holding.update(new)
+    if who is not None and len(holding) < len(seqs):
+        cursor.execute(_WAITS, {**queue, "anew": bool(new)})
+    elif waited:
+        cursor.execute(_SERVED, queue)
     exhausted = pool.caps.left(spent, spent_in_wave) <= 0
     return Reserved([seq for seq in seqs if seq in holding], exhausted)
+
+
+def _place_in(cursor: Cursor[Row], queue: Mapping[str, object]) -> tuple[bool, bool]:
+    """Whether somebody else comes first, and whether `who` waits already."""
+    found = cursor.execute(_QUEUE, queue).fetchone()
+    assert found is not None
+    return bool(found[0]), bool(found[1])
 
 
 def put(cursor: Cursor[Row], pool: Pool, seqs: Iterable[int], *, spent: bool = False) -> None:

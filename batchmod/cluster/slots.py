@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from secrets import token_hex
 from typing import Final, Protocol, TypeVar
 
 from psycopg import Cursor
@@ -17,7 +18,7 @@ from batchmod.pg.link import Row
 
 T = TypeVar("T")
 FIRST: Final = 0.1  # seconds until a place that another process may have given back is asked for again
-MOST: Final = 1.0  # and at most, after some times in vain
+MOST: Final = 0.4  # and at most, after some times in vain
 
 
 class Fenced(Protocol):
@@ -47,6 +48,7 @@ class SharedSlots:
         """`exhausted` is called when all is spent that may be. Rows in change or in doubt have their places by `take_up`."""
         self._journal = journal
         self._pool = Pool(run=run_id, name=pool, wave=wave, caps=caps)
+        self._who = token_hex(8)  # among those who wait for the places of this pool
         self._unlimited: set[int] = set()  # places that were got while there was no limit: not written down
         self._exhausted = exhausted
         self._closed = False
@@ -72,7 +74,7 @@ class SharedSlots:
         self._woken.set()
 
     async def reserve(self, seq: int) -> None:
-        """Returns with a place, first come, first served among those of this process. Raises HaltedError once closed."""
+        """Returns with a place, first come, first served among those of this process, which takes turns with others. Raises HaltedError once closed."""
         if self._closed:
             raise HaltedError
         if self.limit is None and not self._waiting:
@@ -96,7 +98,7 @@ class SharedSlots:
             self._unlimited.add(seq)
             return True
         try:
-            return bool(await self._ask([seq]))
+            return bool(await self._ask([seq], who=None))
         except asyncio.CancelledError:
             self.give_back(seq)  # it may have been granted
             raise
@@ -136,9 +138,9 @@ class SharedSlots:
         with suppress(JournalError):
             self._journal.post(work)
 
-    async def _ask(self, seqs: Sequence[int]) -> Sequence[int]:
+    async def _ask(self, seqs: Sequence[int], who: str | None) -> Sequence[int]:
         pool = self._pool
-        reserved = await self._journal.transact(lambda cursor: places.reserve(cursor, pool, seqs))
+        reserved = await self._journal.transact(lambda cursor: places.reserve(cursor, pool, seqs, who=who))
         if reserved.exhausted:
             self._exhausted()
         return reserved.seqs
@@ -166,7 +168,7 @@ class SharedSlots:
             got = {seq for seq, _ in asked}
             self._unlimited |= got
         else:
-            got = set(await self._ask([seq for seq, _ in asked]) if asked else ())
+            got = set(await self._ask([seq for seq, _ in asked], self._who) if asked else ())
         for seq, turn in asked:
             if seq in got and turn.done():
                 self.give_back(seq)

@@ -134,9 +134,13 @@ CREATE TABLE schedule (  -- campaigns that begin by the clock
 );
 """
 
-QUIET: Final = """
+FAIR: Final = """
+CREATE TABLE waiter (  -- of those who got no place they asked for: since when each waits, and when it last asked
+  run text NOT NULL REFERENCES run (id), pool text NOT NULL, wave integer NOT NULL, who text NOT NULL,
+  since timestamptz NOT NULL, asked_at timestamptz NOT NULL, PRIMARY KEY (run, pool, wave, who)
+);
 ALTER TABLE lease ADD COLUMN written_at timestamptz;  -- when who released it had last written to the cloud, at the latest
 """
 
-VERSIONS: Final = (JOURNAL + ONLY_ADDED_TO + SECRETS + CLUSTER, QUIET)
+VERSIONS: Final = (JOURNAL + ONLY_ADDED_TO + SECRETS + CLUSTER, FAIR)
 """The first statement list makes version 1 of an empty schema, the next one would make version 2 of that."""

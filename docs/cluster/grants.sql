@@ -30,6 +30,7 @@ GRANT INSERT ON step, changed TO batchmod_worker;
 GRANT INSERT, UPDATE, DELETE ON doubt TO batchmod_worker;         -- follows the steps
 GRANT SELECT, INSERT, UPDATE, DELETE ON lease TO batchmod_worker;
 GRANT INSERT, UPDATE ON slot, heard TO batchmod_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON waiter TO batchmod_worker;
 GRANT UPDATE ON request, schedule TO batchmod_worker;             -- noted; what came of it
 GRANT SELECT, INSERT, UPDATE, DELETE ON secret TO batchmod_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON procrastinate_jobs, procrastinate_events, procrastinate_workers,

@@ -460,3 +460,42 @@ async def test_a_turn_that_was_held_when_its_process_died_is_given_back(database
         for each, seq in ((turn, 3), (late, 2)):
             with pytest.raises(HaltedError):
                 await each.reserve(seq)
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+async def test_places_go_round(database: Database, limit: int) -> None:
+    """Who asks again as soon as it has given one back keeps them from nobody, however long it has more to do."""
+    async with two_processes(database, 400) as (one, other):
+        busy, late = shared(one, limit), shared(other, limit)
+        got: list[str] = []
+        done = asyncio.Event()
+
+        async def change(slots: SharedSlots, seq: int, name: str) -> None:
+            await slots.reserve(seq)
+            got.append(name)
+            await asyncio.sleep(0.005)
+            if not done.is_set():
+                slots.give_back(seq)
+
+        more = [asyncio.ensure_future(change(busy, seq, "busy")) for seq in range(300)]
+        await until(lambda: len(got) > 2 * limit)
+        before = len(got)
+        await asyncio.wait_for(asyncio.gather(*(change(late, seq, "late") for seq in range(300, 303))), 20)
+        assert got[before:].count("busy") <= 6 * limit + 6
+        done.set()
+        for each in more:
+            each.cancel()
+        await asyncio.gather(*more, return_exceptions=True)
+
+
+async def test_who_waits_no_more_is_not_waited_for(database: Database) -> None:
+    """A process that died while it waited."""
+    async with two_processes(database) as (one, other):
+        dead, alive = shared(one), shared(other)
+        await alive.reserve(0)
+        gone = asyncio.ensure_future(dead.reserve(1))
+        await until(lambda: database.execute("SELECT 1 FROM waiter"))
+        gone.cancel()
+        alive.give_back(0)
+        await asyncio.wait_for(alive.reserve(2), 10)
+        assert database.execute("SELECT 1 FROM waiter") == []

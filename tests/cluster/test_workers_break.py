@@ -84,7 +84,9 @@ async def test_workers_die_and_freeze_and_the_database_restarts(tmp_path: Path, 
         await c.steps(run_id, 150)  # in the second wave
         await kill(c, killed)
         ((died, lanes),) = killed
-        await c.until("SELECT 1 FROM taken WHERE key = ANY(%s) AND at > %s", list(lanes), died)
+        taken = """SELECT 1 FROM step JOIN planned USING (run, seq)
+          WHERE concat('lane:', account_id, '/', region) = ANY(%s) AND noted_at > %s"""
+        await c.until(taken, list(lanes), died + 1)
         async with frozen(c, 9):
             await kill(c, killed)
             await c.outage(2)
