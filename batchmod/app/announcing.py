@@ -14,8 +14,8 @@ from batchmod.model.runs import Run
 Known = Collection[tuple[PlannedRow, RowState]]  # all rows of the run, as they stand
 
 
-def run_opened(run: Run, manifest: Manifest, known: Known, *, resumed: bool) -> RunOpened:
-    """How much there is to do."""
+def run_opened(run: Run, manifest: Manifest, known: Known, *, resumed: bool, elsewhere: bool = False) -> RunOpened:
+    """How much there is to do, by this process or `elsewhere`."""
     return RunOpened(
         run_id=run.id,
         name=run.name,
@@ -23,6 +23,7 @@ def run_opened(run: Run, manifest: Manifest, known: Known, *, resumed: bool) -> 
         rows=len(known),
         to_send=sum(state.is_open for _, state in known),
         max_failures=failure_limit(manifest, [row for row, _ in known]),
+        elsewhere=elsewhere,
     )
 
 

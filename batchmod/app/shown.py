@@ -48,7 +48,7 @@ class Shown:
         self.known = {row.seq: (row, state) for row, state in states}
         for mark in marks:
             self.run = self.run.after(mark)
-        self.watching.open(run_opened(self.run, self.manifest, states, resumed=resumed), states)
+        self.watching.open(run_opened(self.run, self.manifest, states, resumed=resumed, elsewhere=True), states)
         self._open_wave(self.run.opened)
 
     @property

@@ -19,12 +19,12 @@ from batchmod.app.options import Options
 from batchmod.app.planned import pace_line
 from batchmod.app.retrying import worth_it
 from batchmod.app.run import retrying
-from batchmod.app.session import again, found_quotas
+from batchmod.app.session import again, found_quotas, unfinished_runs
 from batchmod.app.speech import emit, insist, say, speak_of
 from batchmod.app.storing import reading, shared_place, shared_session
 from batchmod.app.watching import Watching, show_plan
 from batchmod.cluster.beginning import Also, Db, alone, give, nothing
-from batchmod.cluster.campaigns import Chunk, chunked
+from batchmod.cluster.campaigns import Chunk, campaign_of, chunked
 from batchmod.engine.clock import Clock
 from batchmod.engine.halt import Halt
 from batchmod.errors import UsageError
@@ -32,6 +32,7 @@ from batchmod.journal.store import Journal
 from batchmod.model.exits import DONE, FAILED
 from batchmod.model.manifest import Manifest
 from batchmod.model.runs import Run
+from batchmod.pg.link import linked
 from batchmod.pg.place import Place
 
 NOT_HERE: Final = "the workers do not have it: store it (`batchmod secrets import`) and write secret: REFERENCE"
@@ -83,6 +84,8 @@ async def submitted_of(job: Job, run_id: str, options: Options, *, also: Also = 
     check_password(job)
     check_fence(manifest, set().union(*job.regions.values()), options.endpoint)
     with reading(options) as journal:
+        for run in unfinished_runs(journal, manifest.name):
+            await _refuse_at_work(run, options)
         refuse(journal, job, options)
         last = journal.latest(manifest.name)
         if options.retry_failed and isinstance(job, ManifestJob):
@@ -152,6 +155,17 @@ class _Submission:
                     f"run {run.id} is in the journal, and not given to the workers: "
                     f"`{again(f'resume {run.id}', Path(), options)}` does that"
                 )
+
+
+async def _refuse_at_work(run: Run, options: Options) -> None:
+    """Raises UsageError when the run is with the workers: nobody has to take it up."""
+    async with linked(shared_place(options)) as db:
+        campaign = await campaign_of(db, run.id)
+    if campaign is not None and campaign.is_open:
+        follow_it, stop = (
+            again(what, Path(), options) for what in (f"resume {run.id} --follow", f"control {run.id} stop")
+        )
+        raise UsageError(f"run {run.id} of {run.name} is with the workers: `{follow_it}` shows it, `{stop}` stops it")
 
 
 def check_password(job: Job) -> None:

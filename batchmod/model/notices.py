@@ -17,6 +17,7 @@ class RunOpened:
     rows: int  # all rows of the plan
     to_send: int  # rows still to be done when the run (or its resume) began
     max_failures: int | None  # rows that may end failed or unresolved
+    elsewhere: bool = False  # other processes make its calls, and nobody hears of them here
 
 
 class RowMoved(NamedTuple):

@@ -36,7 +36,7 @@ def render(state: BoardState, now: float, width: int, height: int | None = None)
         *_gate(state, now),
         *_counts(state),
         *_waits(state),
-        Line(4, f"calls: {state.rate(now):.1f}/s · {state.calls} answered · {state.throttled} throttled"),
+        *_calls(state, now),
         *_quotas(state, now, width),
         *_budget(state),
         *(Line(2, f"account {stop.account} stopped: {stop.reason}") for stop in state.accounts[-STOPS:]),
@@ -44,6 +44,11 @@ def render(state: BoardState, now: float, width: int, height: int | None = None)
         *_stopping(state),
     ]
     return [cut(printable(line.text), width) for line in _fitting(lines, height)]
+
+
+def _calls(state: BoardState, now: float) -> Iterator[Line]:
+    if state.hears_calls:
+        yield Line(4, f"calls: {state.rate(now):.1f}/s · {state.calls} answered · {state.throttled} throttled")
 
 
 def _fitting(lines: list[Line], height: int | None) -> list[Line]:

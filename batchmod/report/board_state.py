@@ -87,6 +87,11 @@ class BoardState:
         return max(len(self._where), self.opened.rows if self.opened else 0)
 
     @property
+    def hears_calls(self) -> bool:
+        """Whether calls that are made are told here."""
+        return self.opened is None or not self.opened.elsewhere
+
+    @property
     def in_change(self) -> int:
         return sum(self.phases[phase] for phase in IN_CHANGE)
 

@@ -133,11 +133,19 @@ def progress(state: BoardState, now: float) -> str:
         for rows, what in ((state.in_change, "in change"), (state.in_doubt, "in doubt"), (state.waiting, "waiting"))
         if rows
     ]
-    calls = f"{state.rate(now):.1f} calls/s" + (f", {state.throttled} throttled" if state.throttled else "")
+    calls = [f"{state.rate(now):.1f} calls/s" + (f", {state.throttled} throttled" if state.throttled else "")]
     paces = [pace_text(pace) for pace in state.pacing(now)[:1]]
     seconds = of_run(state, now)
     left = [] if seconds is None else [f"≈ {about(seconds)} left"]
-    parts = [f"{state.done}/{state.rows} rows", *ended, *live, calls, *paces, duration(now - state.began), *left]
+    parts = [
+        f"{state.done}/{state.rows} rows",
+        *ended,
+        *live,
+        *(calls if state.hears_calls else []),
+        *paces,
+        duration(now - state.began),
+        *left,
+    ]
     return " · ".join(parts)
 
 

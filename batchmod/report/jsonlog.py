@@ -92,9 +92,9 @@ class JsonLog:
             in_doubt=state.in_doubt,
             waiting=state.waiting,
             counts={outcome: rows for outcome, rows in state.outcomes().items() if rows},
-            calls=state.calls,
-            calls_per_second=round(state.rate(now), 1),
-            throttled=state.throttled,
+            calls=state.calls if state.hears_calls else None,
+            calls_per_second=round(state.rate(now), 1) if state.hears_calls else None,
+            throttled=state.throttled if state.hears_calls else None,
             pacing=[pace.document() for pace in state.pacing(now)],
             paused=state.paused,
         )

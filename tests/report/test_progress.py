@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from journal_records import a_row
@@ -22,7 +23,7 @@ from batchmod.model.notices import (
 from batchmod.model.record import RowState
 from batchmod.report.board_lines import render
 from batchmod.report.board_state import BoardState
-from batchmod.report.console import Lines
+from batchmod.report.console import Lines, progress
 from batchmod.report.layout import cells
 
 
@@ -48,6 +49,15 @@ def test_a_resumed_run_starts_with_what_is_done() -> None:
     known = [(a_row(0), RowState(phase=Phase.CHANGED)), (a_row(1), RowState(phase=Phase.IN_DOUBT))]
     state = BoardState.start(known, now=0.0)
     assert (state.rows, state.done, state.in_doubt) == (2, 1, 1)
+
+
+def test_calls_that_others_make_are_not_shown_as_none() -> None:
+    """Who follows a run on other machines hears of its rows alone."""
+    for elsewhere in (False, True):
+        state = a_state(Phase.SETTLING, Phase.CHANGED)
+        state.fold(replace(opened(2), elsewhere=elsewhere), 100.0)
+        assert ("calls" in " ".join(render(state, 100.0, 80))) is not elsewhere
+        assert ("calls/s" in progress(state, 100.0)) is not elsewhere
 
 
 def test_the_rate_is_that_of_the_last_ten_seconds() -> None:

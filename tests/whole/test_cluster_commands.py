@@ -152,10 +152,14 @@ async def test_one_run_of_a_name(c: Cluster) -> None:
     processes = [await c.start("submit", job, "--yes") for _ in range(4)]
     codes = sorted([(await process.wait(), (await process.communicate())[1].decode()) for process in processes])
     assert [code for code, _ in codes] == [0, 2, 2, 2]
-    assert all("just now" in err or "is unfinished" in err for code, err in codes if code == 2)
+    assert all(
+        "just now" in err or "is unfinished" in err or "is with the workers" in err for code, err in codes if code == 2
+    )
     assert c.one("SELECT count(*) FROM run") == 1
     again = await c.run("submit", job, "--yes", code=2)
-    assert "is unfinished: `batchmod resume" in again.err
+    (run_id,) = c.database.execute("SELECT id FROM run")[0]
+    for command in (f"resume {run_id} --follow", f"control {run_id} stop"):
+        assert f"`batchmod {command}" in again.err
     assert f"--store '{c.database.url}'" in again.err
 
 
