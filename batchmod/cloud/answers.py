@@ -6,6 +6,7 @@ a wrong signature answers with the text that it signed, parameters and all.
 
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
@@ -91,7 +92,7 @@ def _object(content: bytes | None) -> Mapping[str, Any]:
                 body = json.loads(text, object_hook=_guarded)
                 break
         else:  # a long list need not be walked twice
-            body = _DECODED(text.decode("utf-8-sig", "surrogatepass"))
+            body = _DECODED(text.removeprefix(BOM_UTF8).decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}

@@ -128,21 +128,24 @@ class Client:
         An error is returned, not raised: raised here it would be chained to aiohttp's, and that one carries the
         request's headers, with the security token, and the proxy's password.
         """
+        said: list[tuple[str, str]] = []
+        hidden = [key.secret] if key.token is None else [key.secret, key.token]
+        for name, value in params.items():
+            if isinstance(value, Secret):
+                hidden.append(value)
+                if isinstance(value, Holding):
+                    hidden.append(value.within)
+            if value is not None:
+                said.append((name, _text(value)))
         headers, body = signed_headers(
             host=self._host,
             action=api,
             version=self._version,
-            params=[(name, _text(value)) for name, value in params.items() if value is not None],
+            params=said,
             key=key,
             date=date,
             nonce=self._nonce(),
         )
-        hidden = [
-            key.secret,
-            *([key.token] if key.token else []),
-            *(v for v in params.values() if isinstance(v, Secret)),
-            *(v.within for v in params.values() if isinstance(v, Holding)),
-        ]
         try:
             status, answered, content = await self._wire.post(headers, body)
         except FOREIGN as error:
@@ -157,6 +160,8 @@ def nonces() -> Callable[[], str]:
 
 
 def _text(value: str | bool | int | Secret) -> str:
+    if type(value) is str:  # nearly always
+        return value
     match value:
         case Secret():
             return value.reveal()

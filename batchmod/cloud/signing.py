@@ -57,7 +57,8 @@ def authorization(*, method: str, query: Pairs, headers: Mapping[str, str], key:
     Among them is `x-acs-content-sha256`, the hash of the body.
     """
     names, lines = _canonical(headers)
-    request = f"{method}\n/\n{encoded(sorted(query))}\n{lines}\n{names}\n{headers['x-acs-content-sha256']}"
+    asked = encoded(sorted(query)) if query else ""
+    request = f"{method}\n/\n{asked}\n{lines}\n{names}\n{headers['x-acs-content-sha256']}"
     text = f"{ALGORITHM}\n{hashlib.sha256(request.encode()).hexdigest()}"
     signature = _signature(key.secret.reveal(), text)
     return f"{ALGORITHM} Credential={key.id},SignedHeaders={names},Signature={signature}"

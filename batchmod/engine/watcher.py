@@ -1,8 +1,7 @@
 """One look at many instances: what waits on a lane is asked for 30 ids at a time, never one instance per poll."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
@@ -39,6 +38,19 @@ class _Asked(NamedTuple, Generic[S]):
     answer: asyncio.Future[S | None]
 
 
+class Coming:
+    """One for all blocks: a generator for each takes as long as a look."""
+
+    def __init__(self, begin: Callable[[], None], end: Callable[[], None]) -> None:
+        self._begin, self._end = begin, end
+
+    def __enter__(self) -> None:
+        self._begin()
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+
 class Watcher(Generic[S]):
     """Looks on behalf of all rows of one lane. `run` must be running for `look` to return.
 
@@ -52,6 +64,7 @@ class Watcher(Generic[S]):
         self._later: list[_Asked[S]] = []  # a heap
         self._due: list[_Asked[S]] = []
         self._order = count()
+        self._way = Coming(self.set_out, self.arrived)
         self._coming = 0  # changes that are being sent, or wait for their turn: their looks follow
         self._gap = 0.0  # the usual one between two instances that become due
         self._last: _Asked[S] | None = None  # that became due
@@ -76,16 +89,17 @@ class Watcher(Generic[S]):
             self._told.set()
         return await answer
 
-    @contextmanager
-    def coming(self) -> Iterator[None]:
-        """A change is on its way: while one is, it is worth waiting for the look that will follow it."""
+    def coming(self) -> "Coming":
+        """A change is on its way in the block: while one is, it is worth waiting for the look that will follow it."""
+        return self._way
+
+    def set_out(self) -> None:
         self._coming += 1
-        try:
-            yield
-        finally:
-            self._coming -= 1
-            if not self._coming:
-                self._told.set()
+
+    def arrived(self) -> None:
+        self._coming -= 1
+        if not self._coming:
+            self._told.set()
 
     async def run(self) -> None:
         """Serves looks until it is cancelled."""
