@@ -52,20 +52,23 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """Who has a place now, in the order in which they asked, and whether none will ever be free again."""
+    """Who has a place now, in the order in which they asked, whether none will ever be free again, and whether those that
+    become free are others' first.
+    """
 
     seqs: Sequence[int]
     exhausted: bool
+    is_behind: bool
 
 
 _USED: Final = """SELECT count(*), count(*) FILTER (WHERE wave = %(wave)s),
   count(*) FILTER (WHERE spent), count(*) FILTER (WHERE spent AND wave = %(wave)s),
   coalesce(array_agg(seq) FILTER (WHERE seq = ANY(%(seqs)s::integer[])), '{}')
   FROM slot WHERE run = %(run)s AND pool = %(pool)s"""
-# Whether somebody else has waited for longer, and whether `who` waits at all.
+# How many places those want who have waited for longer, and whether `who` waits at all.
 _QUEUE: Final = """SELECT
-  coalesce(bool_or(who <> %(who)s AND asked_at > clock_timestamp() - make_interval(secs => %(stale)s)
-    AND since < coalesce(mine, 'infinity')), false), coalesce(bool_or(who = %(who)s), false)
+  coalesce(sum(wants) FILTER (WHERE who <> %(who)s AND asked_at > clock_timestamp() - make_interval(secs => %(stale)s)
+    AND since < coalesce(mine, 'infinity')), 0), coalesce(bool_or(who = %(who)s), false)
   FROM (SELECT *, max(since) FILTER (WHERE who = %(who)s) OVER () AS mine FROM waiter
     WHERE run = %(run)s AND pool = %(pool)s AND wave = %(wave)s) AS queue"""
 _PUT: Final = """INSERT INTO slot (run, pool, seq, wave, spent)
@@ -73,8 +76,9 @@ _PUT: Final = """INSERT INTO slot (run, pool, seq, wave, spent)
   ON CONFLICT (run, pool, seq) DO UPDATE SET spent = slot.spent OR excluded.spent"""
 # Who gets some of what it asked for begins to wait anew: so places go round, though some are given back all the time by
 # those who would have them again at once.
-_WAITS: Final = """INSERT INTO waiter VALUES (%(run)s, %(pool)s, %(wave)s, %(who)s, clock_timestamp(), clock_timestamp())
-  ON CONFLICT (run, pool, wave, who) DO UPDATE SET asked_at = excluded.asked_at,
+_WAITS: Final = """INSERT INTO waiter (run, pool, wave, who, wants, since, asked_at)
+  VALUES (%(run)s, %(pool)s, %(wave)s, %(who)s, %(wants)s, clock_timestamp(), clock_timestamp())
+  ON CONFLICT (run, pool, wave, who) DO UPDATE SET wants = excluded.wants, asked_at = excluded.asked_at,
   since = CASE WHEN %(anew)s THEN excluded.since ELSE waiter.since END"""
 _SERVED: Final = """DELETE FROM waiter WHERE run = %(run)s AND pool = %(pool)s AND wave = %(wave)s
   AND (who = %(who)s OR asked_at <= clock_timestamp() - make_interval(secs => %(stale)s))"""
@@ -93,32 +97,38 @@ def take_turn(cursor: Cursor[Row]) -> None:
 def reserve(cursor: Cursor[Row], pool: Pool, seqs: Sequence[int], *, who: str | None = None) -> Reserved:
     """As many of these rows as there are places have one, first come first served; who had one already keeps it.
 
-    None gets a new one before another one than `who` that asked in vain earlier, and still does; without a `who` it does.
+    What others than `who` have asked for in vain earlier, and still do, is left to them; not without a `who`.
     """
     take_turn(cursor)
     run, wave, spent, spent_in_wave, there = _used(cursor, pool, seqs)
     queue = {"run": pool.run, "pool": pool.name, "wave": pool.wave, "who": who, "stale": STALE}
-    is_behind, waited = (False, False) if who is None else _place_in(cursor, queue)
-    left, holding = 0.0 if is_behind else pool.caps.left(run, wave), set(there)
+    theirs, waited = (0, False) if who is None else _place_in(cursor, queue)
+    left, holding = pool.caps.left(run, wave) - theirs, set(there)
     new: list[int] = []
     for seq in seqs:
         if seq not in holding and len(new) < left:
             new.append(seq)
     put(cursor, pool, new)
     holding.update(new)
-    if who is not None and len(holding) < len(seqs):
-        cursor.execute(_WAITS, {**queue, "anew": bool(new)})
+    if who is not None and (wants := len(seqs) - len(holding)) > 0:
+        cursor.execute(_WAITS, {**queue, "wants": wants, "anew": bool(new)})
     elif waited:
         cursor.execute(_SERVED, queue)
     exhausted = pool.caps.left(spent, spent_in_wave) <= 0
-    return Reserved([seq for seq in seqs if seq in holding], exhausted)
+    return Reserved([seq for seq in seqs if seq in holding], exhausted, is_behind=theirs > 0)
 
 
-def _place_in(cursor: Cursor[Row], queue: Mapping[str, object]) -> tuple[bool, bool]:
-    """Whether somebody else comes first, and whether `who` waits already."""
+def leave(cursor: Cursor[Row], pool: Pool, who: str) -> None:
+    """Who waited does not any more."""
+    take_turn(cursor)
+    cursor.execute(_SERVED, {"run": pool.run, "pool": pool.name, "wave": pool.wave, "who": who, "stale": STALE})
+
+
+def _place_in(cursor: Cursor[Row], queue: Mapping[str, object]) -> tuple[int, bool]:
+    """How many places those want who come before `who`, and whether that waits already."""
     found = cursor.execute(_QUEUE, queue).fetchone()
     assert found is not None
-    return bool(found[0]), bool(found[1])
+    return int(found[0]), bool(found[1])
 
 
 def put(cursor: Cursor[Row], pool: Pool, seqs: Iterable[int], *, spent: bool = False) -> None:

@@ -11,7 +11,7 @@ from typing import Final, Protocol, TypeVar
 from psycopg import Cursor
 
 from batchmod.cluster import places
-from batchmod.cluster.places import Caps, Pool
+from batchmod.cluster.places import Caps, Pool, Reserved
 from batchmod.engine.halt import HaltedError
 from batchmod.errors import JournalError
 from batchmod.pg.link import Row
@@ -54,6 +54,7 @@ class SharedSlots:
         self._closed = False
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._woken = asyncio.Event()
+        self._is_behind = False  # what is given back here is others' first
         self._serving: asyncio.Task[None] | None = None
 
     @property
@@ -74,7 +75,10 @@ class SharedSlots:
         self._woken.set()
 
     async def reserve(self, seq: int) -> None:
-        """Returns with a place, first come, first served among those of this process, which takes turns with others. Raises HaltedError once closed."""
+        """Returns with a place, first come, first served among those of this process, which takes turns with others.
+
+        Raises HaltedError once closed.
+        """
         if self._closed:
             raise HaltedError
         if self.limit is None and not self._waiting:
@@ -98,7 +102,7 @@ class SharedSlots:
             self._unlimited.add(seq)
             return True
         try:
-            return bool(await self._ask([seq], who=None))
+            return bool((await self._ask([seq], who=None)).seqs)
         except asyncio.CancelledError:
             self.give_back(seq)  # it may have been granted
             raise
@@ -110,7 +114,8 @@ class SharedSlots:
         else:
             pool = self._pool
             self._post(lambda cursor: places.give_back(cursor, pool, seq))
-        self._woken.set()
+        if not self._is_behind:
+            self._woken.set()
 
     def spend(self, seq: int) -> None:
         """The row ended failed or unresolved: its place is gone for good."""
@@ -138,16 +143,16 @@ class SharedSlots:
         with suppress(JournalError):
             self._journal.post(work)
 
-    async def _ask(self, seqs: Sequence[int], who: str | None) -> Sequence[int]:
+    async def _ask(self, seqs: Sequence[int], who: str | None) -> Reserved:
         pool = self._pool
         reserved = await self._journal.transact(lambda cursor: places.reserve(cursor, pool, seqs, who=who))
         if reserved.exhausted:
             self._exhausted()
-        return reserved.seqs
+        return reserved
 
     async def _serve(self) -> None:
         """Whoever waits gets a place, one after the other, or hears why not."""
-        pause = FIRST
+        pause, missed = FIRST, 0
         try:
             while self._waiting:
                 self._woken.clear()
@@ -159,16 +164,20 @@ class SharedSlots:
                     pause = min(2 * pause, MOST)
         except Exception as error:  # noqa: BLE001  raised by everybody who waits
             self._refuse(error)
+        if missed:  # they wait no more
+            pool, who = self._pool, self._who
+            self._post(lambda cursor: places.leave(cursor, pool, who))
 
     async def _try(self) -> tuple[int, int]:
         """How many of those who wait now got a place, and how many did not."""
         self._waiting = deque(each for each in self._waiting if not each[1].done())
         asked = list(self._waiting)[: None if self.limit is None else max(1, self.limit)]  # more cannot get one
-        if self.limit is None:
+        if self.limit is None or not asked:
             got = {seq for seq, _ in asked}
             self._unlimited |= got
         else:
-            got = set(await self._ask([seq for seq, _ in asked], self._who) if asked else ())
+            reserved = await self._ask([seq for seq, _ in asked], self._who)
+            got, self._is_behind = set(reserved.seqs), reserved.is_behind
         for seq, turn in asked:
             if seq in got and turn.done():
                 self.give_back(seq)

@@ -1,7 +1,8 @@
 """What the service may have in its window at this moment, as far as a client can know. Pure: times come from the caller.
 
 A call arrives at some moment between its grant and its answer. It is counted from its grant until a period after its
-answer, less the fastest round trip: so no two of them can come closer together on arrival than they are taken for.
+answer, less the fastest round trip: so two of them do not come closer together on arrival than they are taken for. What is
+in flight is counted as long as that lasts: whatever holds it up may be at the service's door.
 """
 
 from bisect import bisect_right
@@ -9,6 +10,8 @@ from collections import deque
 from math import inf
 from typing import Final
 
+SURE: Final = 8  # answers until the fastest round trip is known: the first ones open connections
+SOON: Final = 0.01  # seconds until it is asked again where all that there may be is in flight
 KEPT: Final = 100_000  # answered calls at most: larger quotas are kept by the pace alone
 
 
@@ -19,6 +22,7 @@ class Arrivals:
         self._flying: dict[float, int] = {}  # how many were granted at each moment
         self.in_flight = 0
         self._answered: deque[float] = deque(maxlen=KEPT)
+        self._trips = 0
         self._fastest = inf
         self.last = -inf  # when a call was answered last, or given up
 
@@ -26,8 +30,8 @@ class Arrivals:
         self._flying[at] = self._flying.get(at, 0) + 1
         self.in_flight += 1
 
-    def answered(self, granted: float, at: float, *, counts: bool) -> None:
-        """`counts`: the service has it in its window now. A call that was given up is not counted again."""
+    def answered(self, granted: float, at: float, *, counts: bool, heard: bool) -> None:
+        """`counts`: the service has it in its window now; `heard`: and said so itself, or that it has not. Once a call."""
         left = self._flying.pop(granted, 0)
         if not left:
             return
@@ -37,7 +41,9 @@ class Arrivals:
         if counts:
             self._answered.append(at)
         self.last = at
-        self._fastest = min(self._fastest, at - granted)
+        if heard:
+            self._trips += 1
+            self._fastest = min(self._fastest, at - granted)
 
     def within(self, period: float, now: float) -> int:
         """How many were answered in the last `period` seconds, and had not been refused."""
@@ -47,22 +53,14 @@ class Arrivals:
         """When one more call keeps a window of `period` to so many calls; not later than `now` if it does so now."""
         if len(self._answered) + self.in_flight < calls:
             return now
-        gained = self._fastest if self._fastest < period else 0.0
+        free = period - min(period, self._fastest) if self._trips >= SURE else period  # seconds after an answer
         last = calls - self.in_flight
-        if last <= 0:  # if one were answered now, or the oldest never
-            self.give_up(now - period - gained)
-            if self.in_flight >= calls:
-                return min(next(iter(self._flying)) + period + gained, now + period - gained)
-            return now
-        return self._answered[-last] + period - gained
+        if last <= 0:  # if one were answered now
+            return now + max(free, SOON)
+        return self._answered[-last] + free
 
     def forget(self, before: float) -> None:
         """What was answered before that is never asked about again."""
         answered = self._answered
         while answered and answered[0] < before:
             answered.popleft()
-
-    def give_up(self, before: float) -> None:
-        """Calls without an answer for so long arrived long ago, or never."""
-        for granted in [each for each in self._flying if each < before]:
-            self.in_flight -= self._flying.pop(granted)

@@ -218,12 +218,22 @@ class Pacer:
 
     def given_up(self, granted: float) -> None:
         """A call that was granted then never ended: for all that is known the service has just had it."""
-        self._arrivals.answered(granted, self._clock.now(), counts=True)
+        self._arrivals.answered(granted, self._clock.now(), counts=True, heard=False)
 
-    def answered(self, granted: float, *, throttled: bool, sent: bool = True, retry_after: float | None = None) -> None:
-        """A call that was granted then was answered, or its connection broke; refused by quota if `throttled`."""
+    def answered(
+        self,
+        granted: float,
+        *,
+        throttled: bool,
+        sent: bool = True,
+        heard: bool = True,
+        retry_after: float | None = None,
+    ) -> None:
+        """A call that was granted then was answered, or its connection broke (not `heard`); refused by quota if
+        `throttled`.
+        """
         now = self._clock.now()
-        self._arrivals.answered(granted, now, counts=sent and not throttled)
+        self._arrivals.answered(granted, now, counts=sent and not throttled, heard=heard)
         if not sent:
             return
         self.tally.count(now, throttled=throttled)

@@ -17,10 +17,10 @@ NEEDED: Final = {
     },
     SCHEDULE: {"INSERT": "schedule", "UPDATE": "schedule", "DELETE": "schedule"},
     WORK: {
-        "SELECT": "lease secret procrastinate_workers procrastinate_periodic_defers",
-        "INSERT": "step changed doubt lease slot heard secret procrastinate_workers procrastinate_periodic_defers",
-        "UPDATE": "doubt lease slot heard request schedule secret seal procrastinate_jobs procrastinate_workers",
-        "DELETE": "doubt secret procrastinate_jobs procrastinate_workers",
+        "SELECT": "lease waiter secret procrastinate_workers procrastinate_periodic_defers",
+        "INSERT": "step changed doubt lease slot waiter heard secret procrastinate_workers procrastinate_periodic_defers",
+        "UPDATE": "doubt lease slot waiter heard request schedule secret seal procrastinate_jobs procrastinate_workers",
+        "DELETE": "doubt waiter secret procrastinate_jobs procrastinate_workers",
     },
 }
 LACKING: Final = """

@@ -135,9 +135,10 @@ CREATE TABLE schedule (  -- campaigns that begin by the clock
 """
 
 FAIR: Final = """
-CREATE TABLE waiter (  -- of those who got no place they asked for: since when each waits, and when it last asked
+CREATE TABLE waiter (  -- who asked for more places than there were: how many more, since when, and when last
   run text NOT NULL REFERENCES run (id), pool text NOT NULL, wave integer NOT NULL, who text NOT NULL,
-  since timestamptz NOT NULL, asked_at timestamptz NOT NULL, PRIMARY KEY (run, pool, wave, who)
+  wants integer NOT NULL, since timestamptz NOT NULL, asked_at timestamptz NOT NULL,
+  PRIMARY KEY (run, pool, wave, who)
 );
 ALTER TABLE lease ADD COLUMN written_at timestamptz;  -- when who released it had last written to the cloud, at the latest
 """

@@ -499,3 +499,25 @@ async def test_who_waits_no_more_is_not_waited_for(database: Database) -> None:
         alive.give_back(0)
         await asyncio.wait_for(alive.reserve(2), 10)
         assert database.execute("SELECT 1 FROM waiter") == []
+
+
+async def test_what_those_before_one_do_not_want_is_free(database: Database) -> None:
+    """Who comes first, and asks seldom, keeps others from as many places as it wants."""
+    async with two_processes(database) as (one, other):
+        first, second = shared(one, 3), shared(other, 3)
+        for seq in (0, 1, 2):
+            await second.reserve(seq)
+        waiting = asyncio.ensure_future(first.reserve(3))
+        await until(lambda: database.execute("SELECT wants FROM waiter") == [(1,)])
+        database.execute("UPDATE waiter SET asked_at = asked_at + interval '1 minute'")  # it asks no more for now
+        one.journal.close()
+        for seq in (0, 1):
+            second.give_back(seq)
+        await second.reserve(4)
+        late = asyncio.ensure_future(second.reserve(5))
+        await until(lambda: database.execute("SELECT count(*) FROM waiter") == [(2,)])
+        assert not late.done()
+        assert {seq for seq, *_ in table(database)} == {2, 4}
+        late.cancel()
+        waiting.cancel()
+        await asyncio.gather(late, waiting, return_exceptions=True)

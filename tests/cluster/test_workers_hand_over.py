@@ -129,6 +129,18 @@ async def test_a_worker_that_is_told_to_end_leaves_nothing_in_doubt(tmp_path: Pa
         assert "ending:" in first.said
 
 
+async def test_who_has_a_lane_next_is_told_when_it_was_last_written(tmp_path: Path, database: Database) -> None:
+    """By the clock of the database: the last change, not the looks that came after it."""
+    async with at_work(tmp_path, database, count=4, seconds=2.0) as c:
+        await c.work()
+        ended = await well(c, await c.submit(manifest(c, 4, changes=BOTH[:1])))
+        last = max(call.at for call in ended.writes)
+        ((told,),) = database.execute(
+            "SELECT extract(epoch FROM max(written_at))::float8 FROM lease WHERE key ~ '^lane:'"
+        )
+        assert last - 0.1 <= float(str(told)) <= last + 1.0
+
+
 async def test_told_twice_it_is_gone_at_once(tmp_path: Path, database: Database) -> None:
     """What it had sent is in doubt, and settled by the next one."""
     async with at_work(tmp_path, database, count=8, seconds=5.0) as c:

@@ -118,12 +118,13 @@ def play(
     latency: float = 0.06,
     spread: float = 0.3,
     stalls: Sequence[float] = (),
+    stall: float = 0.06,
     holders: int = 1,
 ) -> Pacing:
     """Clients that always have something to send do so for a while; `cut`: when the quota becomes another one.
 
-    Round trips are log-normal, each way by itself. In a stall of the machine nothing is sent for 60 ms and everything
-    then. So many `holders` share the time, one after the other: each begins once the one before has had all its answers.
+    Round trips are log-normal, each way by itself. In a stall of the machine nothing that is granted goes out until
+    its end, and everything then. So many `holders` share the time, one after the other: each begins once the one before has had all its answers.
     """
 
     async def work() -> Pacing:
@@ -133,7 +134,7 @@ def play(
         async def call(pace: Pacing, granted: float) -> None:
             out, back = (latency / 2 * math.exp(dice.gauss(0, spread)) for _ in range(2))
             now = loop.time() - began
-            held = next((at + 0.06 - now for at in stalls if at <= now < at + 0.06), 0.0)
+            held = next((at + stall - now for at in stalls if at <= now < at + stall), 0.0)
             await asyncio.sleep(held + out)
             error = replica.call(loop.time() - began)
             await asyncio.sleep(back)

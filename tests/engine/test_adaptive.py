@@ -26,6 +26,26 @@ def test_a_known_quota_is_used_and_never_exceeded_on_arrival(quota: str, stalls:
     assert (pace.rate, pace.found) == (str(rate), False)
 
 
+@pytest.mark.parametrize("quota", ["1/1s", "40/1s", "300/1s"])
+def test_it_is_never_exceeded_by_what_was_held_up_for_longer_than_its_period(quota: str) -> None:
+    """A journal that hangs, a connection that is made anew: what was granted meanwhile arrives at once."""
+    rate = parse_rate(quota)
+    replica = Replica("sliding", rate)
+    play(replica, rate, 20.0, latency=0.02, stalls=(3.0, 9.0), stall=2.5)
+    assert replica.most() <= rate.calls
+    assert replica.used(11.5, 20.0) >= 0.85
+
+
+@pytest.mark.parametrize("latency", [1.2, 3.0])
+def test_a_slow_service_is_not_waited_for_more_than_it_takes(latency: float) -> None:
+    """As many calls are in flight as fit into a window."""
+    rate = parse_rate("40/1s")
+    replica = Replica("sliding", rate)
+    play(replica, rate, 40.0, latency=latency, spread=0.1)
+    assert replica.most() <= rate.calls
+    assert len(replica.accepted) >= 0.75 * 40.0 * rate.calls / latency
+
+
 @pytest.mark.parametrize(("latency", "spread"), [(0.06, 0.3), (0.06, 0.8), (0.2, 0.8)])
 @pytest.mark.parametrize("quota", ["40/1s", "300/1s", "200/60s"])
 def test_it_is_never_exceeded_however_much_round_trips_vary(quota: str, latency: float, spread: float) -> None:

@@ -68,6 +68,8 @@ def test_what_a_role_can_do_is_told(made: Roled) -> None:
     }
     made.execute("batchmod_owner", "REVOKE INSERT ON mark FROM batchmod_operator")
     assert role_at(Place(url=made.url("batchmod_operator"))).lacking[SUBMIT] == ("INSERT on mark",)
+    made.execute("batchmod_owner", "REVOKE UPDATE ON waiter FROM batchmod_worker")
+    assert role_at(Place(url=made.url("batchmod_worker"))).lacking[WORK] == ("UPDATE on waiter",)
 
 
 async def test_an_operator_seals_a_store_and_sees_what_is_in_it(made: Roled, tmp_path: Path) -> None:
