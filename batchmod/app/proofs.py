@@ -26,10 +26,10 @@ def logins_of(settings: ProofSettings, pacer: Pacer) -> Logins:
     @asynccontextmanager
     async def turn() -> AsyncIterator[None]:
         granted = await pacer.grant(slots)
+        pacer.answered(granted, throttled=False)  # the rate is ours: it counts how many begin, however long they take
         try:
             yield
         finally:
-            pacer.answered(granted, throttled=False)
             slots.release()
 
     tls = settings.tls if isinstance(settings.tls, bool) else None

@@ -74,10 +74,6 @@ async def end(db: Db, run_id: str, fence: Fence) -> None:
         f"UPDATE campaign SET state = 'ended' WHERE run = %(run)s AND {_MINE}".encode(),
         {"run": run_id, "key": fence.key, "epoch": fence.epoch},
     )
-    await db.execute(
-        "DELETE FROM waiter USING campaign AS over WHERE over.run = waiter.run AND over.run = %s AND over.state = 'ended'",
-        (run_id,),
-    )
 
 
 async def open_wave(

@@ -54,6 +54,7 @@ class SharedSlots:
         self._closed = False
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._woken = asyncio.Event()
+        self._is_listed = False  # as one who waits
         self._is_behind = False  # what is given back here is others' first
         self._serving: asyncio.Task[None] | None = None
 
@@ -152,7 +153,7 @@ class SharedSlots:
 
     async def _serve(self) -> None:
         """Whoever waits gets a place, one after the other, or hears why not."""
-        pause, missed = FIRST, 0
+        pause = FIRST
         try:
             while self._waiting:
                 self._woken.clear()
@@ -164,7 +165,8 @@ class SharedSlots:
                     pause = min(2 * pause, MOST)
         except Exception as error:  # noqa: BLE001  raised by everybody who waits
             self._refuse(error)
-        if missed:  # they wait no more
+        if self._is_listed:  # and waits no more
+            self._is_listed = False
             pool, who = self._pool, self._who
             self._post(lambda cursor: places.leave(cursor, pool, who))
 
@@ -178,6 +180,7 @@ class SharedSlots:
         else:
             reserved = await self._ask([seq for seq, _ in asked], self._who)
             got, self._is_behind = set(reserved.seqs), reserved.is_behind
+            self._is_listed = len(got) < len(asked)
         for seq, turn in asked:
             if seq in got and turn.done():
                 self.give_back(seq)

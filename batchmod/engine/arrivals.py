@@ -30,8 +30,10 @@ class Arrivals:
         self._flying[at] = self._flying.get(at, 0) + 1
         self.in_flight += 1
 
-    def answered(self, granted: float, at: float, *, counts: bool, heard: bool) -> None:
-        """`counts`: the service has it in its window now; `heard`: and said so itself, or that it has not. Once a call."""
+    def answered(self, granted: float, at: float, *, counts: bool, accepted: bool) -> None:
+        """`counts`: the service has it in its window now; `accepted`: it did what was asked, which it takes its time
+        for. Once a call.
+        """
         left = self._flying.pop(granted, 0)
         if not left:
             return
@@ -41,7 +43,7 @@ class Arrivals:
         if counts:
             self._answered.append(at)
         self.last = at
-        if heard:
+        if accepted:
             self._trips += 1
             self._fastest = min(self._fastest, at - granted)
 

@@ -489,13 +489,22 @@ async def test_places_go_round(database: Database, limit: int) -> None:
 
 
 async def test_who_waits_no_more_is_not_waited_for(database: Database) -> None:
-    """A process that died while it waited."""
+    """A process that died while it waited; and one that needs no place any more leaves at once."""
     async with two_processes(database) as (one, other):
         dead, alive = shared(one), shared(other)
         await alive.reserve(0)
-        gone = asyncio.ensure_future(dead.reserve(1))
-        await until(lambda: database.execute("SELECT 1 FROM waiter"))
-        gone.cancel()
+        for leaves in (True, False):
+            gone = asyncio.ensure_future(dead.reserve(1))
+            await until(lambda: database.execute("SELECT 1 FROM waiter"))
+            if not leaves:
+                one.close()
+            gone.cancel()
+            await asyncio.gather(gone, return_exceptions=True)
+            if leaves:
+                database.execute(
+                    "UPDATE waiter SET asked_at = asked_at + interval '1 minute'"
+                )  # it would be waited for
+                await until(lambda: not database.execute("SELECT 1 FROM waiter"))
         alive.give_back(0)
         await asyncio.wait_for(alive.reserve(2), 10)
         assert database.execute("SELECT 1 FROM waiter") == []

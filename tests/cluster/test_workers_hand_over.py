@@ -134,6 +134,7 @@ async def test_who_has_a_lane_next_is_told_when_it_was_last_written(tmp_path: Pa
     async with at_work(tmp_path, database, count=4, seconds=2.0) as c:
         await c.work()
         ended = await well(c, await c.submit(manifest(c, 4, changes=BOTH[:1])))
+        await c.until("SELECT 1 FROM lease WHERE key ~ '^lane:' HAVING bool_and(written_at IS NOT NULL)")
         last = max(call.at for call in ended.writes)
         ((told,),) = database.execute(
             "SELECT extract(epoch FROM max(written_at))::float8 FROM lease WHERE key ~ '^lane:'"
