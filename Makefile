@@ -27,7 +27,7 @@ test: $(VENV)/.installed
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 # The tests that try to break the protocol, SOAK times as many as in `make test`: with 22, more than 5,000 schedules in
-# process and 176 by SIGKILL; and as many times the examples of every fuzz and state machine.
+# process and some 90 by SIGKILL; and as many times the examples of every fuzz and state machine.
 SOAKING := tests/breaking tests/whole/test_killed.py tests/whole/test_files_fuzz.py tests/cloud/test_cloud_fuzz.py \
   tests/model/test_manifest_fuzz.py tests/sim/test_sim_fuzz.py tests/secrets/test_store_walk.py \
   tests/engine/test_machine_walk.py tests/engine/test_budget_walk.py tests/whole/test_budget_resumes.py \

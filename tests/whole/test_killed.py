@@ -19,7 +19,7 @@ from batchmod.model.secret import Secret
 from batchmod.secrets.dialogue import Account, Answer, try_login
 from batchmod.secrets.embedded import EmbeddedStore
 
-SEEDS = 6 * FACTOR
+SEEDS = 4 * FACTOR
 INSTANCES = 5
 ROTATE: dict[str, Any] = {"password": {"generate": {"length": 20}}}
 RENAME: dict[str, Any] = {"attributes": {"name": "new-{id}"}}
