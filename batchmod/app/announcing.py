@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 
-from batchmod.app.context import share_of_wave
 from batchmod.app.planned import failure_limit
 from batchmod.engine.rollout import wave_count
 from batchmod.model.manifest import Manifest
@@ -27,12 +26,13 @@ def run_opened(run: Run, manifest: Manifest, known: Known, *, resumed: bool, els
     )
 
 
-def wave_opened(run: Run, manifest: Manifest, known: Known, wave: int) -> WaveOpened | None:
-    """How much of it is this wave's; None for a run that has only one."""
+def wave_opened(manifest: Manifest, known: Known, wave: int, *, limit: int | None, spent: int) -> WaveOpened | None:
+    """How much of it is this wave's; None for a run that has only one. `limit`: rows of it that may end badly, of which so
+    many have (`spent`).
+    """
     waves = wave_count(row for row, _ in known)
     if waves <= 1:
         return None
-    limit, spent = share_of_wave(manifest, run, list(known), wave)
     pause = manifest.rollout.pause
     return WaveOpened(
         wave=wave,

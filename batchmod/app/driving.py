@@ -139,7 +139,7 @@ class Driving:
         """The rows of the wave have ended, or were left open by a stop. `known`: all rows, as they stand before it."""
         budget = budget_of_wave(self.manifest, self.run, known, self.halt, wave)
         mine = {row.key for row, state in known if state.is_open and (row.wave or 1) == wave}
-        opened = wave_opened(self.run, self.manifest, known, wave)
+        opened = wave_opened(self.manifest, known, wave, limit=budget.limit, spent=budget.spent)
         if opened is not None:
             self.watching.notify(opened)
         await self._run_all(replace(context, budget=budget), [one for one in known if one[0].key in mine])

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from batchmod.app.announcing import run_opened, wave_opened
+from batchmod.app.context import share_of_wave
 from batchmod.app.watching import Watching
 from batchmod.cluster.news import News
 from batchmod.journal.postgres import PostgresJournal
@@ -98,7 +99,9 @@ class Shown:
             self.watching.notify(RunStopping(stopped_by=reason))
 
     def _open_wave(self, wave: int) -> None:
-        opened = wave_opened(self.run, self.manifest, self.known.values(), wave)
+        known = list(self.known.values())
+        limit, spent = share_of_wave(self.manifest, self.run, known, wave)
+        opened = wave_opened(self.manifest, known, wave, limit=limit, spent=spent)
         if opened is not None:
             self.watching.notify(opened)
 

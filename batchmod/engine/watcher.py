@@ -39,16 +39,19 @@ class _Asked(NamedTuple, Generic[S]):
 
 
 class Coming:
-    """One for all blocks: a generator for each takes as long as a look."""
+    """Counts the blocks that it is entered by; one for all of them, since a generator for each takes as long as a look."""
 
-    def __init__(self, begin: Callable[[], None], end: Callable[[], None]) -> None:
-        self._begin, self._end = begin, end
+    def __init__(self, none_left: Callable[[], None]) -> None:
+        self.changes = 0
+        self._none_left = none_left
 
     def __enter__(self) -> None:
-        self._begin()
+        self.changes += 1
 
     def __exit__(self, *_: object) -> None:
-        self._end()
+        self.changes -= 1
+        if not self.changes:
+            self._none_left()
 
 
 class Watcher(Generic[S]):
@@ -64,12 +67,11 @@ class Watcher(Generic[S]):
         self._later: list[_Asked[S]] = []  # a heap
         self._due: list[_Asked[S]] = []
         self._order = count()
-        self._way = Coming(self.set_out, self.arrived)
-        self._coming = 0  # changes that are being sent, or wait for their turn: their looks follow
         self._gap = 0.0  # the usual one between two instances that become due
         self._last: _Asked[S] | None = None  # that became due
         self._wakes = -inf  # when `run` looks by itself; before that it is told
         self._told = asyncio.Event()
+        self._coming = Coming(self._told.set)  # changes that are being sent, or wait for their turn: their looks follow
         halt.on_stop(lambda _: self._let_go(sending=True))
         halt.on_leave(lambda: self._let_go(sending=False))
 
@@ -89,17 +91,9 @@ class Watcher(Generic[S]):
             self._told.set()
         return await answer
 
-    def coming(self) -> "Coming":
+    def coming(self) -> Coming:
         """A change is on its way in the block: while one is, it is worth waiting for the look that will follow it."""
-        return self._way
-
-    def set_out(self) -> None:
-        self._coming += 1
-
-    def arrived(self) -> None:
-        self._coming -= 1
-        if not self._coming:
-            self._told.set()
+        return self._coming
 
     async def run(self) -> None:
         """Serves looks until it is cancelled."""
@@ -145,7 +139,7 @@ class Watcher(Generic[S]):
         """Until when it is worth waiting for one more look, beyond those that are due."""
         newest, longest = self._due[-1].due, self._due[0].due + WAIT
         patience = max(LINGER, GAPS * self._gap)
-        if self._coming or (self._later and self._later[0].due <= newest + patience):
+        if self._coming.changes or (self._later and self._later[0].due <= newest + patience):
             return min(newest + patience, longest)
         return min(newest + LINGER, longest)
 

@@ -144,4 +144,4 @@ ALTER TABLE lease ADD COLUMN written_at timestamptz;  -- when who released it ha
 """
 
 VERSIONS: Final = (JOURNAL + ONLY_ADDED_TO + SECRETS + CLUSTER, FAIR)
-"""The first statement list makes version 1 of an empty schema, the next one would make version 2 of that."""
+"""The first statement list makes version 1 of an empty schema, each of the others the next version of the one before."""
