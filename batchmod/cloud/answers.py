@@ -15,6 +15,8 @@ from html import unescape
 from typing import Any, Final
 from urllib.parse import unquote, unquote_plus
 
+import orjson
+
 from batchmod.cloud.codes import OWN, classify
 from batchmod.errors import CallError, Verdict
 from batchmod.model.secret import Secret
@@ -28,7 +30,6 @@ SECRET_FIELDS: Final = frozenset(
     {"AccessKeySecret", "SecurityToken", "SecretData"}
 )  # of a reply, as AssumeRole and GetSecretValue have them
 _SECRET_NAMES = tuple(name.encode() for name in ["\\", "\0", *sorted(SECRET_FIELDS)])  # escaped, in UTF-16, and plain
-_DECODED = json.JSONDecoder().decode
 RETRY_AFTER: Final = "x-acs-retry-after"  # milliseconds; a positive integer or nothing
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,200}")  # an id or a code
 _JSON_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))")
@@ -85,17 +86,25 @@ def own_error(code: str, message: str, *, status: int | None = None) -> CallErro
 
 def _object(content: bytes | None) -> Mapping[str, Any]:
     """The JSON object that the reply is; empty when it is none, which no caller takes for an answer."""
+    text = content or b""
     try:
-        text = content or b""
         for name in _SECRET_NAMES:
             if name in text:
                 body = json.loads(text, object_hook=_guarded)
                 break
         else:  # a long list need not be walked twice
-            body = _DECODED(text.removeprefix(BOM_UTF8).decode("utf-8", "surrogatepass"))
+            body = _plain(text)
     except (ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}
+
+
+def _plain(text: bytes) -> Any:
+    """What the standard library reads of it, in less than half the time."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:  # it is stricter: no BOM, no lone surrogate, no NaN
+        return json.loads(text.removeprefix(BOM_UTF8).decode("utf-8", "surrogatepass"))
 
 
 def _guarded(fields: dict[str, Any]) -> dict[str, Any]:

@@ -93,11 +93,10 @@ def instance_of(item: Mapping[str, Any]) -> Instance:
         return _instance_of(item)
     if not _ALL_TEXT.issuperset(map(type, texts)):
         return _instance_of(item)
-    instance_id, status, *others = texts
-    if not instance_id or not status:
+    if not all(texts):
         return _instance_of(item)
     tags, address = _tags(item.get("Tags")), address_of(item.get("ConnectionDomain"), item.get("Port"))
-    return Instance._make((instance_id, status, *[text or None for text in others], tags, address))
+    return Instance._make((*texts, tags, address))
 
 
 def _instance_of(item: Mapping[str, Any]) -> Instance:
@@ -121,6 +120,8 @@ def _instance_of(item: Mapping[str, Any]) -> Instance:
 
 def address_of(host: object, port: object) -> str | None:
     """host:port, an IPv6 host in brackets; None where one of them is missing or is none."""
+    if type(host) is str and type(port) is int and host and ":" not in host and 0 < port <= MAX_PORT:  # nearly always
+        return f"{host}:{port}"
     name, number = text_of(host), text_of(port) or ""
     if not name or not PORT.fullmatch(number) or int(number) > MAX_PORT:
         return None
