@@ -28,6 +28,8 @@ ERRORS: Final = 50  # rows whose error is shown; the others are in the report
 QUIET: Final = 60.0  # seconds until throttling is spoken of again
 LINE: Final = 300  # columns of a line with somebody else's text
 
+Between = WaveOpened | WaveEnded | CheckEnded | ConsumerEnded | Controlled
+
 
 class Lines:
     """An observer that writes what it is told; the state is folded here and nowhere else."""
@@ -45,15 +47,20 @@ class Lines:
     def notify(self, notice: Notice) -> None:
         now = self._clock()
         self._state.fold(notice, now)
+        if isinstance(notice, RowMoved):  # the two that come by the thousand first
+            if notice.state.phase in BAD:
+                self._complain(row_error(notice.row, notice.state))
+        elif isinstance(notice, CallAnswered):
+            if notice.throttled:
+                self._throttling(notice, now)
+        else:
+            self._say_rare(notice)
+            return
+        if now - self._said_at >= EVERY or self._state.done >= self._next_done:
+            self._say(now)
+
+    def _say_rare(self, notice: RunOpened | Paced | AccountStopped | RunStopping | Between) -> None:
         match notice:
-            case RowMoved(row, state):
-                if state.phase in BAD:
-                    self._complain(row_error(row, state))
-                self._progress(now)
-            case CallAnswered():
-                if notice.throttled:
-                    self._throttling(notice, now)
-                self._progress(now)
             case RunOpened():
                 self._write(opening(notice))
                 self._wait_for_more()
@@ -71,10 +78,6 @@ class Lines:
     def tick(self) -> None:
         """Time goes on: whoever reads hears of the run also while nothing happens."""
         if (now := self._clock()) - self._said_at >= EVERY:
-            self._say(now)
-
-    def _progress(self, now: float) -> None:
-        if now - self._said_at >= EVERY or self._state.done >= self._next_done:
             self._say(now)
 
     def _say(self, now: float) -> None:
@@ -108,7 +111,7 @@ def opening(run: RunOpened) -> str:
     return f"{run.name} {run.run_id} {verb}: {run.to_send} of {run.rows} rows to do{budget}"
 
 
-def between(notice: WaveOpened | WaveEnded | CheckEnded | ConsumerEnded | Controlled) -> str:
+def between(notice: Between) -> str:
     """One line of a wave, of what comes between two, or of what an operator said."""
     match notice:
         case WaveOpened(wave=wave, waves=waves, instances=instances):
