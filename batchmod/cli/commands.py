@@ -99,7 +99,7 @@ def run(path: Path, options: Options) -> None:
     with claimed(options, path=path) as claim:
         from batchmod.app.run import run  # noqa: PLC0415
 
-        run_to_end(run(path, options, claim))
+        run_to_end(run(path, options, claim), fast=True)
 
 
 @cli.command()
@@ -119,7 +119,7 @@ def resume(wanted: str | None, options: Options) -> None:
     with claimed(options, who=wanted or "that is to be resumed") as claim:
         from batchmod.app.resume import resume  # noqa: PLC0415
 
-        run_to_end(resume(wanted, options, held=claim.held))
+        run_to_end(resume(wanted, options, held=claim.held), fast=True)
 
 
 @cli.command()

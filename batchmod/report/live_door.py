@@ -8,7 +8,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
-from typing import Final
+from typing import Final, cast
 
 from aiohttp import web
 
@@ -54,8 +54,7 @@ class _Connection(web.RequestHandler):
         self._door = door
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._door.inside[self] = transport
+        self._door.inside[self] = cast("asyncio.Transport", transport)  # of the loop that runs
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
