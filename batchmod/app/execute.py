@@ -19,7 +19,7 @@ from batchmod.model.events import StoppedBy
 from batchmod.model.exits import REPORT, RESUMABLE, exit_code
 from batchmod.model.runs import Mark, MarkType, Run
 from batchmod.model.stores import EmbeddedSettings
-from batchmod.report.jsonlog import Level
+from batchmod.report.jsonline import Level
 from batchmod.report.message import Message, message_of
 
 

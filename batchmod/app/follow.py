@@ -25,7 +25,7 @@ from batchmod.model.manifest import Manifest
 from batchmod.model.runs import Run
 from batchmod.pg.link import FAILURES, connect_async, why
 from batchmod.pg.place import Place
-from batchmod.report.jsonlog import Level
+from batchmod.report.jsonline import Level
 
 EVERY: Final = 0.5  # seconds between two looks
 LONELY: Final = 15.0  # seconds without a sign of life of any worker after which that is said

@@ -25,7 +25,7 @@ from batchmod.model.plan import PlannedRow
 from batchmod.model.record import RowState
 from batchmod.model.secret import InstanceKey
 from batchmod.report.aside import aside
-from batchmod.report.jsonlog import Level
+from batchmod.report.jsonline import Level
 from batchmod.secrets.store import SecretStore
 from batchmod.secrets.transfer import IMPORTED
 

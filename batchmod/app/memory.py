@@ -36,6 +36,11 @@ def search_seldom() -> None:
     gc.set_threshold(*SELDOM)
 
 
+def leave() -> None:
+    """What is left is not searched for garbage when the process ends: the system takes it back at once."""
+    gc.freeze()
+
+
 @contextmanager
 def kept() -> Iterator[None]:
     """What is there now is not searched for garbage: a run's rows stay until it ends."""

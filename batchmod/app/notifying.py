@@ -15,7 +15,7 @@ from batchmod.model.manifest import Manifest
 from batchmod.model.notify import Notify
 from batchmod.model.runs import Mark, MarkType
 from batchmod.model.secret import Secret
-from batchmod.report.jsonlog import Level
+from batchmod.report.jsonline import Level
 from batchmod.report.message import Message
 
 if TYPE_CHECKING:

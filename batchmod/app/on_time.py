@@ -24,7 +24,7 @@ from batchmod.model.events import BY_HAND
 from batchmod.model.runs import Mark, Run
 from batchmod.pg.link import FAILURES, linked, why
 from batchmod.pg.place import Place
-from batchmod.report.jsonlog import Level
+from batchmod.report.jsonline import Level
 from batchmod.report.layout import duration
 from batchmod.report.message import not_begun_message
 

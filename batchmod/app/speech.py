@@ -4,19 +4,17 @@ import os
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, TextIO
 
 from batchmod.errors import ReportError
-from batchmod.report.jsonlog import Level, entry
+from batchmod.report.jsonline import Level, entry
 
 
-@dataclass(slots=True)
 class _Voice:
     """How this process speaks: it has one stderr."""
 
-    json: bool = False  # every line is one object
-    quiet: bool = False  # only what is insisted on
+    json = False  # every line is one object
+    quiet = False  # only what is insisted on
     run_id: str | None = None  # of the run that is spoken of from here on
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batchmod.app.options import JSON, Options
+from batchmod.app.options import Options
 from batchmod.app.speech import insist, say, tell
 from batchmod.model.events import Outcome
 from batchmod.model.exits import RESUMABLE
@@ -19,6 +19,7 @@ from batchmod.model.record import RowState
 from batchmod.model.runs import Run
 from batchmod.report.board_state import BoardState
 from batchmod.report.console import Lines
+from batchmod.report.jsonline import JSON
 from batchmod.report.jsonlog import JsonLog, call
 from batchmod.report.observers import Observer, Observers
 from batchmod.report.plan_view import plan_table

@@ -1,6 +1,5 @@
 """Flags and environment in, exit code out. Everything heavy is imported by the command that needs it."""
 
-import asyncio
 import io
 import os
 import signal
@@ -11,13 +10,14 @@ from itertools import pairwise
 
 import click
 
-from batchmod.app.memory import keep_memory_in, search_seldom
+from batchmod.app.memory import keep_memory_in, leave, search_seldom
 from batchmod.app.speech import insist, let_go, speak
 from batchmod.cli.bugs import report, watch
-from batchmod.cli.commands import Interrupted, cli
+from batchmod.cli.commands import cli
+from batchmod.cli.options import Interrupted
 from batchmod.errors import BatchmodError, UsageError
 from batchmod.model.exits import BUG, DONE, INTERRUPTED, REFUSED, REPORT, code_of
-from batchmod.report.jsonlog import Level
+from batchmod.report.jsonline import Level
 
 __all__ = ["cli", "main"]
 
@@ -28,9 +28,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Without `argv` the process is the command's own, and no secret of it leaves by a core dump or by somebody's log.
     """
     _streams()
-    if argv is None:
-        watch()
-    return _flushed(_code(argv))
+    if argv is not None:
+        return _flushed(_code(argv))
+    watch()
+    code = _flushed(_code(argv))
+    leave()
+    return code
 
 
 def _code(argv: Sequence[str] | None) -> int:
@@ -41,11 +44,12 @@ def _code(argv: Sequence[str] | None) -> int:
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # as SIGINT, from the first moment on
             keep_memory_in()
             search_seldom()
-        code = cli.main(args=list(argv) if argv is not None else None, prog_name="batchmod", standalone_mode=False)
+        own, args = argv is None, None if argv is None else list(argv)
+        code = cli.main(args=args, prog_name="batchmod", standalone_mode=False, obj=own)
     except click.ClickException as error:
         _misused(error, json=json)
         return REFUSED
-    except (click.Abort, Interrupted, KeyboardInterrupt, asyncio.CancelledError):
+    except (click.Abort, Interrupted, KeyboardInterrupt):
         return INTERRUPTED
     except BatchmodError as error:
         code = code_of(error)

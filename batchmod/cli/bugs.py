@@ -1,13 +1,12 @@
 """A bug is told by its kind and its place. Never by its text or its variables: either may hold a secret."""
 
-import logging
 import sys
 import threading
 import traceback
 from collections.abc import Iterator
 
-from batchmod.app.speech import insist, say
-from batchmod.report.jsonlog import Level
+from batchmod.app.speech import insist
+from batchmod.report.jsonline import Level
 
 
 def told(error: BaseException) -> str:
@@ -21,21 +20,9 @@ def report(error: BaseException) -> None:
 
 
 def watch() -> None:
-    """Whatever else would print an exception, a thread, a destructor or a logger, tells it so too."""
+    """A thread or a destructor that would print an exception tells it so too."""
     threading.excepthook = lambda args: report(args.exc_value or args.exc_type())
     sys.unraisablehook = lambda args: report(args.exc_value or args.exc_type())
-    logging.basicConfig(handlers=[Discreet()])
-    logging.captureWarnings(True)  # they would be lines of another kind
-
-
-class Discreet(logging.Handler):
-    """Says which library complains and where, and of an exception what `told` says."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        speak = insist if record.levelno >= logging.ERROR else say
-        speak(f"{record.levelname.lower()} of {record.name} at {record.pathname}:{record.lineno}")
-        if record.exc_info and record.exc_info[1] is not None:
-            report(record.exc_info[1])
 
 
 def _lines(error: BaseException, seen: set[int]) -> Iterator[str]:

@@ -1,21 +1,23 @@
 """The commands of campaigns on many machines."""
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from batchmod.app.options import Options
 from batchmod.cli.bugs import report
 from batchmod.cli.options import SUBMITTING, TO_RUN, refuse_given, run_to_end, shared
 from batchmod.errors import UsageError
+
+if TYPE_CHECKING:
+    from batchmod.app.options import Options
 
 ONE_PROCESS: Final = ("skip_failed_accounts", "drain", "metrics", "serve")  # of a run that goes on in this process
 OF_WORKERS: Final = "not with --store: the workers do that, as they were told to"
 FOLLOWING: Final = ("report_dir",)  # of who writes the report, too
 
 
-def check_store(options: Options) -> None:
+def check_store(options: "Options") -> None:
     """What `--store` names can be meant, and what it needs is installed. Raises UsageError, else."""
     from batchmod.app.storing import shared_place  # noqa: PLC0415
 
@@ -25,7 +27,7 @@ def check_store(options: Options) -> None:
 @click.command()
 @TO_RUN
 @shared(*SUBMITTING)
-def submit(path: Path, options: Options) -> None:
+def submit(path: Path, options: "Options") -> None:
     """Plan and confirm as `run` does, and give the run to workers."""
     if not options.follow:
         refuse_given(FOLLOWING, "needs --follow: a worker writes the report where it is")
@@ -41,7 +43,7 @@ def submit(path: Path, options: Options) -> None:
 @click.option("--list", "listed", is_flag=True, help="Show what begins by the clock.")
 @click.option("--remove", "removed", metavar="NAME", help="What is kept under this name does not begin any more.")
 @shared("endpoint", "store", "yes", "accept_irreversible", "skip_failed_accounts")
-def schedule(manifest: Path | None, cron: str | None, listed: bool, removed: str | None, options: Options) -> None:
+def schedule(manifest: Path | None, cron: str | None, listed: bool, removed: str | None, options: "Options") -> None:
     """Let workers begin a manifest by the clock."""
     if [manifest is not None, listed, removed is not None].count(True) != 1:
         raise UsageError("say one of MANIFEST, --list and --remove NAME")
@@ -58,7 +60,7 @@ def schedule(manifest: Path | None, cron: str | None, listed: bool, removed: str
 @click.command()
 @click.option("--lanes", type=click.IntRange(1, 256), default=8, show_default=True, help="Worked on at once.")
 @shared("store", "endpoint", "report_dir", "drain", "quiet", "log_format")
-def worker(lanes: int, options: Options) -> None:
+def worker(lanes: int, options: "Options") -> None:
     """Work on campaigns until told to end; any number of workers, on any machines."""
     check_store(options)
     from batchmod.app.worker import worker  # noqa: PLC0415

@@ -1,18 +1,29 @@
 """Every command: its words, its flags, and the function that does it, imported when it is asked for."""
 
-import asyncio
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchmod.app.options import Options
 from batchmod.cli.cluster import FOLLOWING, OF_WORKERS, ONE_PROCESS, check_store, schedule, submit, worker
 from batchmod.cli.completion import completion, some_action, some_run
-from batchmod.cli.options import MANIFEST, PLANNING, RUNNING, TAKING_UP, TO_RUN, refuse_given, run_to_end, shared
+from batchmod.cli.options import (
+    MANIFEST,
+    PLANNING,
+    RUNNING,
+    TAKING_UP,
+    TO_RUN,
+    Interrupted,
+    refuse_given,
+    run_to_end,
+    shared,
+)
 from batchmod.cli.secrets import secrets
 from batchmod.errors import UsageError
 from batchmod.model.exits import MEANINGS
+
+if TYPE_CHECKING:
+    from batchmod.app.options import Options
 
 FORMATS = ["csv", "json", "html", "junit", "md"]
 EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in sorted(MEANINGS.items())) + "."
@@ -22,14 +33,14 @@ TABLE_OR_JSON = click.option(
 )  # fmt: skip
 
 
-class Interrupted(BaseException):
-    """A signal came while no command had taken charge of signals: nothing is sent then."""
-
-
 class Commands(click.Group):
-    """Interrupted as it is: click would print an empty line for it."""
+    """Interrupted as it is: click would print an empty line for it. Its `obj` is true where the process is the command's own."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        if ctx.obj:
+            from batchmod.cli.loggers import hear  # noqa: PLC0415  not for a page of help
+
+            hear()
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -44,7 +55,7 @@ def cli() -> None:
 
 @cli.command()
 @shared("report_dir", "quiet", "verbose", "log_format")
-def demo(options: Options) -> None:
+def demo(options: "Options") -> None:
     """Run the main job against a simulator with a real Valkey."""
     from batchmod.app.demo import demo  # noqa: PLC0415
 
@@ -82,7 +93,7 @@ def schema() -> None:
 @click.option("-o", "output", metavar="FILE", type=click.Path(path_type=Path), help="Also write it, for `run FILE`.")
 @TABLE_OR_JSON
 @shared(*PLANNING, "store")
-def plan(manifest: Path, output: Path | None, form: str, options: Options) -> None:
+def plan(manifest: Path, output: Path | None, form: str, options: "Options") -> None:
     """Show what a run would change, and what is not eligible and why."""
     from batchmod.app.show import plan  # noqa: PLC0415
 
@@ -92,7 +103,7 @@ def plan(manifest: Path, output: Path | None, form: str, options: Options) -> No
 @cli.command()
 @TO_RUN
 @shared(*RUNNING)
-def run(path: Path, options: Options) -> None:
+def run(path: Path, options: "Options") -> None:
     """Plan, or take a plan that was reviewed; confirm, apply, prove, report."""
     from batchmod.app.holding import claimed  # noqa: PLC0415
 
@@ -105,7 +116,7 @@ def run(path: Path, options: Options) -> None:
 @cli.command()
 @click.argument("wanted", metavar="[RUN]", required=False, shell_complete=some_run)
 @shared(*TAKING_UP, "reset_budget", "serve", "follow")
-def resume(wanted: str | None, options: Options) -> None:
+def resume(wanted: str | None, options: "Options") -> None:
     """Continue an unfinished run."""
     if options.store is not None:
         refuse_given((*ONE_PROCESS, *(() if options.follow else FOLLOWING)), OF_WORKERS)
@@ -125,7 +136,7 @@ def resume(wanted: str | None, options: Options) -> None:
 @cli.command()
 @click.argument("wanted", metavar="RUN", shell_complete=some_run)
 @shared(*TAKING_UP)
-def abandon(wanted: str, options: Options) -> None:
+def abandon(wanted: str, options: "Options") -> None:
     """Settle what is in doubt, send nothing, and close a run."""
     if options.store is not None:
         refuse_given((*ONE_PROCESS, *FOLLOWING), OF_WORKERS)
@@ -145,7 +156,7 @@ def abandon(wanted: str, options: Options) -> None:
 @MANIFEST
 @TABLE_OR_JSON
 @shared("endpoint", "state", "store", "report_dir")
-def doctor(manifest: Path, form: str, options: Options) -> None:
+def doctor(manifest: Path, form: str, options: "Options") -> None:
     """Look whether everything that a run needs can be used; makes and changes nothing."""
     from batchmod.app.doctor import doctor  # noqa: PLC0415
 
@@ -156,7 +167,7 @@ def doctor(manifest: Path, form: str, options: Options) -> None:
 @click.argument("wanted", metavar="RUN", shell_complete=some_run)
 @click.argument("action", metavar="ACTION", shell_complete=some_action)
 @shared("state", "store", "log_format")
-def control(wanted: str, action: str, options: Options) -> None:
+def control(wanted: str, action: str, options: "Options") -> None:
     """Say to a run: pause, continue, stop, rate=200/60s, rate=auto, changing=20, changing=none."""
     from batchmod.app.control import control  # noqa: PLC0415
 
@@ -165,7 +176,7 @@ def control(wanted: str, action: str, options: Options) -> None:
 
 @cli.command()
 @shared("state", "store")
-def runs(options: Options) -> None:
+def runs(options: "Options") -> None:
     """List what ran."""
     from batchmod.app.show import runs  # noqa: PLC0415
 
@@ -176,7 +187,7 @@ def runs(options: Options) -> None:
 @click.argument("wanted", metavar="RUN", shell_complete=some_run)
 @click.option("--format", "form", type=click.Choice(FORMATS), help="Print it instead of writing the files.")
 @shared("state", "store", "report_dir")
-def report(wanted: str, form: str | None, options: Options) -> None:
+def report(wanted: str, form: str | None, options: "Options") -> None:
     """Rebuild the report of a run from the journal."""
     from batchmod.app.show import report  # noqa: PLC0415
 
@@ -186,7 +197,7 @@ def report(wanted: str, form: str | None, options: Options) -> None:
 @cli.command()
 @MANIFEST
 @shared(*PLANNING, "store", "report_dir")
-def verify(manifest: Path, options: Options) -> None:
+def verify(manifest: Path, options: "Options") -> None:
     """Prove, changing nothing, that the stored passwords are live."""
     from batchmod.app.verify import verify  # noqa: PLC0415
 
@@ -196,7 +207,7 @@ def verify(manifest: Path, options: Options) -> None:
 @cli.command()
 @MANIFEST
 @shared(*PLANNING, "report_dir", "yes")
-def reconcile(manifest: Path, options: Options) -> None:
+def reconcile(manifest: Path, options: "Options") -> None:
     """After the journal was lost: make current what logs in."""
     from batchmod.app.holding import claimed  # noqa: PLC0415
 
@@ -221,7 +232,7 @@ def sim(**values: Any) -> None:
     from batchmod.sim.server import SimOptions, serve  # noqa: PLC0415
 
     try:
-        asyncio.run(serve(SimOptions(**values)))
+        run_to_end(serve(SimOptions(**values)))
     except SimError as error:
         raise UsageError(str(error)) from error
 

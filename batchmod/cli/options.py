@@ -1,20 +1,22 @@
 """Shared options, declared once, and how a command begins and ends."""
 
-import asyncio
 import os
 import re
 from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from click.core import ParameterSource
 
-from batchmod.app.options import JSON, Options
 from batchmod.app.speech import speak
 from batchmod.cli.completion import some_directory
 from batchmod.errors import UsageError
 from batchmod.model.exits import DONE
+from batchmod.report.jsonline import JSON
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 MANIFEST = click.argument("manifest", metavar="MANIFEST", type=click.Path(path_type=Path))
@@ -94,6 +96,8 @@ def shared(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         def run(**values: Any) -> Any:
+            from batchmod.app.options import Options  # noqa: PLC0415  not for a page of help
+
             given = {name: values.pop(name) for name in names}
             given["verbose"] = bool(given.get("verbose")) and not given.get("quiet")
             if given.get("endpoint") == "":  # a variable that was not set: the real cloud is not what is meant
@@ -127,15 +131,25 @@ def end(code: int) -> NoReturn:
     raise click.exceptions.Exit(code)
 
 
+class Interrupted(BaseException):
+    """A signal came while no command had taken charge of signals: nothing is sent then."""
+
+
 def run_to_end(work: Coroutine[Any, Any, int | None], *, fast: bool = False) -> NoReturn:
     """`fast`: on uvloop, where it is installed. It sends what is written at the end of its turn only: not for a process that may
     be frozen while another takes its place.
     """
-    with asyncio.Runner(loop_factory=_fast_loop() if fast else None) as runner:
-        end(runner.run(work) or DONE)
+    import asyncio  # noqa: PLC0415  a third of the time that a page of help may take
+
+    try:
+        with asyncio.Runner(loop_factory=_fast_loop() if fast else None) as runner:
+            code = runner.run(work)
+    except asyncio.CancelledError:
+        raise Interrupted from None
+    end(code or DONE)
 
 
-def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def _fast_loop() -> "Callable[[], AbstractEventLoop] | None":
     """None: asyncio's own."""
     try:
         import uvloop  # noqa: PLC0415  an extra, and not for a page of help

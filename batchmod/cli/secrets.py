@@ -1,15 +1,18 @@
 """`batchmod secrets …`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from batchmod.app.options import Options
 from batchmod.cli.options import run_to_end, shared
 
 OF_MANIFEST = click.option(
     "--manifest", metavar="FILE", type=click.Path(path_type=Path), help="Of the store that this manifest names."
 )
+
+if TYPE_CHECKING:
+    from batchmod.app.options import Options
 
 
 @click.group("secrets")
@@ -20,7 +23,7 @@ def secrets() -> None:
 @secrets.command("list")
 @OF_MANIFEST
 @shared("state", "store")
-def secrets_list(manifest: Path | None, options: Options) -> None:
+def secrets_list(manifest: Path | None, options: "Options") -> None:
     """Show what is stored, without values."""
     from batchmod.app.vault import Place, listing  # noqa: PLC0415
 
@@ -37,7 +40,7 @@ REVEAL = click.option("--reveal", is_flag=True, help="Show passwords on a termin
 @REVEAL
 @OF_MANIFEST
 @shared("state", "store")
-def secrets_get(instance: str, stage: str, reveal: bool, manifest: Path | None, options: Options) -> None:
+def secrets_get(instance: str, stage: str, reveal: bool, manifest: Path | None, options: "Options") -> None:
     """Print one password."""
     from batchmod.app.vault import Place, get  # noqa: PLC0415
 
@@ -52,7 +55,7 @@ def secrets_get(instance: str, stage: str, reveal: bool, manifest: Path | None, 
 @REVEAL
 @OF_MANIFEST
 @shared("state", "store")
-def secrets_export(form: str, reveal: bool, manifest: Path | None, options: Options) -> None:
+def secrets_export(form: str, reveal: bool, manifest: Path | None, options: "Options") -> None:
     """Print every password."""
     from batchmod.app.vault import Place, export  # noqa: PLC0415
 
@@ -64,7 +67,7 @@ def secrets_export(form: str, reveal: bool, manifest: Path | None, options: Opti
 @click.option("--format", "form", type=click.Choice(["json", "csv"]), help="Default: by the file's ending, else json.")
 @OF_MANIFEST
 @shared("state", "store")
-def secrets_import(path: Path, form: str | None, manifest: Path | None, options: Options) -> None:
+def secrets_import(path: Path, form: str | None, manifest: Path | None, options: "Options") -> None:
     """Store every password of an export."""
     from batchmod.app.vault import Place, import_file  # noqa: PLC0415
 
@@ -75,7 +78,7 @@ def secrets_import(path: Path, form: str | None, manifest: Path | None, options:
 @click.argument("target", metavar="FILE", type=click.Path(path_type=Path))
 @OF_MANIFEST
 @shared("state", "store")
-def secrets_backup(target: Path, manifest: Path | None, options: Options) -> None:
+def secrets_backup(target: Path, manifest: Path | None, options: "Options") -> None:
     """Copy the store; values stay encrypted."""
     from batchmod.app.vault import Place, backup_to  # noqa: PLC0415
 

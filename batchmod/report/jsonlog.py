@@ -1,8 +1,6 @@
 """A run as JSON, one object a line, for a log that a machine reads. Pure text; no secret reaches a notice."""
 
-import json
-from collections.abc import Callable, Mapping
-from enum import StrEnum
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from batchmod.model.events import Outcome
@@ -24,21 +22,10 @@ from batchmod.model.plan import PlannedRow
 from batchmod.model.record import RowState
 from batchmod.report.board_state import BoardState
 from batchmod.report.console import EVERY, QUIET
-from batchmod.report.layout import moment
+from batchmod.report.jsonline import Level
 from batchmod.report.rows import seconds_of
 
 BAD: Final = frozenset({Outcome.FAILED, Outcome.UNRESOLVED})
-
-
-class Level(StrEnum):
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-def entry(at: float, event: str, level: Level, fields: Mapping[str, Any]) -> str:
-    """One object without its line end: ASCII, so that no locale and no foreign text can break the line."""
-    return json.dumps({"time": moment(at), "level": level, "event": event, **fields})
 
 
 class Tell(Protocol):

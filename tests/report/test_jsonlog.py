@@ -24,7 +24,8 @@ from batchmod.model.pace import Pace
 from batchmod.model.plan import Lane
 from batchmod.model.record import RowState
 from batchmod.report.board_state import BoardState
-from batchmod.report.jsonlog import JsonLog, Level, entry
+from batchmod.report.jsonline import Level, entry
+from batchmod.report.jsonlog import JsonLog
 
 PACE = Pace(account_id="1", region="cn-hangzhou", api="A", rate="9/1s", calls=5, throttled=1, allowed=8.0)
 
