@@ -3,12 +3,15 @@
 import asyncio
 import os
 import signal
+import subprocess
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from io import RawIOBase
+from io import FileIO
 from pathlib import Path
 from typing import Any
+
+from batchmod.report.aside import aside
 
 KEPT = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR")  # and LC_*: no credential
 TAIL = 4000  # bytes of what it said that are kept, the last ones
@@ -53,33 +56,32 @@ async def check(
     It may read what it is `told` on its stdin, or not. It and all that it started in its process group are gone then.
     """
     said = bytearray()
-    read, write = os.pipe()  # our own: asyncio's is waited for as long as any child holds it open
-    ear, mouth = os.pipe()
-    with os.fdopen(read, "rb", buffering=0) as source, os.fdopen(mouth, "wb", buffering=0) as sink:
+    with ExitStack() as ours:
         try:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                cwd=directory,
-                env=dict(environ),
-                stdin=ear,
-                stdout=write,
-                stderr=write,
-                start_new_session=True,
-            )
+            with ExitStack() as its:  # closed here once it runs
+                output, its_output = _pipe(ours, its)
+                its_input, input_ = _pipe(its, ours)
+                # Not the loop's: uvloop leaves every descriptor open in a child, and has /bin/sh run what is no program.
+                process = subprocess.Popen(  # noqa: ASYNC220, S603  the operator's own command, and it takes a moment
+                    command,
+                    cwd=directory,
+                    env=dict(environ),
+                    stdin=its_input,
+                    stdout=its_output,
+                    stderr=its_output,
+                    start_new_session=True,
+                )
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             return Checked(code=None, how=f"{command[0]} cannot be run in {directory}: {reason}", said="")
-        finally:
-            os.close(write)
-            os.close(ear)
-        talk = (_read(source, said), _say(sink, told))
+        talk = (_read(output, said), _say(input_, told))
         how, ended = await _until_over(process, talk, patience=patience, stopped=stopped())
     code = process.returncode if ended else None
     return Checked(code=code, how=how, said=bytes(said).decode(errors="replace").strip())
 
 
 async def _until_over(
-    process: asyncio.subprocess.Process,
+    process: subprocess.Popen[bytes],
     talk: tuple[Coroutine[Any, Any, None], Coroutine[Any, Any, None]],
     *,
     patience: float,
@@ -87,10 +89,11 @@ async def _until_over(
 ) -> tuple[str, bool]:
     """How it ended, in words, and whether by itself; its process group is gone."""
     listening, speaking = (asyncio.create_task(each) for each in talk)
-    ended = asyncio.create_task(process.wait())
+    ended = aside(process.wait, name="check")
     stopping = asyncio.create_task(stopped)
     try:
-        done, _ = await asyncio.wait({ended, stopping}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {ended, stopping}
+        done, _ = await asyncio.wait(either, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
         if ended in done:
             await asyncio.wait({listening}, timeout=LINGER)
             return _ending(ended.result()), True
@@ -105,36 +108,56 @@ async def _until_over(
         ended.cancel()
 
 
-async def _read(source: RawIOBase, said: bytearray) -> None:
-    reader = asyncio.StreamReader()
+def _pipe(reads: ExitStack, writes: ExitStack) -> tuple[FileIO, FileIO]:
+    """Its two ends, each closed with its stack."""
+    read, write = os.pipe()
+    return reads.enter_context(FileIO(read, "r")), writes.enter_context(FileIO(write, "w"))
+
+
+async def _read(output: FileIO, said: bytearray) -> None:
+    """Its last bytes are in `said`, until nobody writes any more."""
+
+    def read() -> bool:
+        piece = output.read(PIECE)
+        said.extend(piece or b"")
+        del said[:-TAIL]
+        return piece == b""  # None: nothing is there yet
+
     loop = asyncio.get_running_loop()
-    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), source)
-    try:
-        while piece := await reader.read(PIECE):
-            said += piece
-            del said[:-TAIL]
-    finally:
-        transport.close()
+    await _until(read, output, loop.add_reader, loop.remove_reader)
 
 
-async def _say(sink: RawIOBase, told: bytes) -> None:
+async def _say(sink: FileIO, told: bytes) -> None:
     """The reader has it all, or has gone."""
-    loop, gone = asyncio.get_running_loop(), asyncio.Event()
-    transport, _ = await loop.connect_write_pipe(lambda: _Gone(gone), sink)
+    left = memoryview(told)
+
+    def write() -> bool:
+        nonlocal left
+        try:
+            left = left[sink.write(left) or 0 :]
+        except OSError:
+            return True
+        return not left
+
+    loop = asyncio.get_running_loop()
+    await _until(write, sink, loop.add_writer, loop.remove_writer)
+    sink.close()
+
+
+async def _until(
+    step: Callable[[], bool],
+    pipe: FileIO,
+    add: Callable[[FileIO, Callable[[], None]], None],
+    remove: Callable[[FileIO], bool],
+) -> None:
+    """The step, which never blocks, is taken whenever the pipe is ready for it; returns when it says so."""
+    over = asyncio.Event()
+    os.set_blocking(pipe.fileno(), False)
+    add(pipe, lambda: over.set() if step() else None)
     try:
-        transport.write(told)
-        transport.close()  # once it is written
-        await gone.wait()
+        await over.wait()
     finally:
-        transport.abort()
-
-
-class _Gone(asyncio.BaseProtocol):
-    def __init__(self, gone: asyncio.Event) -> None:
-        self._gone = gone
-
-    def connection_lost(self, _: Exception | None) -> None:
-        self._gone.set()
+        remove(pipe)
 
 
 def _ending(code: int) -> str:
