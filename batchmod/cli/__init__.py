@@ -32,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _flushed(_code(argv))
     watch()
     code = _flushed(_code(argv))
-    leave()
+    if "asyncio" not in sys.modules:  # else the last search may find a task whose error nobody was told
+        leave()
     return code
 
 

@@ -37,11 +37,11 @@ class Commands(click.Group):
     """Interrupted as it is: click would print an empty line for it. Its `obj` is true where the process is the command's own."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        if ctx.obj:
-            from batchmod.cli.loggers import hear  # noqa: PLC0415  not for a page of help
-
-            hear()
         try:
+            if ctx.obj:
+                from batchmod.cli.loggers import hear  # noqa: PLC0415  where a command begins
+
+                hear()
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise Interrupted from None

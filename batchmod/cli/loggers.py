@@ -7,7 +7,7 @@ from batchmod.cli.bugs import report
 
 
 def hear() -> None:
-    """A logger tells it so, and a warning too."""
+    """A logger tells it so, and a warning too: from where a command begins, so not what completes a word for a shell."""
     logging.basicConfig(handlers=[Discreet()])
     logging.captureWarnings(True)  # they would be lines of another kind
 

@@ -132,7 +132,7 @@ def end(code: int) -> NoReturn:
 
 
 class Interrupted(BaseException):
-    """A signal came while no command had taken charge of signals: nothing is sent then."""
+    """A signal ended the command at once: before it had taken charge of signals, so that nothing is sent, or the second one."""
 
 
 def run_to_end(work: Coroutine[Any, Any, int | None], *, fast: bool = False) -> NoReturn:
@@ -146,6 +146,8 @@ def run_to_end(work: Coroutine[Any, Any, int | None], *, fast: bool = False) -> 
             code = runner.run(work)
     except asyncio.CancelledError:
         raise Interrupted from None
+    finally:
+        work.close()  # where a signal came before it began
     end(code or DONE)
 
 

@@ -7,12 +7,12 @@ import click
 
 from batchmod.cli.options import run_to_end, shared
 
+if TYPE_CHECKING:
+    from batchmod.app.options import Options
+
 OF_MANIFEST = click.option(
     "--manifest", metavar="FILE", type=click.Path(path_type=Path), help="Of the store that this manifest names."
 )
-
-if TYPE_CHECKING:
-    from batchmod.app.options import Options
 
 
 @click.group("secrets")

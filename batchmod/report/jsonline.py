@@ -1,5 +1,6 @@
 """One line of a log that a machine reads. Loaded by every command: what it needs is what each of them waits for."""
 
+import json
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final
@@ -17,6 +18,4 @@ class Level(StrEnum):
 
 def entry(at: float, event: str, level: Level, fields: Mapping[str, Any]) -> str:
     """One object without its line end: ASCII, so that no locale and no foreign text can break the line."""
-    import json  # noqa: PLC0415  not for a page of help
-
     return json.dumps({"time": moment(at), "level": level, "event": event, **fields})

@@ -54,7 +54,7 @@ class _Connection(web.RequestHandler):
         self._door = door
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._door.inside[self] = cast("asyncio.Transport", transport)  # of the loop that runs
+        self._door.inside[self] = cast("asyncio.Transport", transport)  # uvloop's are none by name
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
