@@ -18,8 +18,10 @@ PACKAGES = (
     "aliyun-python-sdk-core",
     "asyncio-throttle",
     "batchmod",
+    "orjson",
     "pydantic",
     "PyYAML",
+    "uvloop",
 )
 
 
