@@ -111,7 +111,7 @@ class Pacing:
             pacer.answered(granted, throttled=False)
         else:
             throttled, sent = error.verdict is Verdict.SLOW_DOWN, error.verdict is not Verdict.NOT_SENT
-            pacer.answered(granted, throttled=throttled, sent=sent, accepted=False, retry_after=error.retry_after)
+            pacer.answered(granted, throttled=throttled, sent=sent, retry_after=error.retry_after)
         if self._tell is not None and pacer.is_news():
             self._tell(pacer.pace(api, self.lane))
 

@@ -218,7 +218,7 @@ class Pacer:
 
     def given_up(self, granted: float) -> None:
         """A call that was granted then never ended: for all that is known the service has just had it."""
-        self._arrivals.answered(granted, self._clock.now(), counts=True, accepted=False)
+        self._arrivals.answered(granted, self._clock.now(), counts=True)
 
     def answered(
         self,
@@ -226,12 +226,11 @@ class Pacer:
         *,
         throttled: bool,
         sent: bool = True,
-        accepted: bool = True,
         retry_after: float | None = None,
     ) -> None:
         """A call that was granted then was answered, or its connection broke; refused by quota if `throttled`."""
         now = self._clock.now()
-        self._arrivals.answered(granted, now, counts=sent and not throttled, accepted=accepted)
+        self._arrivals.answered(granted, now, counts=sent and not throttled)
         if not sent:
             return
         self.tally.count(now, throttled=throttled)

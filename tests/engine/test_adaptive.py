@@ -4,6 +4,7 @@ import pytest
 from quota_replica import Replica, play
 
 from batchmod.engine.adaptive import FIRST, Found
+from batchmod.engine.arrivals import Arrivals
 from batchmod.model.values import Rate, parse_rate
 
 KINDS = ("sliding", "fixed", "tokens")
@@ -38,12 +39,22 @@ def test_it_is_never_exceeded_by_what_was_held_up_for_longer_than_its_period(quo
 
 @pytest.mark.parametrize("latency", [1.2, 3.0])
 def test_a_slow_service_is_not_waited_for_more_than_it_takes(latency: float) -> None:
-    """As many calls are in flight as fit into a window."""
+    """As many calls are in flight as fit into a window, and each counts for a period after its answer."""
     rate = parse_rate("40/1s")
     replica = Replica("sliding", rate)
     play(replica, rate, 20.0, latency=latency, spread=0.1)
     assert replica.most() <= rate.calls
-    assert len(replica.accepted) >= 0.75 * 20.0 * rate.calls / latency
+    assert len(replica.accepted) >= 0.75 * 20.0 * rate.calls / (rate.period + latency)
+
+
+def test_a_call_may_have_arrived_as_late_as_its_answer_came() -> None:
+    """And the next one may arrive at once, however long all before it took: a machine that was busy until now."""
+    arrivals = Arrivals()
+    for number in range(8):
+        arrivals.granted(number / 10)
+        arrivals.answered(number / 10, number / 10 + 0.1, counts=True)
+    assert arrivals.room_at(8, 1.0, 0.9) == 0.1 + 1.0
+    assert arrivals.room_at(9, 1.0, 0.9) == 0.9
 
 
 @pytest.mark.parametrize(("latency", "spread"), [(0.06, 0.3), (0.06, 0.8), (0.2, 0.8)])
