@@ -45,8 +45,8 @@ def _code(argv: Sequence[str] | None) -> int:
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # as SIGINT, from the first moment on
             keep_memory_in()
             search_seldom()
-        own, args = argv is None, None if argv is None else list(argv)
-        code = cli.main(args=args, prog_name="batchmod", standalone_mode=False, obj=own)
+        args = None if argv is None else list(argv)
+        code = cli.main(args=args, prog_name="batchmod", standalone_mode=False, obj=argv is None)
     except click.ClickException as error:
         _misused(error, json=json)
         return REFUSED
